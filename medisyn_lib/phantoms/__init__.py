@@ -1,0 +1,53 @@
+"""Digital phantoms of ten modalities: the embedded data source. They are drawn, not patients.
+
+One module a modality, named after its key, with two functions:
+
+- `draw_patient(rng, finding) -> dict`: the factors that all images of one patient share;
+- `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of that patient, float in
+  [0, 1], shaped (size, size) grey or (size, size, 3) colour, and the factors of this image.
+
+Factors are plain numbers and words. Four of them reach the captions: `side` (the patient's left or
+right), `lesion_size` (small or large), `count` and `grade`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.modalities import MODALITIES
+
+IMAGES_PER_PATIENT = 3
+SIZES = (32, 256)  # smallest and largest side in pixels
+CAPTION_FACTORS = ("side", "lesion_size", "count", "grade")
+
+
+def draw(
+    modality: str, *, seed: int, index: int, size: int = 64, finding: str | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Image number `index` of a modality's endless series, and every factor behind it.
+
+    The image is uint8 (size, size, 3). Image `index` belongs to patient `index //
+    IMAGES_PER_PATIENT`; the same (seed, index) has the same factors at any size. `finding`
+    overrides the patient's own. Raises ValueError for an unknown modality, finding or size.
+    """
+    if modality not in MODALITIES:
+        raise ValueError(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise ValueError(f"phantom size must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
+    module = importlib.import_module(f"medisyn_lib.phantoms.{modality}")
+    keys = [f.key for f in MODALITIES[modality].findings]
+    if finding is not None and finding not in keys:
+        raise ValueError(f"unknown finding {finding!r} of {modality}: choose one of {', '.join(keys)}")
+    patient_index, code = index // IMAGES_PER_PATIENT, zlib.crc32(modality.encode())
+    patient_rng = np.random.default_rng([seed, code, 0, patient_index])
+    own = keys[int(patient_rng.integers(len(keys)))]
+    patient = {"finding": finding or own, **module.draw_patient(patient_rng, finding or own)}
+    image, factors = module.draw_image(np.random.default_rng([seed, code, 1, index]), patient, size)
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    pixels = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return pixels, {"patient_id": f"{modality}-{seed}-{patient_index}", **patient, **factors}
