@@ -1,0 +1,5 @@
+"""The one error that means: the input is wrong, and this is how to mend it."""
+
+
+class InputError(ValueError):
+    """Bad input. The message is one line that names the input, what was wrong and what to do."""
