@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 
@@ -34,3 +37,44 @@ def blur(image: np.ndarray, width: float) -> np.ndarray:
     """Gaussian blur with a standard deviation of `width`, as a share of the image side."""
     sigma = width * image.shape[0]
     return ndimage.gaussian_filter(image, (sigma, sigma) + (0,) * (image.ndim - 2))
+
+
+def stamp(
+    size: int,
+    cx: ArrayLike,
+    cy: ArrayLike,
+    rx: ArrayLike,
+    ry: ArrayLike,
+    angle: ArrayLike = 0.0,
+    value: ArrayLike = 1.0,
+    profile: Callable[[np.ndarray], np.ndarray] | None = None,
+    join: np.ufunc = np.maximum,
+) -> np.ndarray:
+    """Many soft ellipses at once, (size, size) float32: each is drawn in its own small patch.
+
+    Centres and radii are n numbers each, in the units of `grid`. `profile` maps the radius (0 at the
+    centre, 1 at the rim) to a height; `join` says how overlaps combine (np.maximum or np.add).
+    """
+    arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, np.float32)) for a in (cx, cy, rx, ry, angle, value)))
+    cx, cy, rx, ry, angle, value = (np.reshape(a, (-1, 1, 1)) for a in arrays)
+    out = np.zeros(size * size, np.float32)
+    if not cx.size:
+        return out.reshape(size, size)
+    px, py, rx, ry = ((cx + 1) * size - 1) / 2, ((cy + 1) * size - 1) / 2, rx * size / 2, ry * size / 2
+    half = int(np.ceil(max(rx.max(), ry.max()) + 1))
+    offsets = np.arange(-half, half + 1)
+    column, row = np.rint(px).astype(int) + offsets, np.rint(py).astype(int) + offsets[:, None]
+    dx, dy, c, s = column - px, row - py, np.cos(angle), np.sin(angle)
+    radius = np.sqrt(((dx * c + dy * s) / rx) ** 2 + ((dy * c - dx * s) / ry) ** 2)
+    ink = value * np.clip(0.5 + (1 - radius) * np.minimum(rx, ry), 0, 1)
+    if profile is not None:
+        ink = ink * profile(radius)
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size) & (ink > 0)
+    join.at(out, (row * size + column)[inside], ink[inside])
+    return out.reshape(size, size)
+
+
+def absorb(light: ArrayLike, *layers: tuple[np.ndarray, ArrayLike]) -> np.ndarray:
+    """Light (3,) or (size, size, 3) after layers of (density (size, size), absorbance (3,)), by Beer-Lambert."""
+    total = sum(density[:, :, None] * np.asarray(absorbance, np.float32) for density, absorbance in layers)
+    return np.asarray(light, np.float32) * np.exp(-total)
