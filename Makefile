@@ -1,0 +1,70 @@
+# Two commands matter: `make reproduce` and `make test`. Both make .venv first where it is missing.
+PYTHON ?= python3
+OUT ?=
+PROFILE ?= quick
+DATA ?= phantom
+# Not `.venv/bin/medisyn`: a console script's first line breaks when the checkout moves.
+PY = .venv/bin/python
+MEDISYN = $(PY) -m medisyn_lib.cli
+PYTEST = $(PY) -m pytest
+# The tests keep their artifacts apart from the user's own, so that a clean clone tests itself.
+TEST_STORE = $${MEDISYN_STORE:-$(CURDIR)/build/store}
+STAMP = { pwd; cat requirements.lock pyproject.toml; }
+
+.PHONY: help reproduce test lint unit notebooks runs test-full figures lab env publish refresh
+
+help:
+	@echo "make reproduce [PROFILE=quick] [DATA=phantom] [OUT=folder]   run the notebooks, write the scorecard"
+	@echo "make test | test-full        all checks | those under other thread counts and processors too"
+	@echo "make figures | lab | env     redraw figures | open JupyterLab | create .venv only"
+	@echo "make refresh                 run the stored notebooks anew and keep their outputs"
+	@echo "make publish OUT=folder      copy a finished full run into results/ and figures/"
+
+reproduce: env
+	$(MEDISYN) reproduce --profile "$(PROFILE)" --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
+
+test: lint unit notebooks runs
+
+lint: env
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+unit: lint
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -n 2 --dist loadfile --timeout 600 -q
+
+# One after the other: the scorecard reads what the notebooks before it wrote.
+notebooks: unit
+	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks -q
+
+runs: notebooks
+	$(PYTEST) tests/test_tiny_runs.py -m runs -q
+
+test-full: test
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(CURDIR)/build/store-one-thread" $(PYTEST) --nbval notebooks -q
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MEDISYN_STORE="$(CURDIR)/build/store-avx2" \
+	    $(PYTEST) --nbval notebooks -q
+	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full -q
+
+figures: env
+	$(MEDISYN) figures
+
+lab: env
+	$(PY) -m jupyter lab notebooks
+
+publish: env
+	$(PY) -m medisyn_lib.batch publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
+
+refresh: env
+	$(PY) -m medisyn_lib.batch refresh
+
+# The stamp holds what .venv was made from, so an unchanged one needs neither time nor network.
+env:
+	@$(STAMP) | cmp -s - .venv/.lock-stamp || { \
+	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	        { echo "make: $(PYTHON) is missing or older than 3.11: install Python 3.11 or name one with PYTHON=" >&2; exit 2; }; \
+	    echo "making .venv from requirements.lock (a few minutes, once)"; \
+	    "$(PYTHON)" -m venv .venv && \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock && \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	    $(STAMP) > .venv/.lock-stamp; }
