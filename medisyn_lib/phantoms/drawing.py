@@ -78,3 +78,45 @@ def absorb(light: ArrayLike, *layers: tuple[np.ndarray, ArrayLike]) -> np.ndarra
     """Light (3,) or (size, size, 3) after layers of (density (size, size), absorbance (3,)), by Beer-Lambert."""
     total = sum(density[:, :, None] * np.asarray(absorbance, np.float32) for density, absorbance in layers)
     return np.asarray(light, np.float32) * np.exp(-total)
+
+
+def posed_grid(size: int, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """`grid` seen in the frame of an object moved by (dx, dy), turned by `angle` radians, `zoom` times as large."""
+    x, y = grid(size)
+    c, s = float(np.cos(angle)) / zoom, float(np.sin(angle)) / zoom
+    return (x - dx) * c + (y - dy) * s, (y - dy) * c - (x - dx) * s
+
+
+def paint(image: np.ndarray, mask: np.ndarray, value: float | np.ndarray) -> None:
+    """Lay `value` over `image` in place, where and as far as `mask` (0 to 1) covers it."""
+    image += mask * (value - image)
+
+
+def texture(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, period: int = 32) -> np.ndarray:
+    """Smooth noise of unit variance, (len(v), len(u)), at coordinates in cells of about one correlation length.
+
+    The field belongs to `rng`, not to the pixels: moved or scaled coordinates show the same texture
+    moved or scaled. Cubic B-splines on a periodic lattice of normal numbers.
+    """
+
+    def weights(t: np.ndarray) -> np.ndarray:
+        d = np.abs((t[:, None] - np.arange(period) + period / 2) % period - period / 2)
+        return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.maximum(2 - d, 0) ** 3 / 6)
+
+    field = weights(v) @ rng.standard_normal((period, period)) @ weights(u).T
+    return (field / 0.479).astype(np.float32)  # 0.479 = the mean over t of the sum of squared weights
+
+
+def speckle(rng: np.random.Generator, amplitude: np.ndarray, across: float, along: float, looks: int = 1) -> np.ndarray:
+    """Envelope of random scatterers of local `amplitude` (h, w) blurred by a Gaussian point-spread function.
+
+    `across` and `along` (the beam, downwards) are its standard deviations as shares of the side, and at
+    least 0.45 pixel; `looks` independent envelopes are averaged. The mean is `amplitude`, roughly.
+    """
+    widths = [max(0.45, w * amplitude.shape[0]) for w in (along, across)]
+    scatterers = rng.standard_normal((looks, 2, *amplitude.shape), dtype=np.float32) * amplitude.astype(np.float32)
+    field = ndimage.gaussian_filter(scatterers, (0, 0, *widths), truncate=3.0)
+    power = np.sqrt((field**2).sum(axis=1)).mean(axis=0)
+    return power * float(
+        np.sqrt(8.0 * widths[0] * widths[1])
+    )  # blur: 1/(4 pi s t) of the power; Rayleigh mean: sqrt(pi/2)
