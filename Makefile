@@ -3,9 +3,8 @@ PYTHON ?= python3
 OUT ?=
 PROFILE ?= quick
 DATA ?= phantom
-# Not `.venv/bin/medisyn`: a console script's first line breaks when the checkout moves.
 PY = .venv/bin/python
-MEDISYN = $(PY) -m medisyn_lib.cli
+MEDISYN = .venv/bin/medisyn
 PYTEST = $(PY) -m pytest
 # The tests keep their artifacts apart from the user's own, so that a clean clone tests itself.
 TEST_STORE = $${MEDISYN_STORE:-$(CURDIR)/build/store}
@@ -31,20 +30,20 @@ lint: env
 	$(PY) -m mypy
 
 unit: lint
-	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -n 2 --dist loadfile --timeout 600 -q
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -n 2 --dist loadfile --timeout 600
 
 # One after the other: the scorecard reads what the notebooks before it wrote.
 notebooks: unit
-	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks -q
+	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks
 
 runs: notebooks
-	$(PYTEST) tests/test_tiny_runs.py -m runs -q
+	$(PYTEST) tests/test_tiny_runs.py -m runs
 
 test-full: test
-	OMP_NUM_THREADS=1 MEDISYN_STORE="$(CURDIR)/build/store-one-thread" $(PYTEST) --nbval notebooks -q
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(CURDIR)/build/store-one-thread" $(PYTEST) --nbval notebooks
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MEDISYN_STORE="$(CURDIR)/build/store-avx2" \
-	    $(PYTEST) --nbval notebooks -q
-	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full -q
+	    $(PYTEST) --nbval notebooks
+	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full
 
 figures: env
 	$(MEDISYN) figures
@@ -58,7 +57,7 @@ publish: env
 refresh: env
 	$(PY) -m medisyn_lib.batch refresh
 
-# The stamp holds what .venv was made from, so an unchanged one needs neither time nor network.
+# The stamp holds what .venv was made from and where, so an unchanged one needs neither time nor network.
 env:
 	@$(STAMP) | cmp -s - .venv/.lock-stamp || { \
 	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

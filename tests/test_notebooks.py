@@ -1,0 +1,114 @@
+"""The stored notebooks: executed in order, one parameters cell, in step with their pair, free of machines."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXPECTED = {"00_data_tour", "01_training", "99_scorecard"}
+PARAMETERS = ["profile", "data", "generator", "out"]
+CLAIMS = [path for path in PATHS if re.match(r"0[1-7]_", path.name)]
+MIB = 2**20
+
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[Any]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def tags(cell: Any) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def outline(notebook: Any) -> list[tuple[str, str, list[str]]]:
+    return [(cell.cell_type, cell.source, tags(cell)) for cell in notebook.cells]
+
+
+def test_the_expected_notebooks_exist() -> None:
+    assert {path.stem for path in PATHS} >= EXPECTED
+
+
+@each_notebook
+def test_cells_were_run_once_and_in_order(path: Path) -> None:
+    """nbval passes a notebook that was never run; this does not."""
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    kinds = {output.output_type for cell in code_cells(path) for output in cell.outputs}
+    assert "error" not in kinds
+
+
+@each_notebook
+def test_the_first_code_cell_holds_the_parameters(path: Path) -> None:
+    """Without the tag papermill injects above the notebook's own values, which then win."""
+    cells = code_cells(path)
+    assert [index for index, cell in enumerate(cells) if "parameters" in tags(cell)] == [0]
+    assert not any("injected-parameters" in tags(cell) for cell in cells)
+    names = []
+    for node in ast.parse(cells[0].source).body:
+        assert isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None, ast.unparse(node)
+        ast.literal_eval(node.value)  # a derived value would be stale once papermill injects
+        (target,) = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names.append(ast.unparse(target))
+        line = cells[0].source.splitlines()[(node.end_lineno or 0) - 1]
+        assert re.search(r"#\s*\S", line[node.end_col_offset or 0 :]), f"{names[-1]} has no comment"
+    assert names == PARAMETERS
+
+
+@each_notebook
+def test_the_pair_is_in_step(path: Path) -> None:
+    assert outline(jupytext.read(path.with_suffix(".py"))) == outline(read(path))
+
+
+@each_notebook
+def test_cells_are_small_and_introduced(path: Path) -> None:
+    assert path.stat().st_size <= MIB
+    cells = read(path).cells
+    for before, cell in zip([None, *cells], cells, strict=False):
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 20, cell.source[:80]
+            assert before is not None and before.cell_type == "markdown", f"no text before: {cell.source[:80]}"
+
+
+@each_notebook
+def test_outputs_and_metadata_name_no_machine(path: Path) -> None:
+    notebook = read(path)
+    assert notebook.metadata.kernelspec.name == "python3" and "papermill" not in notebook.metadata
+    place = re.compile(r"(?<![\w.:/])/(home|Users|root|tmp|work|opt|usr|var|mnt|private)/\w|[A-Z]:\\\\\w")
+    for cell in notebook.cells:
+        assert not {"execution", "papermill"} & set(cell.metadata)
+        for output in cell.get("outputs", []):
+            bundle = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
+            found = place.search(output.get("text", "") + str(bundle))
+            assert not found, f"{found and found.group()} in the output of: {cell.source[:80]}"
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_a_claim_ends_with_its_verdict(path: Path) -> None:
+    last = code_cells(path)[-1]
+    assert {"verdict", "nbval-check-output"} & set(tags(last)) and last.outputs
+
+
+def test_no_warning_is_silenced_wholesale() -> None:
+    sources = [*(ROOT / "notebooks").glob("*.py"), *(ROOT / "medisyn_lib").rglob("*.py")]
+    bare = re.compile(r"(filterwarnings|simplefilter)\(\s*(action=)?[\"']ignore[\"']\s*\)")
+    assert [path.name for path in sources if bare.search(path.read_text())] == []
+
+
+def test_every_figure_has_its_drawing_and_its_numbers_beside_it() -> None:
+    figures = sorted((ROOT / "figures").glob("*/*.png"))
+    missing = [f for png in figures for f in (png.with_suffix(".svg"), png.with_suffix(".csv")) if not f.exists()]
+    assert [str(path.relative_to(ROOT)) for path in missing] == []
+    assert [png.name for png in figures if png.with_suffix(".csv").stat().st_size == 0] == []

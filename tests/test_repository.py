@@ -1,0 +1,234 @@
+"""The repository as a whole: its lock, its size, the order of its imports, its safety, its papers."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from medisyn_lib.modalities import MODALITIES
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "medisyn_lib"
+MODULES = sorted(LIBRARY.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(), str(path)) for path in MODULES}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [Requirement(text) for text in PROJECT["dependencies"]]
+DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in LOCK}
+
+# Imports point from later to earlier in this list; a new module is added where it belongs.
+ORDER = """
+    errors paths store provenance modalities phantoms leakage data profiles models training sampling
+    encoders evaluators fidelity statistics claims figures batch cli
+""".split()
+HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
+CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
+
+
+def name_of(path: Path) -> str:
+    """A file's name in a test report."""
+    return str(path.relative_to(ROOT))
+
+
+def calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Every absolute module name that a file imports, those inside functions included."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def public_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    """Functions of a module and methods of its classes whose name does not start with `_`."""
+    bodies: list[ast.Module | ast.ClassDef] = [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef))]
+    found = [node for body in bodies for node in body.body if isinstance(node, ast.FunctionDef)]
+    return [node for node in found if not node.name.startswith("_")]
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_the_lock_pins_everything_and_names_no_place() -> None:
+    assert len(LOCKED) == len(LOCK)
+    for pin in LOCK:
+        assert [s.operator for s in pin.specifier] == ["=="], pin
+        assert pin.url is None and "*" not in str(pin.specifier), pin
+    for name in LOCKED:
+        if name.startswith(("nvidia-", "cuda-", "triton")):
+            assert any(canonicalize_name(p.name) == name and "linux" in str(p.marker) for p in LOCK), name
+
+
+@pytest.mark.parametrize("requirement", DIRECT + DEVELOPMENT, ids=str)
+def test_the_lock_satisfies_each_direct_dependency(requirement: Requirement) -> None:
+    assert requirement.specifier, "a direct dependency needs a lower bound"
+    assert requirement.specifier.contains(LOCKED[canonicalize_name(requirement.name)])
+
+
+def test_the_lock_holds_what_the_dependencies_need_and_nothing_else() -> None:
+    todo, seen = [*DIRECT, *DEVELOPMENT], set()
+    while todo:
+        requirement = todo.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        for child in map(Requirement, importlib.metadata.requires(requirement.name) or []):
+            environments = [{"extra": extra} for extra in requirement.extras or {""}]
+            if child.marker is None or any(child.marker.evaluate(e) for e in environments):
+                todo.append(child)
+    here = {canonicalize_name(pin.name) for pin in LOCK if pin.marker is None or pin.marker.evaluate()}
+    assert {name for name, _ in seen} == here
+
+
+def test_the_installed_versions_are_the_locked_ones() -> None:
+    pins = [pin for pin in LOCK if pin.marker is None or pin.marker.evaluate()]
+    assert {p.name: importlib.metadata.version(p.name) for p in pins} == {p.name: str(p.specifier)[2:] for p in pins}
+
+
+def test_conda_resolves_to_the_lock() -> None:
+    """The pip part is the lock itself; what conda brings beyond the interpreter must have its version."""
+    stated = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (pip,) = [entry["pip"] for entry in stated if isinstance(entry, dict)]
+    assert pip == ["-r requirements.lock", "-e ."]
+    conda = dict(entry.partition("=")[::2] for entry in stated if isinstance(entry, str))
+    assert Requirement("python" + PROJECT["requires-python"]).specifier.contains(conda.pop("python"))
+    for name in conda.keys() - {"pip", "make"}:
+        assert conda[name] == LOCKED[canonicalize_name(CONDA_NAMES.get(name, name))], name
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    homes = importlib.metadata.packages_distributions()
+    declared = {canonicalize_name(requirement.name) for requirement in DIRECT} | {"medisyn-lib"}
+    for path, tree in TREES.items():
+        for top in {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names:
+            assert declared & {canonicalize_name(home) for home in homes.get(top, [])}, f"{name_of(path)} uses {top}"
+
+
+def test_the_library_stays_small() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in MODULES}
+    assert sum(lines.values()) < 6000
+    assert {name_of(path): n for path, n in lines.items() if n > 400} == {}
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert not {path.stem for path in MODULES} & {"utils", "util", "misc", "common", "helpers"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_backwards(path: Path) -> None:
+    home = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+    targets = {name.split(".")[1] for name in imported(TREES[path]) if name.startswith("medisyn_lib.")}
+    if home == "__init__":
+        return
+    assert home in ORDER, f"add {home} to ORDER where it belongs"
+    later = [name for name in targets - {home} if name in ORDER and ORDER.index(name) > ORDER.index(home)]
+    assert not later, f"{home} imports {later}, which come after it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_public_functions_are_documented_annotated_and_short(path: Path) -> None:
+    assert ast.get_docstring(TREES[path]) or not TREES[path].body
+    for function in public_functions(TREES[path]):
+        where = f"{function.name}, line {function.lineno}"
+        doc = ast.get_docstring(function, clean=False)
+        assert doc, f"{where}: no docstring"
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+        assert not bare and function.returns, f"{where}: {bare or 'return'} not annotated"
+        length = (function.end_lineno or 0) - function.lineno + 1 - len(doc.splitlines())
+        assert length <= 40, f"{where}: {length} lines without its docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_unsafe_is_called(path: Path) -> None:
+    assert not imported(TREES[path]) & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    for call in calls(TREES[path]):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        what = f"line {call.lineno}: {ast.unparse(call)[:80]}"
+        if ast.unparse(call.func) == "torch.load":
+            assert given.get("weights_only") == "True", what
+        assert given.keys().isdisjoint({"allow_pickle", "trust_remote_code", "shell"}) or "True" not in (
+            given.get("allow_pickle"),
+            given.get("trust_remote_code"),
+            given.get("shell"),
+        ), what
+        assert ast.unparse(call.func) not in (
+            "np.random.seed", "random.seed", "torch.manual_seed", "torch.random.manual_seed", "torch.cuda.manual_seed",
+        ), f"{what}: pass a generator instead"  # fmt: skip
+
+
+def test_importing_the_package_is_light() -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES]
+    names = [name.removesuffix(".__init__") for name in modules]
+    code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]; print(sorted(sys.modules))"
+    loaded = ast.literal_eval(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_the_citation_names_both_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and citation["version"] == PROJECT["version"]
+    papers = {paper["identifiers"][0]["value"]: paper for paper in citation["references"]}
+    assert set(papers) == {"arXiv:2405.09806", "arXiv:1710.01711"}
+    assert papers["arXiv:1710.01711"]["doi"] == "10.1016/j.ophtha.2018.01.034"
+    assert [len(paper["authors"]) for paper in papers.values()] == [18, 8]
+
+
+def test_the_readme_links_to_what_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r"src=\"([^\"]+)\"", text)
+    local = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert local and [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_no_file_names_a_machine() -> None:
+    """Paths of one computer, and the address of any package index, would be wrong on every other."""
+    place = re.compile(r"(?<![\w.:/])/(home|Users|root|work|opt)/\w|index[-_]url|find[-_]links|pypi\.org/simple")
+    found = []
+    for path in tracked_files():
+        data = path.read_bytes()
+        if b"\0" not in data and path != Path(__file__):
+            found += [f"{name_of(path)}: {match.group()}" for match in place.finditer(data.decode())]
+    assert found == []
+
+
+def test_the_phantom_card_is_valid_and_lists_the_tables_findings() -> None:
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard.load(ROOT / "data_cards" / "phantom.md")
+    assert card.data.license == "cc-by-4.0" and "text-to-image" in card.data.task_categories
+    sections = re.split(r"^### ", card.text, flags=re.MULTILINE)[1:]
+    listed = {}
+    for section in sections:
+        key = re.search(r"`(\w+)`", section.splitlines()[0])
+        line = re.search(r"^- \*\*Findings\*\*: (.*)$", section, flags=re.MULTILINE)
+        assert key and line, section.splitlines()[0]
+        listed[key.group(1)] = re.findall(r"`(\w+)`", line.group(1))
+    assert listed == {key: [finding.key for finding in row.findings] for key, row in MODALITIES.items()}
+    for phrase in ("drawn, not patients", "Not for clinical use"):
+        assert phrase in card.text
