@@ -1,0 +1,123 @@
+"""Blood smear phantom: Giemsa-stained red cells around one white cell, drawn by optical density.
+
+The four white cells differ as in a film: three to five small lobes, a round dense nucleus in a thin
+blue rim, two lobes among orange granules, a large horseshoe in grey-blue. They fill more of the
+picture than in a usual field, so that the nucleus is readable at 64 px.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+
+# Absorbances (red, green, blue) of the dyes as bound in each part of the cells.
+AZURE_NUCLEUS = (0.85, 1.55, 0.36)
+BLUE_CYTOPLASM = (0.55, 0.36, 0.10)
+PINK_CYTOPLASM = (0.16, 0.34, 0.14)
+ORANGE_GRANULES = (0.10, 0.85, 0.95)
+HAEMOGLOBIN = (0.20, 0.48, 0.44)
+
+CELL_RADIUS = {"neutrophil": 0.40, "lymphocyte": 0.33, "eosinophil": 0.42, "monocyte": 0.50}
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """The film and the blood of one patient: stain strength and tint, size and pallor of the red cells."""
+    return {
+        "stain_strength": float(rng.uniform(0.75, 1.25)),
+        "azure_to_eosin": float(rng.uniform(0.8, 1.2)),
+        "ground_warmth": float(rng.uniform(-1, 1)),
+        "red_radius": float(rng.uniform(0.23, 0.31)),
+        "red_density": float(rng.uniform(0.55, 1.1)),
+        "pallor": float(rng.uniform(0.35, 0.85)),
+        "red_spacing": float(rng.uniform(1.35, 2.1)),
+        "white_scale": float(rng.uniform(0.9, 1.12)),
+    }
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One white cell of the patient among its red cells, (size, size, 3) in [0, 1], and the factors of this field."""
+    factors = {
+        "cell_x": float(rng.uniform(-0.25, 0.25)),
+        "cell_y": float(rng.uniform(-0.25, 0.25)),
+        "cell_angle": float(rng.uniform(0, 2 * np.pi)),
+        "cell_scale": float(rng.uniform(0.93, 1.07)),
+        "lobes": int(rng.integers(3, 6)) if patient["finding"] == "neutrophil" else 0,
+        "exposure": float(rng.uniform(0.92, 1.02)),
+        "defocus": float(rng.uniform(0.004, 0.011)),
+        "layout_seed": int(rng.integers(2**31)),
+    }
+    detail = np.random.default_rng(factors["layout_seed"])
+    radius = CELL_RADIUS[patient["finding"]] * patient["white_scale"] * factors["cell_scale"]
+    strength, azure = patient["stain_strength"], patient["azure_to_eosin"]
+    body, nucleus, granules = _white_cell(detail, patient["finding"], factors, radius, size)
+    red = _red_cells(detail, patient, factors, radius, size) * (1 - body)
+    blue = {"neutrophil": 0.25, "lymphocyte": 1.15, "eosinophil": 0.15, "monocyte": 0.6}[patient["finding"]]
+    chromatin = 1 + 0.16 * smooth_noise(detail, size, 0.05)
+    cytoplasm = body * (1 - 0.8 * nucleus) * strength * (1 + 0.12 * smooth_noise(detail, size, 0.04))
+    warmth = patient["ground_warmth"]
+    ground = np.array([0.93 + 0.02 * warmth, 0.915, 0.90 - 0.04 * warmth]) * factors["exposure"]
+    light = ground * (1 + 0.02 * smooth_noise(detail, size, 0.5))[:, :, None]
+    image = absorb(
+        light,
+        (red * patient["red_density"] * strength, HAEMOGLOBIN),
+        (cytoplasm * blue * azure, BLUE_CYTOPLASM),
+        (cytoplasm * (1.2 - blue), PINK_CYTOPLASM),
+        (granules * strength, ORANGE_GRANULES),
+        (nucleus * chromatin * strength * azure, AZURE_NUCLEUS),
+    )
+    return blur(image, factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
+
+
+def _red_cells(
+    rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], white_radius: float, size: int
+) -> np.ndarray:
+    """Density of biconcave red cells thrown like darts: they may touch and overlap a little."""
+    radius, placed = patient["red_radius"], [(factors["cell_x"], factors["cell_y"], white_radius)]
+    for x, y, scale in rng.uniform((-1.2, -1.2, 0.85), (1.2, 1.2, 1.15), (80, 3)).tolist():
+        r = radius * scale
+        if all((x - a) ** 2 + (y - b) ** 2 > (0.5 * patient["red_spacing"] * (r + c)) ** 2 for a, b, c in placed):
+            placed.append((x, y, r))
+    cells = np.array(placed[1:]).reshape(-1, 3)
+    squash = rng.uniform(0.82, 1.0, len(cells))
+
+    def biconcave(r: np.ndarray) -> np.ndarray:
+        return (0.8 + 0.35 * r**2) * (1 - patient["pallor"] * np.exp(-((r / 0.45) ** 2)))
+
+    x, y, r = cells.T
+    return stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(cells)), profile=biconcave, join=np.add)
+
+
+def _white_cell(
+    rng: np.random.Generator, finding: str, factors: dict[str, Any], radius: float, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks in [0, 1] of the cell body, its nucleus and its orange granules."""
+    x, y = grid(size)
+    cx, cy, turn = factors["cell_x"], factors["cell_y"], factors["cell_angle"]
+    theta, distance = np.arctan2(y - cy, x - cx), np.hypot(x - cx, y - cy)
+    ruffle = sum(rng.uniform(0, 0.035) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5))
+    body = np.clip(0.5 + (radius * (1 + ruffle) - distance) * size / 3, 0, 1)
+    if finding == "neutrophil":
+        angles = turn + np.linspace(0, 1.25 * np.pi, factors["lobes"]) + rng.uniform(-0.12, 0.12, factors["lobes"])
+        orbit, lobe, squash = rng.uniform(0.46, 0.56, len(angles)), rng.uniform(0.29, 0.36, len(angles)), 0.85
+        bridge = np.linspace(angles[0], angles[-1], 40)
+    elif finding == "lymphocyte":
+        angles, orbit, lobe, squash = np.array([turn]), np.array([0.08]), np.array([0.85]), rng.uniform(0.9, 1.0)
+        bridge = np.zeros(0)
+    elif finding == "eosinophil":
+        angles = turn + np.array([0.0, rng.uniform(2.2, 3.0)])
+        orbit, lobe, squash, bridge = np.full(2, 0.5), rng.uniform(0.36, 0.42, 2), 0.8, np.zeros(0)
+    else:
+        angles = turn + np.linspace(0, rng.uniform(1.1, 1.5) * np.pi, 24)
+        orbit, lobe, squash, bridge = np.full(24, 0.42), np.linspace(0.40, 0.34, 24), 1.0, np.zeros(0)
+    lx, ly = cx + radius * orbit * np.cos(angles), cy + radius * orbit * np.sin(angles)
+    nucleus = stamp(size, lx, ly, radius * lobe * squash, radius * lobe, angles)
+    bx, by = cx + 0.5 * radius * np.cos(bridge), cy + 0.5 * radius * np.sin(bridge)
+    nucleus = np.maximum(nucleus, stamp(size, bx, by, 0.07 * radius, 0.07 * radius))
+    number = 110 if finding == "eosinophil" else 0
+    spread, way = radius * 0.93 * np.sqrt(rng.uniform(0, 1, number)), rng.uniform(0, 2 * np.pi, number)
+    grain = rng.uniform(0.05, 0.085, number) * radius
+    granules = stamp(size, cx + spread * np.cos(way), cy + spread * np.sin(way), grain, grain) * body
+    return body, nucleus, granules * (1 - 0.85 * nucleus)

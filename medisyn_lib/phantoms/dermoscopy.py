@@ -1,0 +1,152 @@
+"""Dermoscopy phantom: skin under a contact lens, its colours from melanin and haemoglobin absorbance.
+
+A naevus is symmetric, even and smooth-bordered. A melanoma is asymmetric with an irregular border
+and several colours: browns, black, a blue-grey veil, pink regression. A seborrhoeic keratosis is
+waxy yellow-brown, sharply bordered, with pale milia-like and dark comedo-like dots.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+
+MELANIN = (0.55, 1.00, 1.35)
+HAEMOGLOBIN = (0.10, 0.65, 0.45)
+KERATIN = (0.20, 0.42, 0.95)
+DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: short waves are scattered back first
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """The skin and the lesion of one patient."""
+    large = bool(rng.integers(2))
+    rough = {"naevus": 0.05, "melanoma": 0.19, "seborrhoeic_keratosis": 0.09}[finding]
+    return {
+        "lesion_size": "large" if large else "small",
+        "radius": float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34)),
+        "elongation": float(rng.uniform(1.0, 1.35)),
+        "axis": float(rng.uniform(0, np.pi)),
+        "roughness": float(rough * rng.uniform(0.7, 1.3)),
+        "skin_melanin": float(rng.uniform(0.02, 1.0) ** 2 * 1.1),
+        "skin_redness": float(rng.uniform(0.05, 0.55)),
+        "pigment": float(rng.uniform(0.75, 1.5)),
+        "warmth": float(rng.uniform(-0.25, 0.25)),
+        "hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0,
+        "lesion_seed": int(rng.integers(2**31)),
+    }
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
+    factors = {
+        "shift_x": float(rng.uniform(-0.16, 0.16)),
+        "shift_y": float(rng.uniform(-0.16, 0.16)),
+        "turn": float(rng.uniform(-0.5, 0.5)),
+        "zoom": float(rng.uniform(0.92, 1.08)),
+        "exposure": float(rng.uniform(0.85, 1.03)),
+        "white_balance": float(rng.uniform(-0.06, 0.06)),
+        "vignetting": float(rng.uniform(0.0, 0.3)),
+        "skin_seed": int(rng.integers(2**31)),
+        "defocus": float(rng.uniform(0.002, 0.007)),
+    }
+    x, y = grid(size)
+    c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
+    x0, y0 = (x - factors["shift_x"]) / factors["zoom"], (y - factors["shift_y"]) / factors["zoom"]
+    u, v = x0 * c + y0 * s, y0 * c - x0 * s
+    skin = np.random.default_rng(factors["skin_seed"])
+    mottle, lines = smooth_noise(skin, size, 0.3), smooth_noise(skin, size, 0.04)
+    melanin = np.clip(0.06 + patient["skin_melanin"] * (1 + 0.12 * mottle + 0.08 * lines), 0, None)
+    redness = np.clip(patient["skin_redness"] * (1 + 0.25 * smooth_noise(skin, size, 0.2)), 0, None)
+    paint = {"naevus": _naevus, "melanoma": _melanoma, "seborrhoeic_keratosis": _keratosis}[patient["finding"]]
+    brown, deep, yellow, red, pale = paint(np.random.default_rng(patient["lesion_seed"]), patient, u, v)
+    balance = factors["white_balance"]
+    image = absorb(
+        np.array([0.95 + balance, 0.90, 0.90 - balance]) * factors["exposure"],
+        (melanin * (1 - pale) + brown, MELANIN),
+        (deep, DEEP_MELANIN),
+        (yellow, KERATIN),
+        (redness + red, HAEMOGLOBIN),
+    )
+    image = image * (1 - 0.85 * _hairs(skin, patient["hairs"], size))[:, :, None]
+    light = 1 - factors["vignetting"] * np.clip(x**2 + y**2 - 0.35, 0, 2)
+    return blur(image * light[:, :, None], factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
+
+
+def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+    """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
+    way, phase = rng.uniform(0, 2 * np.pi, 8), rng.uniform(0, 2 * np.pi, 8)
+    rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 8))
+    waves = np.cos(u[..., None] * (rate * np.cos(way)) + v[..., None] * (rate * np.sin(way)) + phase)
+    return (waves.sum(-1) / 2).astype(np.float32)
+
+
+def _depth(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray, orders: tuple) -> np.ndarray:
+    """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
+    c, s = np.cos(patient["axis"]), np.sin(patient["axis"])
+    stretch = np.sqrt(patient["elongation"])
+    a, b = (u * c + v * s) / stretch, (v * c - u * s) * stretch
+    theta = np.arctan2(b, a)
+    wave = sum(rng.uniform(0.5, 1.2) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) / k**0.35 for k in orders)
+    return patient["radius"] * (1 + patient["roughness"] * wave) - np.hypot(a, b)
+
+
+def _naevus(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+    """Densities (brown, deep, yellow, red, pale) of a symmetric, even, smooth-bordered lesion."""
+    depth = _depth(rng, patient, u, v, (2, 3))
+    mask = np.clip(0.5 + depth / rng.uniform(0.10, 0.2), 0, 1)
+    core = rng.uniform(-0.15, 0.45) * np.clip(depth / patient["radius"], 0, 1)
+    network = 0.10 * _field(rng, u, v, 0.11) + 0.07 * _field(rng, u, v, 0.3)
+    brown = mask * patient["pigment"] * (0.72 + core + network)
+    return brown, 0 * mask, mask * (0.15 + patient["warmth"] / 2), mask * 0.25, 0 * mask
+
+
+def _melanoma(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+    """Densities (brown, deep, yellow, red, pale) of an asymmetric lesion of several colours."""
+    ragged = 0.20 * patient["radius"] * _field(rng, u, v, 0.45 * patient["radius"] + 0.1)
+    depth = _depth(rng, patient, u, v, (1, 2, 3, 5)) + ragged * 0.55
+    mask = np.clip(0.5 + depth / 0.06, 0, 1)
+    way = rng.uniform(0, 2 * np.pi)
+    r = patient["radius"]
+
+    def patch(angle: float, reach: float, width: float) -> np.ndarray:
+        a, b = u - reach * r * np.cos(angle), v - reach * r * np.sin(angle)
+        return mask * np.exp(-(((a**2 + b**2) / (width * r) ** 2) ** 1.5))
+
+    black = patch(way, rng.uniform(0.35, 0.6), rng.uniform(0.45, 0.65))
+    veil = patch(way + rng.uniform(1.6, 2.6), rng.uniform(0.2, 0.5), rng.uniform(0.4, 0.6))
+    regress = patch(way + rng.uniform(3.4, 4.6), rng.uniform(0.5, 0.7), rng.uniform(0.3, 0.5))
+    mottle = 0.35 * _field(rng, u, v, 0.2)
+    brown = mask * patient["pigment"] * np.clip(1.0 + mottle, 0.3, 2) * (1 - 0.75 * veil) * (1 - 0.85 * regress)
+    brown = brown + 1.6 * black * patient["pigment"]
+    return brown, 1.1 * veil + 0.8 * black, 0 * mask, 0.35 * mask + 0.7 * regress, 0.6 * regress
+
+
+def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+    """Densities (brown, deep, yellow, red, pale) of a waxy, sharply bordered lesion with pale and dark dots."""
+    depth = _depth(rng, patient, u, v, (2, 3, 4, 7))
+    mask = np.clip(0.5 + depth / 0.035, 0, 1)
+    ridges = np.abs(_field(rng, u, v, 0.16))
+    rim = np.exp(-((depth / 0.06) ** 2)) * mask
+    wax = mask * (0.75 + 0.22 * ridges + 0.3 * rim)
+    number = 8 + int(40 * patient["radius"] ** 2)
+    reach, way = 0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number)), rng.uniform(0, 2 * np.pi, 2 * number)
+    du = u[..., None] - (reach * np.cos(way)).astype(np.float32)
+    dv = v[..., None] - (reach * np.sin(way)).astype(np.float32)
+    dots = np.exp(-((du**2 + dv**2) / (0.042 * rng.uniform(0.8, 1.25, 2 * number).astype(np.float32)) ** 2))
+    milia, comedo = dots[..., :number].max(-1) * mask, dots[..., number:].max(-1) * mask
+    brown = (0.42 * wax * patient["pigment"] + 1.3 * comedo) * (1 - 0.75 * milia)
+    yellow = (1.0 + patient["warmth"]) * wax * (1 - 0.6 * milia)
+    return brown, 0 * mask, yellow, 0.12 * mask * (1 - milia), 0.5 * milia
+
+
+def _hairs(rng: np.random.Generator, number: int, size: int) -> np.ndarray:
+    """Mask in [0, 1] of curved dark hairs that lie in roughly one direction."""
+    s = np.linspace(-1, 1, size + 16)
+    lean, bend = rng.uniform(0, np.pi) + rng.normal(0, 0.45, (number, 1)), rng.normal(0, 0.18, (number, 1))
+    along, off = s * rng.uniform(0.5, 1.4, (number, 1)), rng.uniform(-1, 1, (2, number, 1))
+    across = bend * s**2
+    x = off[0] + along * np.cos(lean) - across * np.sin(lean)
+    y = off[1] + along * np.sin(lean) + across * np.cos(lean)
+    return stamp(size, x.ravel(), y.ravel(), 0.011, 0.011)

@@ -1,0 +1,282 @@
+"""Fundus phantom: a right or left eye whose ICDR grade follows from its lesions, counted by quadrant.
+
+Light passes the retina twice, so vessels and bleedings are absorbance over an orange choroid; disc,
+exudates and cotton-wool spots are bright. Lesions are drawn larger than life (a microaneurysm is
+about one pixel wide at 64 px, some ten times too large), so that the grade is readable there.
+As the camera sees a right eye, its disc (nasal) is at image right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.phantoms.drawing import absorb, blur, ellipse, grid, smooth_noise, stamp
+
+QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")
+GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
+EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
+
+BLOOD = (0.28, 1.15, 0.95)
+MELANIN = (0.55, 0.95, 1.30)
+SPOTS = {"microaneurysms": 0.034, "haemorrhages": 0.046, "exudates": 0.036, "cotton_wool": 0.085}  # mean radius
+
+
+def icdr_grade(
+    microaneurysms: int,
+    haemorrhages: Sequence[int],
+    beading_quadrants: int = 0,
+    irma_quadrants: int = 0,
+    neovascularisation: bool = False,
+    preretinal_haemorrhage: bool = False,
+    exudates: int = 0,
+    cotton_wool: int = 0,
+) -> int:
+    """Grade 0-4 of the International Clinical Diabetic Retinopathy scale (Wilkinson et al. 2003, table 3).
+
+    `haemorrhages` are the counts in the four quadrants. Severe (3) is the 4-2-1 rule: more than 20
+    haemorrhages in each of 4 quadrants, venous beading in 2 or more, or IRMA in 1 or more. Raises
+    InputError unless there are four counts, none negative.
+    """
+    if len(haemorrhages) != 4 or min(haemorrhages) < 0:
+        raise InputError(f"haemorrhages: {list(haemorrhages)} given; give four counts, one a quadrant, none negative")
+    if neovascularisation or preretinal_haemorrhage:
+        return 4
+    if min(haemorrhages) > EXTENSIVE or beading_quadrants >= 2 or irma_quadrants >= 1:
+        return 3
+    if sum(haemorrhages) or beading_quadrants or exudates or cotton_wool:
+        return 2
+    return 1 if microaneurysms else 0
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """Anatomy of one eye and its lesions by quadrant, such that the finding is its ICDR grade."""
+    lesions = _draw_lesions(rng, GRADES.index(finding))
+
+    def total(name: str) -> int:
+        return sum(lesions[f"{name}_{quadrant}"] for quadrant in QUADRANTS)
+
+    grade = icdr_grade(
+        total("microaneurysms"),
+        [lesions[f"haemorrhages_{quadrant}"] for quadrant in QUADRANTS],
+        total("beading"),
+        total("irma"),
+        lesions["neovascularisation"],
+        lesions["preretinal_haemorrhage"],
+        total("exudates"),
+        total("cotton_wool"),
+    )
+    anatomy = {
+        "side": ("left", "right")[int(rng.integers(2))],
+        "grade": grade,
+        "melanin": float(rng.uniform(0.0, 0.75)),
+        "redness": float(rng.uniform(-1, 1)),
+        "disc_x": float(rng.uniform(0.46, 0.66)),
+        "disc_y": float(rng.uniform(-0.08, 0.08)),
+        "disc_radius": float(rng.uniform(0.115, 0.155)),
+        "cup_ratio": float(rng.uniform(0.3, 0.65)),
+        "arcade_height": float(rng.uniform(0.5, 0.68)),
+        "vessel_width": float(rng.uniform(0.85, 1.2)),
+        "vessel_seed": int(rng.integers(2**31)),
+        "lesion_seed": int(rng.integers(2**31)),
+    }
+    return {**anatomy, **lesions}
+
+
+def _draw_lesions(rng: np.random.Generator, grade: int) -> dict[str, Any]:
+    """Counts of each lesion in each quadrant, as an eye of this grade has them."""
+    signs = int(rng.integers(1, 8)) if grade == 3 else 0  # which of the three severe signs: bits, at least one
+    if grade == 4 and rng.random() < 0.3:
+        signs = int(rng.integers(8))
+    low, high = ((0, 1), (0, 1), (1, 5), (12, 20), (1, 8))[grade]
+    if signs & 1:
+        low, high = EXTENSIVE + 1, EXTENSIVE + 9
+    worst = rng.permutation(4)
+    counts = {
+        "microaneurysms": rng.integers(*((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))[grade], 4),
+        "haemorrhages": rng.integers(low, high, 4),
+        "exudates": rng.integers(*((0, 1), (0, 1), (1, 6), (0, 6), (0, 4))[grade], 4),
+        "cotton_wool": rng.integers(*((0, 1), (0, 1), (0, 2), (0, 2), (0, 2))[grade], 4),
+        "beading": (worst < (int(rng.integers(2, 5)) if signs & 2 else 0)).astype(int),
+        "irma": (worst[::-1] < (int(rng.integers(1, 4)) if signs & 4 else 0)).astype(int),
+    }
+    lesions: dict[str, Any] = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
+    kind = int(rng.integers(1, 4)) if grade == 4 else 0
+    return {**lesions, "neovascularisation": bool(kind & 1), "preretinal_haemorrhage": bool(kind & 2)}
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
+    factors = {
+        "field_radius": float(rng.uniform(0.93, 1.12)),
+        "shift_x": float(rng.uniform(-0.07, 0.07)),
+        "shift_y": float(rng.uniform(-0.06, 0.06)),
+        "tilt": float(rng.uniform(-0.1, 0.1)),
+        "exposure": float(rng.uniform(0.75, 1.12)),
+        "flash_x": float(rng.uniform(-0.35, 0.35)),
+        "flash_y": float(rng.uniform(-0.35, 0.35)),
+        "vignetting": float(rng.uniform(0.25, 0.6)),
+        "defocus": float(rng.uniform(0.002, 0.006)),
+    }
+    x, y = grid(size)
+    u, v = _retina(x, y, patient, factors)
+    blood, bright, white = _lesions(patient, factors, size)
+    image = absorb(
+        _choroid(u, v, patient, size),
+        (_vessels(patient, factors, size), BLOOD),
+        (np.exp(-((u**2 + v**2) / 0.07)) * 0.28 + np.exp(-((u**2 + v**2) / 0.008)) * 0.3, (0.6, 1.0, 0.8)),
+        (blood, BLOOD),
+    )
+    for mask, colour in ((bright, (0.98, 0.86, 0.42)), (white, (0.95, 0.86, 0.70))):
+        image = image + mask[:, :, None] * (np.array(colour) - image)
+    light = 1.08 - factors["vignetting"] * ((u - factors["flash_x"]) ** 2 + (v - factors["flash_y"]) ** 2)
+    image = blur(image * np.clip(light, 0.15, 1.15)[:, :, None] * factors["exposure"], factors["defocus"])
+    image = image + rng.normal(0, 0.008, image.shape)
+    field = ellipse(x, y, 0, 0, factors["field_radius"], factors["field_radius"])
+    return image * field[:, :, None] + 0.01, factors
+
+
+def _retina(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]) -> tuple:
+    """Retinal coordinates of picture points: fovea at 0, nasal at positive u, field edge at 1."""
+    c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
+    x, y = x / factors["field_radius"] - factors["shift_x"], y / factors["field_radius"] - factors["shift_y"]
+    return (x * c + y * s) * (1 if patient["side"] == "right" else -1), y * c - x * s
+
+
+def _picture(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]) -> tuple:
+    """Picture coordinates of retinal points: the inverse of `_retina`."""
+    c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
+    u = u * (1 if patient["side"] == "right" else -1)
+    x, y = u * c - v * s + factors["shift_x"], v * c + u * s + factors["shift_y"]
+    return x * factors["field_radius"], y * factors["field_radius"]
+
+
+def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], size: int) -> np.ndarray:
+    """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
+    texture = np.random.default_rng(patient["vessel_seed"] + 1)
+    melanin = patient["melanin"] * (1 + 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06))
+    tint = patient["redness"]
+    image = absorb((0.95, 0.50 - 0.05 * tint, 0.24 + 0.07 * tint), (np.clip(melanin, 0, 2), MELANIN))
+    dx, dy, radius = patient["disc_x"], patient["disc_y"], patient["disc_radius"]
+    glow = np.exp(-((u - dx) ** 2 + (v - dy) ** 2) / (2.2 * radius) ** 2)[:, :, None]
+    image = image * (1 + 0.22 * glow)
+    cup = radius * patient["cup_ratio"]
+    for size_, colour in ((radius, (1.0, 0.76, 0.45)), (cup, (1.0, 0.94, 0.75))):
+        mask = ellipse(u, v, dx, dy, 0.92 * size_, size_, soft=0.05)[:, :, None]
+        image = image + mask * (np.array(colour) - image)
+    return image
+
+
+def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """u, v, width (8, n) of the trunks: four arteries, then four veins, to each quadrant from the disc."""
+    s = np.linspace(0, 1, 12 + 5 * size // 8)
+    rows = []
+    for vein in (0, 1):
+        for up, nasal in ((-1, 0), (-1, 1), (1, 0), (1, 1)):
+            wobble = sum(rng.normal(0, 0.014) * np.sin(np.pi * k * s + rng.uniform(0, 6)) for k in (2, 3, 5)) * (s > 0)
+            high = patient["arcade_height"] * rng.uniform(0.88, 1.1) * (1 - 0.1 * vein)
+            if nasal:
+                u, v = 0.55 * s * rng.uniform(0.7, 1.1), up * (0.15 * s + rng.uniform(0.25, 0.6) * s**1.6)
+            else:
+                u = 0.05 * np.sin(np.pi * s) - rng.uniform(1.1, 1.4) * s**1.9
+                v = up * high * np.sin(np.minimum(s, 1) * rng.uniform(1.7, 2.2))
+            width = patient["vessel_width"] * (0.027 if vein else 0.019) * (1 - 0.55 * s)
+            rows.append((patient["disc_x"] + u, patient["disc_y"] + v + wobble, width))
+    return tuple(np.array(part) for part in zip(*rows, strict=True))  # type: ignore[return-value]
+
+
+def _sprout(
+    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, width: np.ndarray, each: int, length: float, size: int
+) -> tuple:
+    """Branches of vessels given as rows of u, v, width: `each` of about `length` from every row."""
+    rows = np.repeat(np.arange(len(u)), each)
+    at = (rng.uniform(0.15, 0.95, len(rows)) * (u.shape[1] - 1)).astype(int)
+    heading = np.arctan2(v[rows, at + 1] - v[rows, at], u[rows, at + 1] - u[rows, at])
+    heading = heading + rng.choice([-1, 1], len(rows)) * rng.uniform(0.45, 1.0, len(rows))
+    s = np.linspace(0, 1, 4 + int(0.5 * length * size))
+    bend = rng.normal(0, 0.6, (len(rows), 1)) * s + 0.25 * np.sin(9 * s + rng.uniform(0, 6, (len(rows), 1)))
+    step = length * rng.uniform(0.6, 1.3, (len(rows), 1)) / len(s)
+    new_u = u[rows, at, None] + np.cumsum(np.cos(heading[:, None] + bend) * step, 1)
+    new_v = v[rows, at, None] + np.cumsum(np.sin(heading[:, None] + bend) * step, 1)
+    return new_u, new_v, 0.68 * width[rows, at, None] * (1 - 0.45 * s)
+
+
+def _vessels(patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
+    """Density of blood in the vessel tree: thick dark veins, thin brighter arteries, none at the fovea."""
+    rng = np.random.default_rng(patient["vessel_seed"])
+    trunks = _trunks(rng, patient, size)
+    branches = _sprout(rng, *trunks, 4, 0.45, size)
+    density = np.zeros((size, size), np.float32)
+    for u, v, width in (trunks, branches, _sprout(rng, *branches, 2, 0.22, size)):
+        half = len(u) // 2
+        for rows, shade in ((slice(0, half), 0.5), (slice(half, None), 0.8)):
+            keep = (u[rows] ** 2 + v[rows] ** 2 > 0.035) & (width[rows] * size > 0.2)
+            x, y = _picture(u[rows][keep], v[rows][keep], patient, factors)
+            thick = width[rows][keep] * factors["field_radius"] / 1.3
+            faint = np.minimum(1, 0.35 + thick * size / 2.5)
+            density = np.maximum(density, stamp(size, x, y, thick, thick, 0.0, shade * faint))
+    u, v, width = (part[4:] for part in trunks)
+    return np.maximum(density, _beads(u, v, patient, factors, size))
+
+
+def _beads(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
+    """Swellings along the vein of each quadrant that has venous beading; rows follow `QUADRANTS`."""
+    rows = [row for row, quadrant in enumerate(QUADRANTS) if patient[f"beading_{quadrant}"]]
+    at = np.linspace(0.12, 0.85, 9) * (u.shape[1] - 1)
+    x, y = _picture(u[rows][:, at.astype(int)], v[rows][:, at.astype(int)], patient, factors)
+    return stamp(size, x.ravel(), y.ravel(), 0.042, 0.042, 0.0, 0.95)
+
+
+def _lesions(patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Density of shed blood, and masks of hard exudates and of cotton-wool spots, each (size, size)."""
+    rng = np.random.default_rng(patient["lesion_seed"])
+    layers = {}
+    for name, radius in SPOTS.items():
+        parts = [_place(rng, quadrant, patient[f"{name}_{quadrant}"], name == "exudates") for quadrant in QUADRANTS]
+        u, v = np.concatenate(parts, 1)
+        x, y = _picture(u, v, patient, factors)
+        r = radius * rng.uniform(0.8, 1.25, len(x))
+        squash = rng.uniform(0.7, 1.0, len(x))
+        layers[name] = stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(x)), rng.uniform(0.85, 1.1, len(x)))
+    blood = np.maximum(layers["microaneurysms"] * 0.95, layers["haemorrhages"] * 1.25)
+    for quadrant in QUADRANTS:
+        if patient[f"irma_{quadrant}"]:
+            blood = np.maximum(blood, 0.95 * _tangle(rng, *_place(rng, quadrant, 1, False)[:, 0], 0.16, patient, factors, size))
+    if patient["neovascularisation"]:
+        at_disc = rng.random() < 0.6
+        where = (patient["disc_x"], patient["disc_y"]) if at_disc else _place(rng, QUADRANTS[int(rng.integers(4))], 1, False)[:, 0]
+        blood = np.maximum(blood, 0.9 * _tangle(rng, *where, 0.30, patient, factors, size, fronds=9))
+    if patient["preretinal_haemorrhage"]:
+        blood = np.maximum(blood, _boat(rng, patient, factors, size))
+    return blood, np.minimum(layers["exudates"], 1), 0.8 * np.minimum(layers["cotton_wool"], 1)
+
+
+def _place(rng: np.random.Generator, quadrant: str, number: int, central: bool) -> np.ndarray:
+    """Retinal u, v (2, number) in a quadrant about the fovea; `central` ones gather in the macula."""
+    way = rng.uniform(0.12, np.pi / 2 - 0.12, number)
+    reach = rng.uniform(0.16, 0.45, number) if central else np.sqrt(rng.uniform(0.06, 0.66, number))
+    across, down = "nasal" in quadrant, "inferior" in quadrant
+    return np.stack([(1 if across else -1) * reach * np.cos(way), (1 if down else -1) * reach * np.sin(way)])
+
+
+def _tangle(
+    rng: np.random.Generator, u: float, v: float, reach: float, patient: dict[str, Any], factors: dict[str, Any],
+    size: int, fronds: int = 4,
+) -> np.ndarray:  # fmt: skip
+    """A tuft of fine tortuous vessels around a retinal point."""
+    s = np.linspace(0, 1, 40)
+    way = rng.uniform(0, 2 * np.pi, (fronds, 1)) + rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))
+    length = reach * rng.uniform(0.6, 1.1, (fronds, 1))
+    x, y = _picture(u + length * s * np.cos(way), v + length * s * np.sin(way), patient, factors)
+    return stamp(size, x.ravel(), y.ravel(), 0.017, 0.017)
+
+
+def _boat(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
+    """Preretinal haemorrhage: blood that settled under a level top."""
+    x, y = grid(size)
+    u, v = _retina(x, y, patient, factors)
+    cu, cv, width = rng.uniform(-0.4, 0.3), rng.choice([-0.35, 0.4]), rng.uniform(0.24, 0.36)
+    return 1.9 * ellipse(u, v, cu, cv, width, 0.75 * width, soft=0.05) * np.clip(0.5 + (v - cv) * size / 3, 0, 1)
