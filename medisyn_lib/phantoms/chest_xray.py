@@ -1,0 +1,125 @@
+"""Frontal chest radiograph: thicknesses of soft tissue and bone, Beer-Lambert, photon noise, film curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import blur, ellipse, posed_grid, texture
+
+SOFT, BONE = 3.2, 2.2  # attenuation along the whole depth of a chest, and along a thick bone
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """Anatomy of one patient, and where its finding lies (`side` is the patient's, left at image right)."""
+    patient: dict[str, Any] = {
+        "chest_width": float(rng.uniform(0.78, 1.0)),
+        "lung_length": float(rng.uniform(0.85, 1.1)),
+        "heart_size": float(rng.uniform(0.24, 0.31)),
+        "heart_tilt": float(rng.uniform(0.3, 0.75)),
+        "dome_height": float(rng.uniform(0.12, 0.26)),
+        "soft_tissue": float(rng.uniform(0.85, 1.3)),
+        "rib_spacing": float(rng.uniform(0.155, 0.2)),
+        "rib_slope": float(rng.uniform(0.15, 0.5)),
+        "bone_density": float(rng.uniform(0.7, 1.3)),
+        "vascularity": float(rng.uniform(0.5, 1.3)),
+        "spine_bend": float(rng.uniform(-0.06, 0.06)),
+        "texture_seed": int(rng.integers(2**31)),
+        "side": "",
+        "lesion_size": "",
+    }
+    side, large = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2))
+    spread, height, depth = (float(v) for v in rng.uniform(0, 1, 3))
+    if finding == "cardiomegaly":
+        patient["heart_size"] = 0.42 + 0.1 * spread
+    elif finding != "normal":
+        radius = 0.26 + 0.07 * spread if large else 0.13 + 0.03 * spread
+        level = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
+        patient |= {"side": side, "lesion_size": "large" if large else "small"}
+        patient |= {"lesion_radius": radius, "lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
+        if finding == "pleural_effusion":
+            patient |= {"fluid_level": level}
+    return patient
+
+
+def _ribs(ax: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Bone along the beam of all ribs: back halves falling outwards, fainter front halves falling inwards."""
+    gap, slope = patient["rib_spacing"], patient["rib_slope"]
+    back = (y - slope * ax + 0.75 * (ax - 0.42) ** 2) / gap % 1.0 - 0.5
+    front = (y + 1.1 * slope * ax + 0.9 * ax**2) / (1.25 * gap) % 1.0 - 0.5
+    cortex = np.exp(-((np.abs(back) - 0.17) ** 2) / 0.006) + 0.7 * (np.abs(back) < 0.17)
+    fade = np.clip(1.6 - 1.4 * ax, 0.3, 1.0) * np.clip((0.55 - y) / 0.3, 0.0, 1.0)
+    return (cortex + 0.6 * np.exp(-(front**2) / 0.02) * np.clip((ax - 0.22) / 0.2, 0, 1)) * fade
+
+
+def _lungs(
+    x: np.ndarray, y: np.ndarray, patient: dict[str, Any], inspiration: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the depth that is air, and the height above the diaphragm, per pixel."""
+    ax, w = np.abs(x), patient["chest_width"]
+    u = (y + 0.1) / (0.72 * patient["lung_length"])
+    centre = w * (0.43 + 0.06 * u)
+    half = w * (0.36 + 0.06 * u) * np.sqrt(np.clip(1 - np.where(u < 0, u, 0.3 * u) ** 4, 0, 1))
+    across = np.clip(1 - np.abs((ax - centre) / (half + 1e-3)) ** 3.5, 0, 1)
+    base = 0.5 * patient["lung_length"] + inspiration - 0.05 * (x < 0)
+    above = base + 1.4 * patient["dome_height"] * (6.0 * (ax / w - 0.42) ** 2 - 0.5) - y
+    apex = np.clip((u + 1.02) / 0.12, 0, 1)
+    return np.sqrt(across) * np.clip(above / 0.05, 0, 1) * apex, above
+
+
+def _finding(x: np.ndarray, y: np.ndarray, above: np.ndarray, grain: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Share of the air that a consolidation or an effusion replaces."""
+    sign, radius = (1.0 if patient["side"] == "left" else -1.0), patient.get("lesion_radius", 0.1)
+    if patient["finding"] == "pneumonia":
+        spot = ((x - sign * 0.43 * patient["chest_width"]) / radius) ** 2 + ((y - patient["lesion_y"]) / radius) ** 2
+        return patient["lesion_opacity"] * np.clip(1.5 * np.exp(-0.6 * spot * (1 + 0.3 * np.tanh(grain))), 0, 1)
+    if patient["finding"] == "pleural_effusion":
+        rise = np.clip(sign * x / patient["chest_width"] - 0.35, 0, 1) ** 2
+        depth = patient["fluid_level"] + 1.3 * rise + 0.02 * grain - above
+        return 0.97 * np.clip(0.5 + depth / 0.2, 0, 1) * (sign * x > 0)
+    return np.zeros_like(x)
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One exposure: position, breath, dose and film curve vary."""
+    image: dict[str, Any] = {
+        "shift_x": float(rng.uniform(-0.07, 0.07)),
+        "shift_y": float(rng.uniform(-0.1, 0.1)),
+        "rotation": float(rng.uniform(-0.05, 0.05)),
+        "zoom": float(rng.uniform(0.92, 1.12)),
+        "inspiration": float(rng.uniform(-0.05, 0.07)),
+        "photons": float(rng.uniform(800, 4000)),
+        "film_gamma": float(rng.uniform(0.8, 1.3)),
+        "exposure": float(rng.uniform(-0.06, 0.06)),
+    }
+    x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
+    grain_rng = np.random.default_rng(patient["texture_seed"])
+    fine, coarse = (texture(grain_rng, x[0] * f, y[:, 0] * f) for f in (14, 5))
+    x = x - patient["spine_bend"] * y * np.abs(y)
+    ax, w = np.abs(x), patient["chest_width"]
+    air, above = _lungs(x, y, patient, image["inspiration"])
+    heart = patient["heart_size"]
+    hx = 0.45 * heart
+    organ = ellipse(x, y, hx, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09)
+    knob = ellipse(x, y, 0.09, -0.28, 0.12, 0.13, 0, 0.08)
+    middle = np.clip((0.13 + 0.05 * y**2 - ax) / 0.06 + 0.5, 0, 1)
+    air = air * (1 - np.maximum(np.maximum(organ, 0.85 * knob), middle))
+    air = air * (1 - _finding(x, y, above, coarse, patient))
+    hilum = np.exp(-(((ax - 0.2) / 0.22) ** 2) - ((y - 0.02) / 0.3) ** 2)
+    vessels = patient["vascularity"] * (0.05 * fine * (0.25 + 1.5 * hilum) + 0.2 * hilum)
+    shoulder = np.clip((y + 0.98 - 0.5 * np.clip(ax - 0.2, 0, 1) ** 1.5) / 0.06, 0, 1)
+    flank = np.clip((1.22 * w + 0.5 * np.clip(-0.35 - y, 0, 1) - ax) / 0.08, 0, 1)
+    body = np.maximum(shoulder * flank, ax < 0.24) * patient["soft_tissue"] * (0.78 - 0.12 * ax + 0.1 * np.clip(y, -1, 1))
+    soft = body * (1 - np.clip(0.78 * air - vessels * air, 0, 1)) + 0.03 * coarse * body
+    soft = soft - 0.3 * np.exp(-((x / 0.045) ** 2)) * np.clip((-0.1 - y) / 0.1, 0, 1)
+    disc = 0.75 + 0.25 * np.cos(2 * np.pi * y / 0.15)
+    collar = np.exp(-(((y + 0.6 + 0.18 * (ax - 0.15) - 0.1 * np.sin(5 * ax)) / 0.035) ** 2)) * ((ax > 0.09) & (ax < 0.85))
+    inside = np.clip((1.02 * w - ax) / 0.05, 0, 1)
+    bone = _ribs(ax, y, patient) * inside * 0.2 + 0.38 * disc * np.clip((0.1 - ax) / 0.03, 0, 1) + 0.35 * collar
+    path = SOFT * soft + BONE * patient["bone_density"] * 0.5 * bone * (body > 0)
+    dose = image["photons"] * np.exp(-blur(path, 0.004)) * (size / 64) ** -0.5
+    film = -np.log((rng.poisson(dose * 10) + 1.0) / (10 * image["photons"]))
+    low, high = np.quantile(film[size // 8 : -size // 8], (0.02, 0.98))
+    shown = np.clip((film - low) / (high - low) * 0.82 + 0.1 + image["exposure"], 0, 1)
+    return shown ** image["film_gamma"], image
