@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.phantoms import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "medisyn_lib"
@@ -217,18 +218,37 @@ def test_no_file_names_a_machine() -> None:
     assert found == []
 
 
-def test_the_phantom_card_is_valid_and_lists_the_tables_findings() -> None:
+def card_sections() -> dict[str, str]:
+    """The data card's text of each modality, by modality key."""
+    text = (ROOT / "data_cards" / "phantom.md").read_text()
+    sections = re.split(r"^###? ", text, flags=re.MULTILINE)
+    titled = {re.search(r"\(`(\w+)`, \w+\)$", section.splitlines()[0]): section for section in sections}
+    return {title.group(1): section for title, section in titled.items() if title}
+
+
+def names_in(section: str, item: str) -> list[str]:
+    """The backticked names of one item (`Factors`, `Findings`) of a card's section."""
+    found = re.search(rf"^- \*\*{item}\*\*:(.*?)^- ", section, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`(\w+)`", found.group(1)) if found else []
+
+
+def test_the_phantom_card_is_valid_and_honest() -> None:
     from huggingface_hub import DatasetCard
 
     card = DatasetCard.load(ROOT / "data_cards" / "phantom.md")
     assert card.data.license == "cc-by-4.0" and "text-to-image" in card.data.task_categories
-    sections = re.split(r"^### ", card.text, flags=re.MULTILINE)[1:]
-    listed = {}
-    for section in sections:
-        key = re.search(r"`(\w+)`", section.splitlines()[0])
-        line = re.search(r"^- \*\*Findings\*\*: (.*)$", section, flags=re.MULTILINE)
-        assert key and line, section.splitlines()[0]
-        listed[key.group(1)] = re.findall(r"`(\w+)`", line.group(1))
+    assert "drawn, not patients" in card.text and "Not for clinical use" in card.text
+
+
+def test_the_phantom_card_lists_the_tables_findings() -> None:
+    listed = {key: names_in(section, "Findings") for key, section in card_sections().items()}
     assert listed == {key: [finding.key for finding in row.findings] for key, row in MODALITIES.items()}
-    for phrase in ("drawn, not patients", "Not for clinical use"):
-        assert phrase in card.text
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_phantom_card_names_factors_that_are_drawn(modality: str) -> None:
+    known: set[str] = set()
+    for finding in MODALITIES[modality].findings:
+        known |= draw(modality, seed=0, index=0, size=32, finding=finding.key)[1].keys()
+    factors = names_in(card_sections()[modality], "Factors")
+    assert factors and set(factors) <= known
