@@ -22,14 +22,14 @@ DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: s
 def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     """The skin and the lesion of one patient."""
     large = bool(rng.integers(2))
-    rough = {"naevus": 0.05, "melanoma": 0.19, "seborrhoeic_keratosis": 0.09}[finding]
+    rough = {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
     return {
         "lesion_size": "large" if large else "small",
         "radius": float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34)),
         "elongation": float(rng.uniform(1.0, 1.35)),
         "axis": float(rng.uniform(0, np.pi)),
         "roughness": float(rough * rng.uniform(0.7, 1.3)),
-        "skin_melanin": float(rng.uniform(0.02, 1.0) ** 2 * 1.1),
+        "skin_melanin": float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2),
         "skin_redness": float(rng.uniform(0.05, 0.55)),
         "pigment": float(rng.uniform(0.75, 1.5)),
         "warmth": float(rng.uniform(-0.25, 0.25)),
@@ -54,7 +54,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     x, y = grid(size)
     c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
     x0, y0 = (x - factors["shift_x"]) / factors["zoom"], (y - factors["shift_y"]) / factors["zoom"]
-    u, v = x0 * c + y0 * s, y0 * c - x0 * s
+    u, v = (x0 * c + y0 * s).astype(np.float32), (y0 * c - x0 * s).astype(np.float32)
     skin = np.random.default_rng(factors["skin_seed"])
     mottle, lines = smooth_noise(skin, size, 0.3), smooth_noise(skin, size, 0.04)
     melanin = np.clip(0.06 + patient["skin_melanin"] * (1 + 0.12 * mottle + 0.08 * lines), 0, None)
@@ -63,7 +63,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     brown, deep, yellow, red, pale = paint(np.random.default_rng(patient["lesion_seed"]), patient, u, v)
     balance = factors["white_balance"]
     image = absorb(
-        np.array([0.95 + balance, 0.90, 0.90 - balance]) * factors["exposure"],
+        np.array([0.98 + balance, 0.94, 0.94 - balance]) * factors["exposure"],
         (melanin * (1 - pale) + brown, MELANIN),
         (deep, DEEP_MELANIN),
         (yellow, KERATIN),
@@ -76,10 +76,10 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
 
 def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
-    way, phase = rng.uniform(0, 2 * np.pi, 8), rng.uniform(0, 2 * np.pi, 8)
-    rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 8))
-    waves = np.cos(u[..., None] * (rate * np.cos(way)) + v[..., None] * (rate * np.sin(way)) + phase)
-    return (waves.sum(-1) / 2).astype(np.float32)
+    way, phase = rng.uniform(0, 2 * np.pi, 6), rng.uniform(0, 2 * np.pi, 6)
+    rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 6))
+    a, b, phase = (np.float32(part)[:, None, None] for part in (rate * np.cos(way), rate * np.sin(way), phase))
+    return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
 def _depth(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray, orders: tuple) -> np.ndarray:
@@ -119,7 +119,7 @@ def _melanoma(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, 
     regress = patch(way + rng.uniform(3.4, 4.6), rng.uniform(0.5, 0.7), rng.uniform(0.3, 0.5))
     mottle = 0.35 * _field(rng, u, v, 0.2)
     brown = mask * patient["pigment"] * np.clip(1.0 + mottle, 0.3, 2) * (1 - 0.75 * veil) * (1 - 0.85 * regress)
-    brown = brown + 1.6 * black * patient["pigment"]
+    brown = brown + 1.2 * black * patient["pigment"]
     return brown, 1.1 * veil + 0.8 * black, 0 * mask, 0.35 * mask + 0.7 * regress, 0.6 * regress
 
 
@@ -132,10 +132,10 @@ def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray,
     wax = mask * (0.75 + 0.22 * ridges + 0.3 * rim)
     number = 8 + int(40 * patient["radius"] ** 2)
     reach, way = 0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number)), rng.uniform(0, 2 * np.pi, 2 * number)
-    du = u[..., None] - (reach * np.cos(way)).astype(np.float32)
-    dv = v[..., None] - (reach * np.sin(way)).astype(np.float32)
-    dots = np.exp(-((du**2 + dv**2) / (0.042 * rng.uniform(0.8, 1.25, 2 * number).astype(np.float32)) ** 2))
-    milia, comedo = dots[..., :number].max(-1) * mask, dots[..., number:].max(-1) * mask
+    spread = 0.042 * rng.uniform(0.8, 1.25, 2 * number)
+    a, b, w = (np.float32(part)[:, None, None] for part in (reach * np.cos(way), reach * np.sin(way), 1 / spread**2))
+    dots = np.exp(-((u - a) ** 2 + (v - b) ** 2) * w)
+    milia, comedo = dots[:number].max(0) * mask, dots[number:].max(0) * mask
     brown = (0.42 * wax * patient["pigment"] + 1.3 * comedo) * (1 - 0.75 * milia)
     yellow = (1.0 + patient["warmth"]) * wax * (1 - 0.6 * milia)
     return brown, 0 * mask, yellow, 0.12 * mask * (1 - milia), 0.5 * milia

@@ -122,7 +122,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
         "defocus": float(rng.uniform(0.002, 0.006)),
     }
     x, y = grid(size)
-    u, v = _retina(x, y, patient, factors)
+    u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
     blood, bright, white = _lesions(patient, factors, size)
     image = absorb(
         _choroid(u, v, patient, size),

@@ -1,0 +1,165 @@
+"""Colonoscopy phantom: a look down a bent tube of wet mucosa, lit from the camera by inverse-square light.
+
+Distance down the tube grows towards an off-centre lumen, which stays dark. Folds are broken rings
+with a bright crest and a shadow behind. A polyp is a dome with its own shading and highlight;
+colitis is red and granular with yellow-white ulcers and has lost the vessel pattern. Left and right
+are those of the picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+
+HAEMOGLOBIN = (0.12, 0.80, 0.85)
+LAMP = (1.0, 0.86, 0.74)
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """The colon of one patient, and the polyp's place and size where there is one."""
+    polyp, large = finding == "polyp", bool(rng.integers(2))
+    side = ("left", "right")[int(rng.integers(2))]
+    return {
+        "side": side if polyp else "",
+        "lesion_size": ("large" if large else "small") if polyp else "",
+        "polyp_radius": float(rng.uniform(0.40, 0.54) if large else rng.uniform(0.20, 0.27)) if polyp else 0.0,
+        "polyp_x": float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0,
+        "polyp_y": float(rng.uniform(-0.35, 0.35)) if polyp else 0.0,
+        "polyp_redness": float(rng.uniform(-0.25, 0.35)) if polyp else 0.0,
+        "redness": float(rng.uniform(0.95, 1.3) if finding == "colitis" else rng.uniform(0.35, 0.75)),
+        "yellowness": float(rng.uniform(0.0, 0.35)),
+        "fold_height": float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1)),
+        "fold_lobes": int(rng.integers(2, 4)),
+        "vessels": 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5)),
+        "ulcers": int(rng.integers(6, 13)) if finding == "colitis" else 0,
+        "wall_seed": int(rng.integers(2**31)),
+    }
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
+    away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
+    factors = {
+        "lumen_x": float(np.clip(rng.normal(away, 0.28), -0.7, 0.7)),
+        "lumen_y": float(rng.uniform(-0.5, 0.5)),
+        "lumen_radius": float(rng.uniform(0.16, 0.36)),
+        "lumen_squash": float(rng.uniform(0.6, 1.0)),
+        "roll": float(rng.uniform(0, 2 * np.pi)),
+        "folds": int(rng.integers(3, 6)),
+        "exposure": float(rng.uniform(0.85, 1.2)),
+        "cut_corner": float(rng.uniform(1.25, 1.75)),
+        "frame_width": float(rng.uniform(0.88, 1.0)),
+        "inset_box": bool(rng.random() < 0.2),
+        "highlights": int(rng.integers(8, 26)),
+        "defocus": float(rng.uniform(0.003, 0.008)),
+        "frame_seed": int(rng.integers(2**31)),
+    }
+    wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
+    x, y = grid(size)
+    r, theta = _tube(x, y, factors)
+    light, crest = _folds(wall, r, theta, patient, factors, size)
+    blood, ulcer = _mucosa(wall, patient, size)
+    blood = np.clip(blood + 0.15 * crest, 0.05, None)
+    if patient["polyp_radius"]:
+        light, blood, dome = _polyp(x, y, light, blood, patient, factors)
+        ulcer = ulcer * (1 - dome)
+    gloss = _highlights(wall, light, patient, factors, size)
+    image = absorb(LAMP, (blood, HAEMOGLOBIN), (np.full_like(blood, patient["yellowness"]), (0.05, 0.15, 0.9)))
+    image = image + ulcer[:, :, None] * (np.array([0.98, 0.90, 0.62]) - image)
+    shade = np.clip(light, 0, 1.25)[:, :, None] ** np.array([0.85, 1.15, 1.25])  # far light has crossed more mucosa
+    image = image * shade * factors["exposure"]
+    image = image + gloss[:, :, None] * (np.array([1.0, 0.98, 0.95]) - image)
+    image = blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape)
+    return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
+
+
+def _tube(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from the lumen (1 at its rim) and direction, for each picture point."""
+    c, s = np.cos(factors["roll"]), np.sin(factors["roll"])
+    dx, dy = x - factors["lumen_x"], y - factors["lumen_y"]
+    u, v = dx * c + dy * s, (dy * c - dx * s) / factors["lumen_squash"]
+    return np.hypot(u, v) / factors["lumen_radius"], np.arctan2(v, u)
+
+
+def _folds(
+    rng: np.random.Generator, r: np.ndarray, theta: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness of the wall and its fold crests, each (size, size)."""
+    warp = 0.10 * smooth_noise(rng, size, 0.3) + 0.03 * smooth_noise(rng, size, 0.1)
+    depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
+    light = 1.1 / (1 + (1.25 * depth) ** 2.6)
+    crest = np.zeros_like(light)
+    rings = np.cumprod(np.r_[rng.uniform(1.0, 1.3), rng.uniform(1.35, 1.75, factors["folds"] - 1)])
+    for ring in rings:
+        lobes, phase = patient["fold_lobes"], rng.uniform(0, 2 * np.pi)
+        edge = ring * (1 + rng.uniform(0.08, 0.2) * np.cos(lobes * theta + phase) + 0.7 * warp)
+        extent = np.clip(0.55 + 0.75 * np.cos(theta - rng.uniform(0, 2 * np.pi)), 0, 1)
+        behind = (edge - r) / ring
+        soft = 2.5 / (size * factors["lumen_radius"] * ring)
+        shadow = np.clip(0.5 + behind / soft, 0, 1) * np.exp(-np.maximum(behind, 0) / 0.22)
+        light = light * (1 - patient["fold_height"] * extent * shadow)
+        crest = np.maximum(crest, extent * np.exp(-((np.minimum(behind + 0.06, 0.3) / 0.09) ** 2)) * (behind < 0.02))
+    return light * (1 + 0.25 * patient["fold_height"] * crest), crest
+
+
+def _mucosa(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Density of blood in the mucosa, and the mask of ulcers, each (size, size)."""
+    blood = patient["redness"] * (1 + 0.14 * smooth_noise(rng, size, 0.3))
+    if not patient["ulcers"]:
+        for scale, share in ((0.22, 0.7), (0.1, 0.5)):
+            line = np.exp(-((smooth_noise(rng, size, scale) / 0.14) ** 2))
+            blood = blood + patient["vessels"] * share * line
+        return blood, np.zeros((size, size), np.float32)
+    blood = blood * (1 + 0.20 * smooth_noise(rng, size, 0.05) + 0.12 * smooth_noise(rng, size, 0.1))
+    x, y, rx, squash, turn = rng.uniform((-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi), (patient["ulcers"], 5)).T
+    spots = stamp(size, x, y, rx * 1.3, rx * squash * 1.3, turn, profile=lambda radius: 1.15 - radius)
+    return blood, 0.85 * np.clip((spots + 0.09 * smooth_noise(rng, size, 0.06) - 0.3) * 4, 0, 1)
+
+
+def _polyp(
+    x: np.ndarray, y: np.ndarray, light: np.ndarray, blood: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Brightness and blood with a dome on the wall, and the dome's mask."""
+    rng = np.random.default_rng(patient["wall_seed"])
+    cx, cy, radius = patient["polyp_x"], patient["polyp_y"], patient["polyp_radius"]
+    u, v = (x - cx) / radius, (y - cy) / (radius * rng.uniform(0.8, 1.05))
+    way, rho = np.arctan2(v, u), np.hypot(u, v)
+    bumps = sum(rng.uniform(0.01, 0.06) * np.cos(k * way + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
+    rho = rho * (1 + bumps)
+    dome = np.clip(0.5 + (1 - rho) * radius * x.shape[0] / 3, 0, 1)
+    height = np.sqrt(np.clip(1 - rho**2, 0, 1))
+    lobule = sum(np.cos(a * u + b * v + p) for a, b, p in rng.uniform((-9, -9, 0), (9, 9, 6), (5, 3)))
+    facing = (-cx * u - cy * v) * 0.30  # the lamp sits at the camera, in the middle of the frame
+    shaded = 0.42 + 0.55 * height + facing + 0.03 * lobule * height
+    cast = np.exp(-((np.maximum(rho - 1, 0) / 0.2) ** 2)) * (1 - dome)
+    light = light * (1 - 0.5 * cast)
+    tone = 0.55 + patient["polyp_redness"] + 0.05 * lobule
+    return light + dome * (np.clip(shaded, 0.1, 1.1) - light), blood + dome * (tone - blood), dome
+
+
+def _highlights(
+    rng: np.random.Generator, light: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int
+) -> np.ndarray:
+    """Mask of wet specular highlights: small, elongated, in clusters where the wall is near and bright."""
+    number = factors["highlights"]
+    centre = rng.uniform(-0.85, 0.85, (4, 2))[rng.integers(0, 4, number)] + rng.normal(0, 0.14, (number, 2))
+    rx, ry = rng.uniform(0.018, 0.055, number), rng.uniform(0.011, 0.022, number)
+    turn = np.arctan2(centre[:, 1] - factors["lumen_y"], centre[:, 0] - factors["lumen_x"]) + np.pi / 2
+    gloss = stamp(size, *centre.T, rx, ry, turn + rng.normal(0, 0.4, number)) * np.clip(2.2 * light - 0.7, 0, 1)
+    if patient["polyp_radius"]:
+        r = patient["polyp_radius"]
+        x, y = 0.85 * patient["polyp_x"] + rng.normal(0, 0.2 * r, 3), 0.85 * patient["polyp_y"] + rng.normal(0, 0.2 * r, 3)
+        gloss = np.maximum(gloss, stamp(size, x, y, 0.16 * r, 0.09 * r, rng.uniform(0, np.pi, 3)))
+    return 0.95 * gloss
+
+
+def _surround(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> np.ndarray:
+    """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
+    a, b = np.abs(x) / factors["frame_width"], np.abs(y)
+    window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)
+    if factors["inset_box"]:
+        window = window * (1 - ((x < -0.35) & (y > 0.4)))
+    return window
