@@ -1,0 +1,158 @@
+"""Intervals and tests that the claims rest on. An estimate that cannot have an interval has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its confidence interval and the number of observations behind it.
+
+    The interval is None where n is too small or the observations do not vary; value is None where
+    there is no observation.
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+
+
+def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
+    """A proportion of independent trials with Wilson's score interval (Wilson 1927).
+
+    `n` may be an effective number, not whole. Raises ValueError unless 0 <= successes <= n.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie between 0 and n, got {successes} of {n}")
+    if n == 0:
+        return Estimate(None, None, None, 0)
+    low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
+    return Estimate(successes / n, min(float(low), successes / n), max(float(high), successes / n), int(n))
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """The mean of independent values, (n,), say one a seed, with Student's t interval."""
+    values = _vector(values)
+    return cluster_interval(values, np.arange(len(values)), level)
+
+
+def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+    """The mean over images, (n,), whose interval is by patient: `clusters`, (n,), any labels.
+
+    Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients
+    (Efron and Stein 1981); with one image a patient it is the usual t interval.
+    """
+    values = _vector(values)
+    n, (mean, variance, g) = len(values), _jackknife(values, clusters)
+    return _interval(mean, variance, g - 1, n, level)
+
+
+def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+    """A proportion over images, `successes` (n,) of 0 and 1, clustered by patient.
+
+    Wilson's interval at the effective number of images: n over the design effect of the jackknife
+    (Korn and Graubard 1998). Where all succeed or all fail the patients count, not the images.
+    """
+    values = _vector(successes)
+    n, (share, variance, g) = len(values), _jackknife(values, clusters)
+    if g < 2 or share is None:
+        return Estimate(share, None, None, n)
+    simple = share * (1 - share) / n
+    effective = n / max(1.0, (variance or 0.0) / simple) if simple else float(g)
+    found = wilson(share * effective, effective, level)
+    return Estimate(share, found.ci_low, found.ci_high, n)
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean of `a` minus mean of `b`, both (n,) over the same images, with the interval by patient."""
+    a, b = _vector(a), _vector(b)
+    if len(a) != len(b):
+        raise ValueError(f"paired values must be as many on both sides, got {len(a)} and {len(b)}")
+    return cluster_interval(a - b, clusters, level)
+
+
+def difference(
+    a: ArrayLike, clusters_a: ArrayLike, b: ArrayLike, clusters_b: ArrayLike, level: float = 0.95
+) -> Estimate:
+    """Mean of `a` minus mean of `b` over different images of different patients, say synthetic and real.
+
+    Jackknife by patient on each side, joined by Welch and Satterthwaite's degrees of freedom.
+    """
+    a, b = _vector(a), _vector(b)
+    (mean_a, var_a, g_a), (mean_b, var_b, g_b) = _jackknife(a, clusters_a), _jackknife(b, clusters_b)
+    n = len(a) + len(b)
+    if mean_a is None or mean_b is None:
+        return Estimate(None, None, None, n)
+    if var_a is None or var_b is None or var_a + var_b == 0:
+        return Estimate(mean_a - mean_b, None, None, n)
+    freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
+    return _interval(mean_a - mean_b, var_a + var_b, freedom, n, level)
+
+
+def standard_error(estimate: Estimate, level: float = 0.95) -> float | None:
+    """Half the interval's width in normal standard errors: a little wide where few patients made it."""
+    from scipy.stats import norm
+
+    if estimate.ci_low is None or estimate.ci_high is None:
+        return None
+    return float((estimate.ci_high - estimate.ci_low) / 2 / norm.ppf((1 + level) / 2))
+
+
+def detectable_difference(se: float | None, *, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """The smallest true difference that a two-sided test at `alpha` sees with `power`, given its `se`."""
+    from scipy.stats import norm
+
+    return None if se is None else float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * se)
+
+
+def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: float | None = None) -> bool | None:
+    """Whether "candidate minus reference", higher being better, surely exceeds minus the margin.
+
+    None (undecidable) without an interval, or where both ends are given and lie further apart than
+    the margin. Raises ValueError for a margin that is not positive.
+    """
+    if margin <= 0:
+        raise ValueError(f"the margin must be positive, got {margin}")
+    if diff_ci_low is None or (diff_ci_high is not None and diff_ci_high - diff_ci_low > margin):
+        return None
+    return diff_ci_low > -margin
+
+
+def _vector(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"needs one row of finite numbers, got shape {array.shape}")
+    return array
+
+
+def _jackknife(values: np.ndarray, clusters: ArrayLike) -> tuple[float | None, float | None, int]:
+    """Mean, delete-one-cluster variance (None below two clusters) and number of clusters."""
+    labels = np.asarray(clusters)
+    if len(labels) != len(values):
+        raise ValueError(f"needs one cluster a value, got {len(labels)} for {len(values)}")
+    if len(values) == 0:
+        return None, None, 0
+    _, group = np.unique(labels, return_inverse=True)
+    sums, sizes = np.bincount(group, weights=values), np.bincount(group)
+    g, mean = len(sizes), float(values.mean())
+    if g < 2:
+        return mean, None, g
+    without = (sums.sum() - sums) / (sizes.sum() - sizes)
+    return mean, float((g - 1) / g * ((without - without.mean()) ** 2).sum()), g
+
+
+def _interval(value: float | None, variance: float | None, freedom: float, n: int, level: float) -> Estimate:
+    from scipy.stats import t
+
+    # Rounding leaves a speck where all values are equal; that is no spread.
+    if value is None or variance is None or variance <= (1e-12 * max(abs(value), 1e-300)) ** 2:
+        return Estimate(value, None, None, n)
+    half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
+    return Estimate(value, value - half, value + half, n)
