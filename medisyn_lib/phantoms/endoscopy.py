@@ -43,14 +43,14 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
     factors = {
-        "lumen_x": float(np.clip(rng.normal(away, 0.28), -0.7, 0.7)),
-        "lumen_y": float(rng.uniform(-0.5, 0.5)),
+        "lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95)),
+        "lumen_y": float(rng.uniform(-0.65, 0.65)),
         "lumen_radius": float(rng.uniform(0.16, 0.36)),
         "lumen_squash": float(rng.uniform(0.6, 1.0)),
         "roll": float(rng.uniform(0, 2 * np.pi)),
         "folds": int(rng.integers(3, 6)),
         "exposure": float(rng.uniform(0.85, 1.2)),
-        "cut_corner": float(rng.uniform(1.25, 1.75)),
+        "cut_corner": float(rng.uniform(1.42, 1.85)),
         "frame_width": float(rng.uniform(0.88, 1.0)),
         "inset_box": bool(rng.random() < 0.2),
         "highlights": int(rng.integers(8, 26)),
@@ -59,7 +59,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     }
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
     x, y = grid(size)
-    r, theta = _tube(x, y, factors)
+    r, theta = (part.astype(np.float32) for part in _tube(x, y, factors))
     light, crest = _folds(wall, r, theta, patient, factors, size)
     blood, ulcer = _mucosa(wall, patient, size)
     blood = np.clip(blood + 0.15 * crest, 0.05, None)
@@ -88,12 +88,12 @@ def _folds(
     rng: np.random.Generator, r: np.ndarray, theta: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Brightness of the wall and its fold crests, each (size, size)."""
-    warp = 0.10 * smooth_noise(rng, size, 0.3) + 0.03 * smooth_noise(rng, size, 0.1)
+    warp = 0.10 * smooth_noise(rng, size, 0.3)
     depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
-    light = 1.1 / (1 + (1.25 * depth) ** 2.6)
+    light = 1.15 / (1 + (1.7 * depth) ** 2)  # inverse square, and none from the lumen
     crest = np.zeros_like(light)
-    rings = np.cumprod(np.r_[rng.uniform(1.0, 1.3), rng.uniform(1.35, 1.75, factors["folds"] - 1)])
-    for ring in rings:
+    number, span = factors["folds"], 0.95 / (1.15 * factors["lumen_radius"])
+    for ring in 1.15 * span ** ((np.arange(number) + rng.uniform(-0.25, 0.25, number)) / (number - 1)):
         lobes, phase = patient["fold_lobes"], rng.uniform(0, 2 * np.pi)
         edge = ring * (1 + rng.uniform(0.08, 0.2) * np.cos(lobes * theta + phase) + 0.7 * warp)
         extent = np.clip(0.55 + 0.75 * np.cos(theta - rng.uniform(0, 2 * np.pi)), 0, 1)
@@ -101,7 +101,7 @@ def _folds(
         soft = 2.5 / (size * factors["lumen_radius"] * ring)
         shadow = np.clip(0.5 + behind / soft, 0, 1) * np.exp(-np.maximum(behind, 0) / 0.22)
         light = light * (1 - patient["fold_height"] * extent * shadow)
-        crest = np.maximum(crest, extent * np.exp(-((np.minimum(behind + 0.06, 0.3) / 0.09) ** 2)) * (behind < 0.02))
+        crest = np.maximum(crest, extent * np.exp(-(((behind + 0.06) / 0.09) ** 2)) * (behind < 0.02))
     return light * (1 + 0.25 * patient["fold_height"] * crest), crest
 
 
@@ -116,7 +116,7 @@ def _mucosa(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tup
     blood = blood * (1 + 0.20 * smooth_noise(rng, size, 0.05) + 0.12 * smooth_noise(rng, size, 0.1))
     x, y, rx, squash, turn = rng.uniform((-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi), (patient["ulcers"], 5)).T
     spots = stamp(size, x, y, rx * 1.3, rx * squash * 1.3, turn, profile=lambda radius: 1.15 - radius)
-    return blood, 0.85 * np.clip((spots + 0.09 * smooth_noise(rng, size, 0.06) - 0.3) * 4, 0, 1)
+    return blood, 0.85 * np.clip((spots + 0.22 * smooth_noise(rng, size, 0.08) - 0.42) * 4, 0, 1)
 
 
 def _polyp(

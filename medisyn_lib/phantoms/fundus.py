@@ -20,7 +20,7 @@ QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferi
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
 EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
 
-BLOOD = (0.28, 1.15, 0.95)
+BLOOD = (0.28, 1.15, 1.15)
 MELANIN = (0.55, 0.95, 1.30)
 SPOTS = {"microaneurysms": 0.034, "haemorrhages": 0.046, "exudates": 0.036, "cotton_wool": 0.085}  # mean radius
 
@@ -211,13 +211,12 @@ def _vessels(patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.
     branches = _sprout(rng, *trunks, 4, 0.45, size)
     density = np.zeros((size, size), np.float32)
     for u, v, width in (trunks, branches, _sprout(rng, *branches, 2, 0.22, size)):
-        half = len(u) // 2
-        for rows, shade in ((slice(0, half), 0.5), (slice(half, None), 0.8)):
-            keep = (u[rows] ** 2 + v[rows] ** 2 > 0.035) & (width[rows] * size > 0.2)
-            x, y = _picture(u[rows][keep], v[rows][keep], patient, factors)
-            thick = width[rows][keep] * factors["field_radius"] / 1.3
-            faint = np.minimum(1, 0.35 + thick * size / 2.5)
-            density = np.maximum(density, stamp(size, x, y, thick, thick, 0.0, shade * faint))
+        vein = np.broadcast_to(np.arange(len(u))[:, None] >= len(u) // 2, u.shape)
+        keep = (u**2 + v**2 > 0.035) & (u**2 + v**2 < 1.3)
+        x, y = _picture(u[keep], v[keep], patient, factors)
+        thick = width[keep] * factors["field_radius"] / 1.3
+        shade = np.where(vein[keep], 0.8, 0.5) * np.minimum(1, 0.35 + thick * size / 2.5)
+        density = np.maximum(density, stamp(size, x, y, thick, thick, 0.0, shade))
     u, v, width = (part[4:] for part in trunks)
     return np.maximum(density, _beads(u, v, patient, factors, size))
 
@@ -251,7 +250,7 @@ def _lesions(patient: dict[str, Any], factors: dict[str, Any], size: int) -> tup
         blood = np.maximum(blood, 0.9 * _tangle(rng, *where, 0.30, patient, factors, size, fronds=9))
     if patient["preretinal_haemorrhage"]:
         blood = np.maximum(blood, _boat(rng, patient, factors, size))
-    return blood, np.minimum(layers["exudates"], 1), 0.8 * np.minimum(layers["cotton_wool"], 1)
+    return blood, np.minimum(layers["exudates"], 1), 0.8 * blur(np.minimum(layers["cotton_wool"], 1), 0.012)
 
 
 def _place(rng: np.random.Generator, quadrant: str, number: int, central: bool) -> np.ndarray:
