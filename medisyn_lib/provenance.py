@@ -1,0 +1,99 @@
+"""What a result came from: versions, machine, seeds and cost, without naming anyone's folders or hosts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from medisyn_lib.paths import project_root
+
+PACKAGES = (
+    "medisyn-lib numpy scipy scikit-learn statsmodels torch diffusers transformers accelerate datasets timm "
+    "tokenizers safetensors pillow"
+).split()
+
+
+def data_label(source: str) -> str:
+    """A data source without the folders that lead to it: `npz:/home/me/panel` is `npz:panel`."""
+    kind, colon, place = source.partition(":")
+    return f"{kind}:{Path(place).name}" if colon and kind in ("npz", "folder") else source
+
+
+def collect(
+    profile: str,
+    data: str,
+    seeds: Sequence[int],
+    fingerprint: str,
+    seconds: float,
+    flops: float | None,
+) -> dict[str, Any]:
+    """The `provenance` of a result: `seconds` and `flops` are what its computation took, cold.
+
+    Threads and CPU capability come from torch where it is imported already; it is not imported here.
+    """
+    return {
+        "profile": profile,
+        "data": data_label(data),
+        "data_fingerprint": fingerprint,
+        "seeds": [int(seed) for seed in seeds],
+        "seconds": round(float(seconds), 1),
+        "flops": None if flops is None else float(flops),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        **_machine(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    cuda = torch is not None and torch.cuda.is_available()
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads() if torch else os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
+        "gpu": torch.cuda.get_device_name() if torch and cuda else None,
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with `+` where tracked files differ from it; None where there is no git."""
+    root = project_root()
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = git(root, "rev-parse", "--short=12", "HEAD")
+        changed = git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("+" if changed.strip() else "")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """The output of one git command in a folder. Raises OSError or SubprocessError where it fails."""
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],  # noqa: S607  git lies where the user's PATH has it
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
