@@ -82,7 +82,9 @@ def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float)
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
-def _depth(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray, orders: tuple) -> np.ndarray:
+def _depth(
+    rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray, orders: tuple
+) -> np.ndarray:
     """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
     c, s = np.cos(patient["axis"]), np.sin(patient["axis"])
     stretch = np.sqrt(patient["elongation"])
@@ -131,7 +133,10 @@ def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray,
     rim = np.exp(-((depth / 0.06) ** 2)) * mask
     wax = mask * (0.75 + 0.22 * ridges + 0.3 * rim)
     number = 8 + int(40 * patient["radius"] ** 2)
-    reach, way = 0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number)), rng.uniform(0, 2 * np.pi, 2 * number)
+    reach, way = (
+        0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number)),
+        rng.uniform(0, 2 * np.pi, 2 * number),
+    )
     spread = 0.042 * rng.uniform(0.8, 1.25, 2 * number)
     a, b, w = (np.float32(part)[:, None, None] for part in (reach * np.cos(way), reach * np.sin(way), 1 / spread**2))
     dots = np.exp(-((u - a) ** 2 + (v - b) ** 2) * w)

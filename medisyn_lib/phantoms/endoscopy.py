@@ -85,7 +85,12 @@ def _tube(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> tuple[np.nda
 
 
 def _folds(
-    rng: np.random.Generator, r: np.ndarray, theta: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int
+    rng: np.random.Generator,
+    r: np.ndarray,
+    theta: np.ndarray,
+    patient: dict[str, Any],
+    factors: dict[str, Any],
+    size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Brightness of the wall and its fold crests, each (size, size)."""
     warp = 0.10 * smooth_noise(rng, size, 0.3)
@@ -114,7 +119,9 @@ def _mucosa(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tup
             blood = blood + patient["vessels"] * share * line
         return blood, np.zeros((size, size), np.float32)
     blood = blood * (1 + 0.20 * smooth_noise(rng, size, 0.05) + 0.12 * smooth_noise(rng, size, 0.1))
-    x, y, rx, squash, turn = rng.uniform((-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi), (patient["ulcers"], 5)).T
+    x, y, rx, squash, turn = rng.uniform(
+        (-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi), (patient["ulcers"], 5)
+    ).T
     spots = stamp(size, x, y, rx * 1.3, rx * squash * 1.3, turn, profile=lambda radius: 1.15 - radius)
     return blood, 0.85 * np.clip((spots + 0.22 * smooth_noise(rng, size, 0.08) - 0.42) * 4, 0, 1)
 
@@ -151,7 +158,10 @@ def _highlights(
     gloss = stamp(size, *centre.T, rx, ry, turn + rng.normal(0, 0.4, number)) * np.clip(2.2 * light - 0.7, 0, 1)
     if patient["polyp_radius"]:
         r = patient["polyp_radius"]
-        x, y = 0.85 * patient["polyp_x"] + rng.normal(0, 0.2 * r, 3), 0.85 * patient["polyp_y"] + rng.normal(0, 0.2 * r, 3)
+        x, y = (
+            0.85 * patient["polyp_x"] + rng.normal(0, 0.2 * r, 3),
+            0.85 * patient["polyp_y"] + rng.normal(0, 0.2 * r, 3),
+        )
         gloss = np.maximum(gloss, stamp(size, x, y, 0.16 * r, 0.09 * r, rng.uniform(0, np.pi, 3)))
     return 0.95 * gloss
 

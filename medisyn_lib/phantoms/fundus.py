@@ -157,7 +157,9 @@ def _picture(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dic
 def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], size: int) -> np.ndarray:
     """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
     texture = np.random.default_rng(patient["vessel_seed"] + 1)
-    melanin = patient["melanin"] * (1 + 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06))
+    melanin = patient["melanin"] * (
+        1 + 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
+    )
     tint = patient["redness"]
     image = absorb((0.95, 0.50 - 0.05 * tint, 0.24 + 0.07 * tint), (np.clip(melanin, 0, 2), MELANIN))
     dx, dy, radius = patient["disc_x"], patient["disc_y"], patient["disc_radius"]
@@ -243,10 +245,16 @@ def _lesions(patient: dict[str, Any], factors: dict[str, Any], size: int) -> tup
     blood = np.maximum(layers["microaneurysms"] * 0.95, layers["haemorrhages"] * 1.25)
     for quadrant in QUADRANTS:
         if patient[f"irma_{quadrant}"]:
-            blood = np.maximum(blood, 0.95 * _tangle(rng, *_place(rng, quadrant, 1, False)[:, 0], 0.16, patient, factors, size))
+            blood = np.maximum(
+                blood, 0.95 * _tangle(rng, *_place(rng, quadrant, 1, False)[:, 0], 0.16, patient, factors, size)
+            )
     if patient["neovascularisation"]:
         at_disc = rng.random() < 0.6
-        where = (patient["disc_x"], patient["disc_y"]) if at_disc else _place(rng, QUADRANTS[int(rng.integers(4))], 1, False)[:, 0]
+        where = (
+            (patient["disc_x"], patient["disc_y"])
+            if at_disc
+            else _place(rng, QUADRANTS[int(rng.integers(4))], 1, False)[:, 0]
+        )
         blood = np.maximum(blood, 0.9 * _tangle(rng, *where, 0.30, patient, factors, size, fronds=9))
     if patient["preretinal_haemorrhage"]:
         blood = np.maximum(blood, _boat(rng, patient, factors, size))
@@ -267,7 +275,9 @@ def _tangle(
 ) -> np.ndarray:  # fmt: skip
     """A tuft of fine tortuous vessels around a retinal point."""
     s = np.linspace(0, 1, 40)
-    way = rng.uniform(0, 2 * np.pi, (fronds, 1)) + rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))
+    way = rng.uniform(0, 2 * np.pi, (fronds, 1)) + rng.uniform(0.5, 1.1) * np.sin(
+        11 * s + rng.uniform(0, 6, (fronds, 1))
+    )
     length = reach * rng.uniform(0.6, 1.1, (fronds, 1))
     x, y = _picture(u + length * s * np.cos(way), v + length * s * np.sin(way), patient, factors)
     return stamp(size, x.ravel(), y.ravel(), 0.017, 0.017)
