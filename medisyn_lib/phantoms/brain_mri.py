@@ -1,0 +1,128 @@
+"""Axial T1-weighted brain MRI: tissue signals, coil bias, truncated k-space with complex (so Rician) noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import ellipse, paint, posed_grid, texture
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
+    patient: dict[str, Any] = {
+        "head_width": float(rng.uniform(0.62, 0.74)),
+        "head_length": float(rng.uniform(0.8, 0.92)),
+        "scalp_width": float(rng.uniform(0.03, 0.07)),
+        "skull_width": float(rng.uniform(0.04, 0.07)),
+        "ventricle_size": float(rng.uniform(0.6, 1.25)),
+        "slice_level": float(rng.uniform(0.0, 1.0)),
+        "atrophy": float(rng.uniform(0.06, 0.2)),
+        "gyri": float(rng.uniform(9.0, 12.5)),
+        "grey_signal": float(rng.uniform(0.36, 0.46)),
+        "white_signal": float(rng.uniform(0.56, 0.68)),
+        "scalp_signal": float(rng.uniform(0.75, 1.0)),
+        "texture_seed": int(rng.integers(2**31)),
+        "side": "",
+        "lesion_size": "",
+        "count": 0,
+    }
+    side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 7))
+    spread, height, rim, glow = (float(v) for v in rng.uniform(0, 1, 4))
+    lesion_seed = int(rng.integers(2**31))
+    if finding == "white_matter_lesions":
+        patient |= {"count": count, "lesion_seed": lesion_seed, "lesion_radius": 0.062 + 0.02 * spread}
+    if finding == "tumour":
+        radius = 0.21 + 0.05 * spread if large else 0.105 + 0.025 * spread
+        patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
+        patient |= {"lesion_y": -0.4 + 0.8 * height, "necrosis": rim, "enhancement": 0.66 + 0.2 * glow}
+    return patient
+
+
+def _brain(x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]) -> np.ndarray:
+    """Signal inside the skull: folded cortex round white matter, deep grey nuclei, ventricles."""
+    folds, fine, ax = fields[0], fields[1], np.abs(x)
+    grey, white, csf = patient["grey_signal"], patient["white_signal"], 0.1
+    turn = np.arctan2(y, x)  # sulci run inwards, wavering
+    ridge = np.abs(np.sin(patient["gyri"] * turn + 1.3 * folds + 0.7 * fine))
+    rim = np.clip((reach - 0.5) / 0.5, 0, 1)
+    signal = np.full(x.shape, white, dtype=np.float32) + 0.012 * fine
+    depth = np.clip((reach - 0.66 - 0.09 * folds) / 0.12, 0, 1)  # how far in each fold reaches
+    cortex = np.clip((reach - 0.9) / 0.06 + 0.5, 0, 1) + np.clip((0.8 - ridge) / 0.4, 0, 1) * depth
+    paint(signal, np.clip(cortex, 0, 1), grey)
+    sulci = np.clip((patient["atrophy"] + 0.3 * rim - ridge) / 0.25, 0, 1) * np.clip(depth * 1.5 - 0.5, 0, 1)
+    midline = np.clip(1.2 - ax / 0.022, 0, 1) * np.clip((np.abs(y + 0.02) - 0.3) / 0.08, 0, 1)
+    deep = 1.0 - patient["slice_level"]
+    nuclei = ellipse(ax, y, 0.15, 0.1, 0.1, 0.15, 0.35, 0.04) + ellipse(ax, y, 0.24, -0.1, 0.08, 0.2, -0.3, 0.04)
+    paint(signal, np.clip(nuclei * deep * 1.6, 0, 1), 0.55 * grey + 0.45 * white)
+    paint(signal, 0.85 * np.maximum(np.clip(sulci, 0, 1), midline), csf)
+    v = patient["ventricle_size"]
+    horn = ellipse(ax, y, 0.08 * v + 0.02, -0.2 + 0.02 * deep, 0.045 * v, 0.16 * v, 0.32 * deep + 0.15, 0.02)
+    back = ellipse(ax, y, 0.1 * v + 0.09 * deep, 0.16 + 0.14 * deep, 0.05 * v, 0.17 * v, -0.48 * deep - 0.1, 0.02)
+    third = 0.8 * ellipse(x, y, 0, 0.05, 0.02, 0.1, 0, 0.03) * (deep > 0.4)
+    body = ellipse(ax, y, 0.08 * v + 0.01, 0.0, 0.045 * v, 0.2, -0.05, 0.02) * (deep < 0.5)
+    paint(signal, np.maximum(np.maximum(horn, back), np.maximum(third, body)), csf)
+    return signal
+
+
+def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarray, patient: dict[str, Any]) -> None:
+    """Paint the finding: an enhancing mass in a dark swelling, or dark plaques beside the ventricles."""
+    if patient["finding"] == "tumour":
+        radius, cx = patient["lesion_radius"], 0.31 if patient["side"] == "left" else -0.31
+        cy = patient["lesion_y"]
+        away = np.hypot(x - cx, y - cy) / radius * (1 + 0.13 * coarse)
+        paint(signal, 0.7 * np.clip(2.6 - 1.4 * away, 0, 1), 0.27)
+        paint(signal, np.clip((1 - away) / 0.2 + 0.5, 0, 1), patient["enhancement"] * (1 + 0.07 * coarse))
+        paint(signal, np.clip((0.6 * patient["necrosis"] - away) / 0.25, 0, 1), 0.25)
+    elif patient["finding"] == "white_matter_lesions":
+        rng, n, r = np.random.default_rng(patient["lesion_seed"]), patient["count"], patient["lesion_radius"]
+        places = rng.permutation(8)[:n]  # eight places round the ventricles, so that lesions do not merge
+        for place, (jx, jy) in zip(places, rng.uniform(-0.02, 0.02, (n, 2)), strict=True):
+            cx, cy = (-1.0 if place % 2 else 1.0) * (0.27, 0.34, 0.34, 0.29)[place // 2], -0.38 + 0.26 * (place // 2)
+            paint(signal, ellipse(x, y, cx + jx, cy + jy, r, 1.3 * r, jx * 20, 0.04), 0.2)
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One slice: position, coil bias, sampled share of k-space, noise and display level vary."""
+    image: dict[str, Any] = {
+        "shift_x": float(rng.uniform(-0.06, 0.06)),
+        "shift_y": float(rng.uniform(-0.05, 0.05)),
+        "rotation": float(rng.uniform(-0.15, 0.15)),
+        "zoom": float(rng.uniform(0.94, 1.05)),
+        "bias": float(rng.uniform(0.0, 0.22)),
+        "bias_angle": float(rng.uniform(0, 2 * np.pi)),
+        "k_space_share": float(rng.uniform(0.7, 1.0)),
+        "noise": float(rng.uniform(0.008, 0.035)),
+        "brightness": float(rng.uniform(0.85, 1.2)),
+    }
+    x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
+    seeded = np.random.default_rng(patient["texture_seed"])
+    fields = [texture(seeded, x[0] * f, y[:, 0] * f) for f in (5.0, 11.0, 3.0)]
+    x = x + 0.015 * fields[2]
+    w, h = patient["head_width"], patient["head_length"]
+    egg = 1 - 0.09 * y / h  # the forehead is narrower than the back of the head
+    head = np.hypot(x * egg / w, y / h)
+    edge = 2.0 / (size * w)
+
+    def within(margin: float) -> np.ndarray:
+        return np.clip((1 - margin / w - head) / edge + 0.5, 0, 1)
+
+    scalp, skull = patient["scalp_width"], patient["scalp_width"] + patient["skull_width"]
+    signal = np.zeros(x.shape, dtype=np.float32)
+    paint(signal, within(0.0), patient["scalp_signal"] * (1 + 0.1 * fields[1]))
+    paint(signal, within(scalp), 0.06 + 0.12 * np.clip(fields[0], 0, 1))
+    paint(signal, within(skull - 0.012), 0.12)
+    reach = head / (1 - (skull + 0.02) / w)
+    brain = _brain(x, y, reach, fields, patient)
+    _lesions(brain, x, y, fields[0], patient)
+    paint(signal, within(skull + 0.02), brain)
+    turn = image["bias_angle"]
+    signal = signal * (1 + image["bias"] * (x * np.cos(turn) + y * np.sin(turn)))
+    spectrum = np.fft.fftshift(np.fft.fft2(signal, norm="ortho"))
+    frequency = np.abs(np.fft.fftshift(np.fft.fftfreq(size))) * 2
+    kept = np.clip((image["k_space_share"] - frequency) / 0.06 + 0.5, 0, 1)
+    spectrum = spectrum * kept[:, None] * kept[None, :]
+    noise = rng.standard_normal((2, size, size)) * image["noise"]
+    picture = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum), norm="ortho") + noise[0] + 1j * noise[1])
+    return np.clip(picture * image["brightness"], 0, 1), image

@@ -1,0 +1,102 @@
+"""B-mode breast sonogram: scatterers times echogenicity, point-spread function, attenuation, log compression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medisyn_lib.phantoms.drawing import posed_grid, speckle, texture
+
+
+def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """Layers of one breast (y from -1 at the probe to 1), and its mass if there is one."""
+    patient: dict[str, Any] = {
+        "skin_depth": float(rng.uniform(0.06, 0.14)),
+        "fat_depth": float(rng.uniform(-0.8, -0.3)),
+        "gland_depth": float(rng.uniform(0.3, 0.75)),
+        "gland_echo": float(rng.uniform(-0.2, 0.5)),
+        "fat_echo": float(rng.uniform(-1.5, -0.8)),
+        "strand_contrast": float(rng.uniform(0.5, 1.1)),
+        "strand_slope": float(rng.uniform(-0.6, 0.6)),
+        "strand_scale": float(rng.uniform(3.5, 6.0)),
+        "undulation": float(rng.uniform(0.03, 0.1)),
+        "attenuation": float(rng.uniform(0.2, 0.9)),
+        "texture_seed": int(rng.integers(2**31)),
+        "side": "",
+        "lesion_size": "",
+    }
+    large, lesion_seed = bool(rng.integers(2)), int(rng.integers(2**31))
+    spread, across, depth, tail, dark = (float(v) for v in rng.uniform(0, 1, 5))
+    if finding != "normal":
+        radius = 0.38 + 0.1 * spread if large else 0.19 + 0.05 * spread
+        patient |= {"lesion_size": "large" if large else "small", "lesion_radius": radius, "lesion_seed": lesion_seed}
+        patient |= {"lesion_x": -0.35 + 0.7 * across, "lesion_y": -0.35 + 0.4 * depth, "tail": 0.7 + 0.5 * tail}
+        patient |= {"lesion_echo": -2.1 - 0.8 * dark}
+    return patient
+
+
+def _tissue(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Log echogenicity of skin, fat with septa, fibroglandular strands, deep fat, muscle with its fascia."""
+    rng, f = np.random.default_rng(patient["texture_seed"]), patient["strand_scale"]
+    u, v = x[0], y[:, 0]
+    wave, lobes, blotch = (texture(rng, u * a, v * b) for a, b in ((1.5, 0.6), (3.0, 5.0), (2.5, 3.0)))
+    strands, threads = (texture(rng, u * f * a, v * f * b) for a, b in ((0.5, 2.0), (0.8, 4.0)))
+    rise = (0.5 * patient["strand_slope"] * x + 0.12 * wave) * len(v) / 2
+    rows = np.clip(np.arange(len(v))[:, None] + np.rint(rise).astype(int), 0, len(v) - 1)
+    strands, threads = (np.take_along_axis(field, rows, axis=0) for field in (strands, threads))
+    y = y + patient["undulation"] * wave + 0.3 * patient["strand_slope"] * x
+    step = 0.06
+    fat_end, gland_end = patient["fat_depth"] + 0.12 * blotch, patient["gland_depth"] + 0.05 * blotch
+    gland = np.clip((y - fat_end) / step + 0.5, 0, 1)
+    deep = np.clip((y - gland_end) / step + 0.5, 0, 1)
+    septa = np.exp(-((lobes / 0.16) ** 2))
+    fat = patient["fat_echo"] + 1.3 * septa + 0.2 * threads
+    fibre = patient["gland_echo"] + patient["strand_contrast"] * (0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2)))
+    muscle = -1.2 + 0.5 * threads + 1.6 * np.exp(-(((y - gland_end - 0.05) / 0.03) ** 2))
+    echo = fat * (1 - gland) + fibre * gland * (1 - deep) + muscle * deep
+    skin = np.clip((patient["skin_depth"] - 1 - y) / 0.03 + 0.5, 0, 1)
+    return echo * (1 - skin) + 1.2 * skin
+
+
+def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Log echogenicity with the mass in it, its rim and its shadow or glow."""
+    rng, r, malignant = np.random.default_rng(patient["lesion_seed"]), patient["lesion_radius"], patient["finding"] == "malignant"
+    dx, dy = x - patient["lesion_x"], y - patient["lesion_y"]
+    rx, ry = (0.78 * r, 1.0 * r) if malignant else (1.1 * r, 0.66 * r)
+    turn, k, phase = np.arctan2(dy / ry, dx / rx), np.array([2, 3, 5, 8, 11]), rng.uniform(0, 2 * np.pi, 5)
+    rough = np.array([0.06, 0.1, 0.11, 0.1, 0.07]) if malignant else np.array([0.03, 0.02, 0, 0, 0])
+    border = 1 + (rough[:, None, None] * np.cos(k[:, None, None] * turn + phase[:, None, None])).sum(axis=0)
+    away = np.hypot(dx / rx, dy / ry) / border
+    inside = np.clip((1 - away) / (0.3 if malignant else 0.16) + 0.5, 0, 1)
+    width = rx * border * (1 - 0.08 * np.clip(dy, 0, 2))
+    below = np.clip(dy / ry, 0, 1) * np.clip((0.9 - np.abs(dx) / width) / 0.7 + 0.5, 0, 1) * (1 - inside)
+    rim = np.exp(-(((away - 1.15) / 0.15) ** 2)) * (0.5 if malignant else 0.25)
+    glow = np.exp(-np.clip(dy - ry, 0, 2) / 0.6) * 1.2
+    trail = -2.0 * patient["tail"] if malignant else patient["tail"] * glow
+    return (echo + rim + trail * below) * (1 - inside) + inside * (patient["lesion_echo"] + 0.2 * echo)
+
+
+def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """One frame: probe position, pressure, gain, depth compensation and dynamic range vary."""
+    image: dict[str, Any] = {
+        "shift_x": float(rng.uniform(-0.18, 0.18)),
+        "shift_y": float(rng.uniform(-0.05, 0.05)),
+        "zoom": float(rng.uniform(0.9, 1.12)),
+        "gain": float(rng.uniform(-0.3, 0.35)),
+        "depth_compensation": float(rng.uniform(0.0, 0.5)),
+        "dynamic_range": float(rng.uniform(4.2, 5.4)),
+        "focus": float(rng.uniform(-0.4, 0.4)),
+        "looks": int(rng.integers(2, 4)),
+    }
+    x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
+    y = y + (1 / image["zoom"] - 1) + image["shift_y"] / image["zoom"]  # the probe stays at the top edge
+    echo = _tissue(x, y, patient)
+    if patient["finding"] != "normal":
+        echo = _mass(x, y, echo, patient)
+    lateral = 0.012 * (1 + 0.5 * abs(image["focus"]))
+    envelope = speckle(rng, np.exp(echo), lateral, 0.006, image["looks"])
+    loss = (patient["attenuation"] - image["depth_compensation"]) * 0.8 * (y + 1)
+    beam = 0.25 * np.exp(-(((y - image["focus"]) / 0.5) ** 2))
+    shown = np.log(envelope + 0.02) - loss + beam + image["gain"]
+    return np.clip(shown / image["dynamic_range"] + 0.5, 0, 1), image
