@@ -1,0 +1,91 @@
+"""Source `hub:OWNER/NAME`: a dataset of the Hugging Face hub, or whatever `datasets.load_dataset` takes by that name.
+
+Columns: `image`, `text` or `caption`, and optionally those of `folder:`. Splits are the dataset's
+own where it has more than train, else its `split` column, else patients are dealt as in `folder:`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from medisyn_lib.data.folder import SPLIT_NAMES, row_of
+from medisyn_lib.data.samples import Row, check_image, check_rows, check_text
+from medisyn_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import datasets
+    from PIL import Image
+
+HELP = "hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption (downloads once)"
+
+
+def preflight(rest: str) -> None:
+    """Check the name only: everything else takes the download."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", rest):
+        raise InputError(f"data source 'hub:{rest}': write hub:OWNER/NAME")
+
+
+@lru_cache(maxsize=1)
+def _tables(rest: str) -> dict[str, datasets.Dataset]:
+    """The splits of the dataset, by the dataset's own names, images not decoded."""
+    import datasets
+
+    preflight(rest)
+    try:
+        loaded = datasets.load_dataset(rest)
+    except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
+        raise InputError(
+            f"data source 'hub:{rest}' could not be loaded ({type(error).__name__}): check the name and the network"
+        ) from error
+    for name, table in loaded.items():
+        if not isinstance(table.features.get("image"), datasets.Image):
+            raise InputError(f"data source 'hub:{rest}': {name} has no column image of images: name it so")
+        if not {"text", "caption"} & set(table.column_names):
+            raise InputError(f"data source 'hub:{rest}': {name} has no column text or caption: add one")
+    return dict(loaded)
+
+
+def fingerprint(rest: str) -> str:
+    """SHA-256 over all columns of all splits as they lie in Arrow."""
+    total = hashlib.sha256()
+    for name, table in _tables(rest).items():
+        total.update(name.encode())
+        for batch in table.with_format("arrow").iter(256):
+            for part in batch.combine_chunks().to_batches():
+                total.update(part.serialize())
+    return total.hexdigest()
+
+
+def rows(rest: str) -> list[Row]:
+    """All images of the dataset without their pixels."""
+    tables, result = _tables(rest), []
+    for name, table in tables.items():
+        plain = table.remove_columns("image")
+        labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
+        for number, line in enumerate(plain):
+            place = f"{name}/{number}"
+            where = f"hub:{rest}, {name}, row {number}"
+            line |= {key: feature.int2str(line[key]) for key, feature in labels.items() if line[key] is not None}
+            check_text(str(line.get("text") or line.get("caption") or ""), f"{where}: text")
+            split = name if len(tables) > 1 and name in SPLIT_NAMES else None
+            result.append(row_of(line, image_id=place, place=place, where=where, split=split))
+    check_rows(result, f"hub:{rest}")
+    return result
+
+
+def images(rest: str, chosen: Sequence[Row]) -> Iterator[Image.Image]:
+    """The images of chosen rows, decoded one at a time."""
+    tables = _tables(rest)
+    for row in chosen:
+        name, _, number = row.place.rpartition("/")
+        try:
+            image = tables[name][int(number)]["image"]
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(f"hub:{rest}: image {row.place} is damaged: drop it from the dataset") from error
+        if image is None:
+            raise InputError(f"hub:{rest}: image {row.place} is missing: drop the row from the dataset")
+        yield check_image(image, f"hub:{rest}: image {row.place}")
