@@ -1,0 +1,282 @@
+"""From a rule to a verdict, the result files that hold both, and the scorecard read from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.paths import notebooks_dir
+from medisyn_lib.provenance import git
+from medisyn_lib.statistics import Estimate
+from medisyn_lib.store import write_atomic
+
+# From best to worst. A known failure outweighs what could not be tested.
+VERDICTS = ("reproduced", "partly", "not testable here", "not reproduced")
+NOT_TESTABLE = "not testable here"
+NOT_RUN = "not run"
+MEASURE_KINDS = ("estimate", "count", "machine")  # machine: seconds, energy, memory; no rule uses them
+CONTROL_KINDS = ("positive", "negative")
+# The claims that the notebooks test, so that the scorecard can name one that was not run.
+NOTEBOOKS = {
+    "01_training": "one text-guided model for 6 specialties and 10 modalities",
+    "02_quality": "diverse training does not degrade quality",
+    "03_compute_efficiency": "one generalist needs substantially less compute than a coordinated suite",
+    "04_text_alignment": "realistic and text-aligned",
+    "05_memorization": "visually distinct from real patient images",
+    "06_augmentation": "synthetic images improve classifiers when data is limited",
+    "07_reference_standards": "how grader disagreement is resolved matters",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a claim. `seeds` is how many training seeds it rests on; `encoder` may be None."""
+
+    name: str
+    kind: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    seeds: int
+    unit: str
+    encoder: str | None
+
+
+@dataclass(frozen=True)
+class Control:
+    """An effect planted to be seen (positive) or a null that must show none (negative)."""
+
+    name: str
+    kind: str
+    expected: str
+    value: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a paper with its rule, what was measured, and the verdict that follows."""
+
+    id: str
+    statement: str
+    source: str
+    rule: str
+    rule_sha: str
+    verdict: str
+    primary: str
+    detectable: float | None
+    measures: tuple[Measure, ...]
+    controls: tuple[Control, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one notebook found: a result file's content."""
+
+    provenance: dict[str, Any]
+    verdict: str
+    claims: tuple[Claim, ...]
+
+
+def measure(
+    name: str,
+    estimate: Estimate,
+    *,
+    kind: str = "estimate",
+    unit: str = "",
+    seeds: int = 1,
+    encoder: str | None = None,
+) -> Measure:
+    """A measure from an estimate and its interval."""
+    return Measure(name, kind, estimate.value, estimate.ci_low, estimate.ci_high, estimate.n, seeds, unit, encoder)
+
+
+def count(name: str, value: float, *, kind: str = "count", unit: str = "") -> Measure:
+    """A measure that needs no interval: a count, or with kind "machine" seconds, energy or memory."""
+    return Measure(name, kind, float(value), None, None, 1, 1, unit, None)
+
+
+def rule_sha(rule: str) -> str:
+    """The first 16 hex digits of SHA-256 of a rule's letters and digits, however it is wrapped."""
+    return hashlib.sha256(_letters(rule).encode()).hexdigest()[:16]
+
+
+def _letters(text: str) -> str:
+    # Comment signs, quotes and line ends fall away: what is left is the same in a notebook and its pair.
+    return re.sub(r"[\W_]+", "", text)
+
+
+def judge(passed: bool | None, partly: bool = False, controls: Sequence[Control] = ()) -> str:
+    """The verdict of a rule: `passed` is None where it cannot be decided; any failed control voids it."""
+    if passed is None or not all(control.passed for control in controls):
+        return NOT_TESTABLE
+    return "reproduced" if passed else "partly" if partly else "not reproduced"
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst verdict, in the order of VERDICTS; `not testable here` where there is none."""
+    return max(verdicts, key=VERDICTS.index, default=NOT_TESTABLE)
+
+
+def make_claim(
+    *,
+    id: str,
+    statement: str,
+    source: str,
+    rule: str,
+    passed: bool | None,
+    partly: bool = False,
+    primary: str,
+    detectable: float | None,
+    measures: Sequence[Measure],
+    controls: Sequence[Control] = (),
+) -> Claim:
+    """A claim with the verdict that its rule and controls give.
+
+    `passed` is the outcome of the rule, None where undecidable. A primary estimate without an
+    interval is not testable. Raises ValueError for a primary measure that is missing or of kind
+    "machine", and for values that are not finite, out of their interval or of an unknown kind.
+    """
+    named = {m.name: m for m in measures}
+    if primary in named and named[primary].kind == "estimate" and named[primary].ci_low is None:
+        passed = None
+    verdict, sha = judge(passed, partly, controls), rule_sha(rule)
+    claim = Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
+    if wrong := _wrong(claim):
+        raise ValueError(f"claim {id!r}: {wrong}")
+    return claim
+
+
+def _wrong(claim: Claim) -> str | None:
+    """What breaks the contract of a claim, or None."""
+    named = {m.name: m for m in claim.measures}
+    if len(named) < len(claim.measures):
+        return "two measures have one name"
+    if claim.primary not in named or named[claim.primary].kind == "machine":
+        return f"primary measure {claim.primary!r} must be one of its measures and not of kind machine"
+    for m in claim.measures:
+        if m.kind not in MEASURE_KINDS:
+            return f"measure {m.name!r} is of unknown kind {m.kind!r}"
+        numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
+        if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
+            return f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
+    for c in claim.controls:
+        if c.kind not in CONTROL_KINDS or not isinstance(c.passed, bool):
+            return f"control {c.name!r} must be positive or negative, and passed or not"
+    if claim.verdict not in VERDICTS or claim.rule_sha != rule_sha(claim.rule):
+        return "verdict or rule_sha is not as the rule says"
+    untested = named[claim.primary].kind == "estimate" and named[claim.primary].ci_low is None
+    if claim.verdict != NOT_TESTABLE and (untested or not all(c.passed for c in claim.controls)):
+        return f"verdict {claim.verdict!r} needs an interval and passed controls"
+    return None
+
+
+def write_result(
+    path: Path, provenance: Mapping[str, Any], claims: Sequence[Claim], main: Sequence[str] | None = None
+) -> None:
+    """Writes a result file, whole or not at all; its verdict is the worst of the `main` claims' (ids; all)."""
+    chosen = [c.verdict for c in claims if main is None or c.id in main]
+    content = {"provenance": dict(provenance), "verdict": worst(chosen), "claims": [asdict(c) for c in claims]}
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> Result:
+    """A result file's content, checked. Raises InputError that names the file and what is wrong."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        claims = tuple(_claim_from(entry) for entry in content["claims"])
+        result = Result(dict(content["provenance"]), content["verdict"], claims)
+        wrong = next((w for claim in claims if (w := _wrong(claim))), None)
+        if result.verdict not in VERDICTS:
+            wrong = f"unknown verdict {result.verdict!r}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"{type(error).__name__} {error}".replace("\n", " ")
+    if wrong:
+        raise InputError(f"result file {path}: {wrong}; run its notebook again")
+    return result
+
+
+def _claim_from(entry: Mapping[str, Any]) -> Claim:
+    kept = {field.name: entry[field.name] for field in fields(Claim)}
+    kept["measures"] = tuple(Measure(**m) for m in kept["measures"])
+    kept["controls"] = tuple(Control(**c) for c in kept["controls"])
+    return Claim(**kept)
+
+
+def rule_committed_before_result(rule: str, result: Path, source: Path | None = None) -> bool | None:
+    """Whether git held the rule before it first held this result under that rule.
+
+    `source` is the file that states the rule: by default the paired notebook of the result's name.
+    A result not committed yet is compared with HEAD. None where there is no git history to ask.
+    """
+    source = source or notebooks_dir() / f"{result.stem}.py"
+    folder = source.parent
+    try:
+        if git(folder, "rev-parse", "--is-shallow-repository").strip() == "true":
+            return None
+        finding = ["log", "--reverse", "--format=%H", f"-S{rule_sha(rule)}", "--", str(result.resolve())]
+        inside = result.resolve().is_relative_to(git(folder, "rev-parse", "--show-toplevel").strip())
+        commits = git(folder, *finding).split() if inside else []
+        git(folder, "rev-parse", "--verify", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    try:
+        before = git(folder, "show", f"{commits[0]}^:./{source.name}" if commits else f"HEAD:./{source.name}")
+    except subprocess.SubprocessError:
+        return False  # neither the notebook nor perhaps any commit came before the result
+    return _letters(rule) in _letters(before)
+
+
+def scorecard(results_dir: Path) -> list[dict[str, str]]:
+    """One row of words a claim, from the result files in a folder; a claim without one is `not run`."""
+    rows = []
+    for name, statement in NOTEBOOKS.items():
+        path = results_dir / f"{name}.json"
+        if path.is_file():
+            rows += [_row(name, claim, path) for claim in read_result(path).claims]
+        else:
+            rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
+    return rows
+
+
+def _row(name: str, claim: Claim, path: Path) -> dict[str, str]:
+    primary = next(m for m in claim.measures if m.name == claim.primary)
+    order = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
+    return {
+        "notebook": name,
+        "claim": claim.statement,
+        "source": claim.source,
+        "verdict": claim.verdict,
+        "measure": primary.name,
+        "value": _number(primary.value) + (f" {primary.unit}" if primary.unit else ""),
+        "interval": f"{_number(primary.ci_low)} to {_number(primary.ci_high)}"
+        if primary.ci_low is not None
+        else "none",
+        "n": str(primary.n),
+        "seeds": str(primary.seeds),
+        "detectable": _number(claim.detectable),
+        "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
+        "rule first": order,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
+def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """The scorecard's rows as one Markdown table."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    columns.sort(key=lambda column: column not in ("notebook", "claim", "verdict"))
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[row.get(column, "").replace("|", "\\|") for column in columns] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,173 @@
+"""Rules become verdicts, result files keep their contract, the scorecard reads nothing else."""
+
+import json
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from medisyn_lib import claims
+from medisyn_lib.claims import Control, Measure, judge, make_claim, read_result, scorecard, write_result
+from medisyn_lib.errors import InputError
+from medisyn_lib.statistics import Estimate
+
+SEEN = Control("real images", "positive", "at the ceiling", 0.97, True)
+RULE = "modality read back at 95% or more, lower bound of the 95% interval"
+
+
+def a_claim(**changes):
+    given = {
+        "id": "modalities",
+        "statement": "one model for ten modalities",
+        "source": "arXiv 2405.09806 v7",
+        "rule": RULE,
+        "passed": True,
+        "primary": "read back",
+        "detectable": 0.02,
+        "measures": [claims.measure("read back", Estimate(0.97, 0.95, 0.99, 400), unit="share", encoder="efflite0")],
+        "controls": [SEEN],
+    }
+    return make_claim(**(given | changes))
+
+
+@pytest.mark.parametrize(
+    ("passed", "partly", "controls", "verdict"),
+    [
+        (True, False, [SEEN], "reproduced"),
+        (False, True, [SEEN], "partly"),
+        (False, False, [SEEN], "not reproduced"),
+        (None, True, [SEEN], "not testable here"),
+        (True, False, [SEEN, replace(SEEN, passed=False)], "not testable here"),
+    ],
+)
+def test_judge(passed, partly, controls, verdict):
+    assert judge(passed, partly, controls) == verdict
+
+
+def test_worst():
+    assert claims.worst(["reproduced", "not testable here", "partly"]) == "not testable here"
+    assert claims.worst(["not testable here", "not reproduced"]) == "not reproduced"
+    assert claims.worst([]) == "not testable here"
+
+
+def test_primary_without_interval_is_not_testable():
+    bare = claims.measure("read back", Estimate(0.97, None, None, 2))
+    assert a_claim(measures=[bare]).verdict == "not testable here"
+
+
+def test_rule_sha_ignores_wrapping_only():
+    assert claims.rule_sha("at least 95%, in\n#   all") == claims.rule_sha('"at least 95%, in " "all"')
+    assert claims.rule_sha("at least 95%") != claims.rule_sha("at least 90%")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"primary": "other"}, "primary measure 'other'"),
+        ({"measures": [claims.count("read back", 3.0, kind="machine")]}, "not of kind machine"),
+        ({"measures": [Measure("read back", "estimate", 0.5, 0.6, 0.7, 9, 1, "", None)]}, "inside its interval"),
+        ({"measures": [Measure("read back", "count", float("nan"), None, None, 9, 1, "", None)]}, "finite"),
+        ({"measures": [claims.count("read back", 3), claims.count("read back", 4)]}, "one name"),
+        ({"controls": [replace(SEEN, kind="odd")]}, "positive or negative"),
+    ],
+)
+def test_broken_claims_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        a_claim(**changes)
+
+
+def test_result_round_trip_and_main_claims(tmp_path: Path):
+    path = tmp_path / "results" / "01_training.json"
+    good, side = a_claim(), a_claim(id="side", passed=False)
+    write_result(path, {"profile": "tiny"}, [good, side], main=["modalities"])
+    found = read_result(path)
+    assert found == claims.Result({"profile": "tiny"}, "reproduced", (good, side))
+    write_result(path, {}, [good, side])
+    assert read_result(path).verdict == "not reproduced"
+    assert set(json.loads(path.read_text())) == {"provenance", "verdict", "claims"}
+
+
+def without(name):
+    return {key: value for key, value in asdict(a_claim()).items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "JSON"),
+        ('{"claims": []}', "provenance"),
+        (json.dumps({"provenance": {}, "verdict": "fine", "claims": []}), "unknown verdict 'fine'"),
+        (json.dumps({"provenance": {}, "verdict": "partly", "claims": [without("rule")]}), "rule"),
+        (
+            json.dumps({"provenance": {}, "verdict": "partly", "claims": [without("rule") | {"rule": "easier"}]}),
+            "not as the rule says",
+        ),
+    ],
+)
+def test_broken_result_files_are_named(tmp_path: Path, content, said):
+    path = tmp_path / "01_training.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read_result(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_scorecard_prints_what_is_there_and_names_what_is_not(tmp_path: Path):
+    write_result(tmp_path / "01_training.json", {}, [a_claim(statement="one | model")])
+    rows = scorecard(tmp_path)
+    assert [row["verdict"] for row in rows] == ["reproduced"] + ["not run"] * 6
+    assert (
+        rows[0]["value"] == "0.97 share" and rows[0]["interval"] == "0.95 to 0.99" and rows[0]["controls"] == "1 of 1"
+    )
+    lines = claims.scorecard_markdown(rows).splitlines()
+    assert len(lines) == 9 and "one \\| model" in lines[2]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def commit(folder: Path) -> None:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), "add", "."], check=True)
+    subprocess.run(["git", "-C", str(folder), *who, "commit", "-qm", "step"], check=True)
+
+
+def state_rule(folder: Path) -> None:
+    words = RULE.split(" lower")
+    (folder / "notebooks" / "01_training.py").write_text(f"# > {words[0]}\n# lower{words[1]}\n")
+
+
+def test_rule_committed_first(checkout: Path):
+    result = checkout / "results" / "01_training.json"
+    state_rule(checkout)
+    commit(checkout)
+    write_result(result, {}, [a_claim()])
+    assert claims.rule_committed_before_result(RULE, result) is True
+    commit(checkout)
+    assert claims.rule_committed_before_result(RULE, result) is True
+    assert claims.rule_committed_before_result("an easier rule", result) is False
+
+
+def test_rule_committed_with_or_after_the_result(checkout: Path):
+    result = checkout / "results" / "01_training.json"
+    write_result(result, {}, [a_claim()])
+    state_rule(checkout)
+    commit(checkout)
+    assert claims.rule_committed_before_result(RULE, result) is False
+    (checkout / "more").write_text("")
+    commit(checkout)
+    assert claims.rule_committed_before_result(RULE, result) is False
+
+
+def test_rule_order_unknown_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    state_rule(tmp_path)
+    assert claims.rule_committed_before_result(RULE, tmp_path / "results" / "01_training.json") is None
