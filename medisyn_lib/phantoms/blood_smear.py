@@ -39,7 +39,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
 
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One white cell of the patient among its red cells, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors = {
+    factors: dict[str, Any] = {
         "cell_x": float(rng.uniform(-0.25, 0.25)),
         "cell_y": float(rng.uniform(-0.25, 0.25)),
         "cell_angle": float(rng.uniform(0, 2 * np.pi)),

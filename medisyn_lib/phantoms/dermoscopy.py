@@ -40,7 +40,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
 
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
-    factors = {
+    factors: dict[str, Any] = {
         "shift_x": float(rng.uniform(-0.16, 0.16)),
         "shift_y": float(rng.uniform(-0.16, 0.16)),
         "turn": float(rng.uniform(-0.5, 0.5)),
@@ -78,7 +78,7 @@ def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float)
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
     way, phase = rng.uniform(0, 2 * np.pi, 6), rng.uniform(0, 2 * np.pi, 6)
     rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 6))
-    a, b, phase = (np.float32(part)[:, None, None] for part in (rate * np.cos(way), rate * np.sin(way), phase))
+    a, b, phase = np.stack([rate * np.cos(way), rate * np.sin(way), phase]).astype(np.float32)[:, :, None, None]
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
@@ -138,7 +138,8 @@ def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray,
         rng.uniform(0, 2 * np.pi, 2 * number),
     )
     spread = 0.042 * rng.uniform(0.8, 1.25, 2 * number)
-    a, b, w = (np.float32(part)[:, None, None] for part in (reach * np.cos(way), reach * np.sin(way), 1 / spread**2))
+    dot = np.stack([reach * np.cos(way), reach * np.sin(way), 1 / spread**2]).astype(np.float32)
+    a, b, w = dot[:, :, None, None]
     dots = np.exp(-((u - a) ** 2 + (v - b) ** 2) * w)
     milia, comedo = dots[:number].max(0) * mask, dots[number:].max(0) * mask
     brown = (0.42 * wax * patient["pigment"] + 1.3 * comedo) * (1 - 0.75 * milia)

@@ -42,7 +42,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
-    factors = {
+    factors: dict[str, Any] = {
         "lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95)),
         "lumen_y": float(rng.uniform(-0.65, 0.65)),
         "lumen_radius": float(rng.uniform(0.16, 0.36)),
@@ -155,7 +155,9 @@ def _highlights(
     centre = rng.uniform(-0.85, 0.85, (4, 2))[rng.integers(0, 4, number)] + rng.normal(0, 0.14, (number, 2))
     rx, ry = rng.uniform(0.018, 0.055, number), rng.uniform(0.011, 0.022, number)
     turn = np.arctan2(centre[:, 1] - factors["lumen_y"], centre[:, 0] - factors["lumen_x"]) + np.pi / 2
-    gloss = stamp(size, *centre.T, rx, ry, turn + rng.normal(0, 0.4, number)) * np.clip(2.2 * light - 0.7, 0, 1)
+    gloss = stamp(size, centre[:, 0], centre[:, 1], rx, ry, turn + rng.normal(0, 0.4, number)) * np.clip(
+        2.2 * light - 0.7, 0, 1
+    )
     if patient["polyp_radius"]:
         r = patient["polyp_radius"]
         x, y = (

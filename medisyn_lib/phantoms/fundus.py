@@ -8,7 +8,8 @@ As the camera sees a right eye, its disc (nasal) is at image right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,19 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms.drawing import absorb, blur, ellipse, grid, smooth_noise, stamp
 
 QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")
+Vessels = tuple[np.ndarray, np.ndarray, np.ndarray]  # u, v, width, a row a vessel
+Placing = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # retinal points to picture points
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
 EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
 
 BLOOD = (0.28, 1.15, 1.15)
 MELANIN = (0.55, 0.95, 1.30)
-SPOTS = {"microaneurysms": 0.034, "haemorrhages": 0.046, "exudates": 0.036, "cotton_wool": 0.085}  # mean radius
+SPOTS = {
+    "microaneurysms": 0.034,
+    "haemorrhages": 0.046,
+    "exudates": 0.036,
+    "cotton_wool": 0.085,
+}  # mean radius, of the half side
 
 
 def icdr_grade(
@@ -105,7 +113,9 @@ def _draw_lesions(rng: np.random.Generator, grade: int) -> dict[str, Any]:
     }
     lesions: dict[str, Any] = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
     kind = int(rng.integers(1, 4)) if grade == 4 else 0
-    return {**lesions, "neovascularisation": bool(kind & 1), "preretinal_haemorrhage": bool(kind & 2)}
+    site = ("disc", "elsewhere")[int(rng.random() > 0.6)] if kind & 1 else ""
+    growth = {"neovascularisation": bool(kind & 1), "neovascularisation_site": site}
+    return {**lesions, **growth, "preretinal_haemorrhage": bool(kind & 2)}
 
 
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -123,13 +133,11 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     }
     x, y = grid(size)
     u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
-    blood, bright, white = _lesions(patient, factors, size)
-    image = absorb(
-        _choroid(u, v, patient, size),
-        (_vessels(patient, factors, size), BLOOD),
-        (np.exp(-((u**2 + v**2) / 0.07)) * 0.28 + np.exp(-((u**2 + v**2) / 0.008)) * 0.3, (0.6, 1.0, 0.8)),
-        (blood, BLOOD),
-    )
+    place: Placing = partial(_picture, patient=patient, factors=factors)
+    blood, bright, white = _lesions(patient, place, u, v)
+    macula = 0.28 * np.exp(-((u**2 + v**2) / 0.07)) + 0.3 * np.exp(-((u**2 + v**2) / 0.008))
+    vessels = _vessels(patient, place, size)
+    image = absorb(_choroid(u, v, patient), (vessels, BLOOD), (macula, (0.6, 1.0, 0.8)), (blood, BLOOD))
     for mask, colour in ((bright, (0.98, 0.86, 0.42)), (white, (0.95, 0.86, 0.70))):
         image = image + mask[:, :, None] * (np.array(colour) - image)
     light = 1.08 - factors["vignetting"] * ((u - factors["flash_x"]) ** 2 + (v - factors["flash_y"]) ** 2)
@@ -154,26 +162,25 @@ def _picture(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dic
     return x * factors["field_radius"], y * factors["field_radius"]
 
 
-def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], size: int) -> np.ndarray:
+def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
     """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
-    texture = np.random.default_rng(patient["vessel_seed"] + 1)
-    melanin = patient["melanin"] * (
-        1 + 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
-    )
+    texture, size = np.random.default_rng(patient["vessel_seed"] + 1), len(u)
+    mottle = 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
+    melanin = patient["melanin"] * (1 + mottle)
     tint = patient["redness"]
     image = absorb((0.95, 0.50 - 0.05 * tint, 0.24 + 0.07 * tint), (np.clip(melanin, 0, 2), MELANIN))
     dx, dy, radius = patient["disc_x"], patient["disc_y"], patient["disc_radius"]
     glow = np.exp(-((u - dx) ** 2 + (v - dy) ** 2) / (2.2 * radius) ** 2)[:, :, None]
     image = image * (1 + 0.22 * glow)
     cup = radius * patient["cup_ratio"]
-    for size_, colour in ((radius, (1.0, 0.76, 0.45)), (cup, (1.0, 0.94, 0.75))):
-        mask = ellipse(u, v, dx, dy, 0.92 * size_, size_, soft=0.05)[:, :, None]
+    for reach, colour in ((radius, (1.0, 0.76, 0.45)), (cup, (1.0, 0.94, 0.75))):
+        mask = ellipse(u, v, dx, dy, 0.92 * reach, reach, soft=0.05)[:, :, None]
         image = image + mask * (np.array(colour) - image)
     return image
 
 
-def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """u, v, width (8, n) of the trunks: four arteries, then four veins, to each quadrant from the disc."""
+def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> Vessels:
+    """Four arteries, then four veins, from the disc to each quadrant in the order of `QUADRANTS`."""
     s = np.linspace(0, 1, 12 + 5 * size // 8)
     rows = []
     for vein in (0, 1):
@@ -187,13 +194,13 @@ def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tup
                 v = up * high * np.sin(np.minimum(s, 1) * rng.uniform(1.7, 2.2))
             width = patient["vessel_width"] * (0.027 if vein else 0.019) * (1 - 0.55 * s)
             rows.append((patient["disc_x"] + u, patient["disc_y"] + v + wobble, width))
-    return tuple(np.array(part) for part in zip(*rows, strict=True))  # type: ignore[return-value]
+    u, v, width = np.moveaxis(np.array(rows), 1, 0)
+    return u, v, width
 
 
-def _sprout(
-    rng: np.random.Generator, u: np.ndarray, v: np.ndarray, width: np.ndarray, each: int, length: float, size: int
-) -> tuple:
-    """Branches of vessels given as rows of u, v, width: `each` of about `length` from every row."""
+def _sprout(rng: np.random.Generator, parents: Vessels, each: int, length: float, size: int) -> Vessels:
+    """Branches of vessels: `each` of about `length` from every parent."""
+    u, v, width = parents
     rows = np.repeat(np.arange(len(u)), each)
     at = (rng.uniform(0.15, 0.95, len(rows)) * (u.shape[1] - 1)).astype(int)
     heading = np.arctan2(v[rows, at + 1] - v[rows, at], u[rows, at + 1] - u[rows, at])
@@ -206,86 +213,66 @@ def _sprout(
     return new_u, new_v, 0.68 * width[rows, at, None] * (1 - 0.45 * s)
 
 
-def _vessels(patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
+def _vessels(patient: dict[str, Any], place: Placing, size: int) -> np.ndarray:
     """Density of blood in the vessel tree: thick dark veins, thin brighter arteries, none at the fovea."""
     rng = np.random.default_rng(patient["vessel_seed"])
     trunks = _trunks(rng, patient, size)
-    branches = _sprout(rng, *trunks, 4, 0.45, size)
+    branches = _sprout(rng, trunks, 4, 0.45, size)
     density = np.zeros((size, size), np.float32)
-    for u, v, width in (trunks, branches, _sprout(rng, *branches, 2, 0.22, size)):
+    for u, v, width in (trunks, branches, _sprout(rng, branches, 2, 0.22, size)):
         vein = np.broadcast_to(np.arange(len(u))[:, None] >= len(u) // 2, u.shape)
         keep = (u**2 + v**2 > 0.035) & (u**2 + v**2 < 1.3)
-        x, y = _picture(u[keep], v[keep], patient, factors)
-        thick = width[keep] * factors["field_radius"] / 1.3
+        x, y = place(u[keep], v[keep])
+        thick = 0.78 * width[keep]
         shade = np.where(vein[keep], 0.8, 0.5) * np.minimum(1, 0.35 + thick * size / 2.5)
         density = np.maximum(density, stamp(size, x, y, thick, thick, 0.0, shade))
-    u, v, width = (part[4:] for part in trunks)
-    return np.maximum(density, _beads(u, v, patient, factors, size))
+    beaded = [4 + row for row, quadrant in enumerate(QUADRANTS) if patient[f"beading_{quadrant}"]]
+    along = (np.linspace(0.12, 0.85, 9) * (trunks[0].shape[1] - 1)).astype(int)
+    x, y = place(trunks[0][beaded][:, along], trunks[1][beaded][:, along])
+    return np.maximum(density, stamp(size, x.ravel(), y.ravel(), 0.042, 0.042, 0.0, 0.95))
 
 
-def _beads(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
-    """Swellings along the vein of each quadrant that has venous beading; rows follow `QUADRANTS`."""
-    rows = [row for row, quadrant in enumerate(QUADRANTS) if patient[f"beading_{quadrant}"]]
-    at = np.linspace(0.12, 0.85, 9) * (u.shape[1] - 1)
-    x, y = _picture(u[rows][:, at.astype(int)], v[rows][:, at.astype(int)], patient, factors)
-    return stamp(size, x.ravel(), y.ravel(), 0.042, 0.042, 0.0, 0.95)
-
-
-def _lesions(patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Density of shed blood, and masks of hard exudates and of cotton-wool spots, each (size, size)."""
-    rng = np.random.default_rng(patient["lesion_seed"])
+def _lesions(
+    patient: dict[str, Any], place: Placing, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Density of shed blood, and masks of hard exudates and of cotton-wool spots, on a grid of retinal u, v."""
+    rng, size = np.random.default_rng(patient["lesion_seed"]), len(u)
     layers = {}
     for name, radius in SPOTS.items():
-        parts = [_place(rng, quadrant, patient[f"{name}_{quadrant}"], name == "exudates") for quadrant in QUADRANTS]
-        u, v = np.concatenate(parts, 1)
-        x, y = _picture(u, v, patient, factors)
-        r = radius * rng.uniform(0.8, 1.25, len(x))
-        squash = rng.uniform(0.7, 1.0, len(x))
+        spots = [_strew(rng, quadrant, patient[f"{name}_{quadrant}"], name == "exudates") for quadrant in QUADRANTS]
+        x, y = place(*np.concatenate(spots, 1))
+        r, squash = radius * rng.uniform(0.8, 1.25, len(x)), rng.uniform(0.7, 1.0, len(x))
         layers[name] = stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(x)), rng.uniform(0.85, 1.1, len(x)))
-    blood = np.maximum(layers["microaneurysms"] * 0.95, layers["haemorrhages"] * 1.25)
+    blood = [0.95 * layers["microaneurysms"], 1.25 * layers["haemorrhages"]]
     for quadrant in QUADRANTS:
         if patient[f"irma_{quadrant}"]:
-            blood = np.maximum(
-                blood, 0.95 * _tangle(rng, *_place(rng, quadrant, 1, False)[:, 0], 0.16, patient, factors, size)
-            )
+            blood.append(0.95 * _tangle(rng, _strew(rng, quadrant, 1), 0.16, 4, place, size))
     if patient["neovascularisation"]:
-        at_disc = rng.random() < 0.6
-        where = (
-            (patient["disc_x"], patient["disc_y"])
-            if at_disc
-            else _place(rng, QUADRANTS[int(rng.integers(4))], 1, False)[:, 0]
-        )
-        blood = np.maximum(blood, 0.9 * _tangle(rng, *where, 0.30, patient, factors, size, fronds=9))
-    if patient["preretinal_haemorrhage"]:
-        blood = np.maximum(blood, _boat(rng, patient, factors, size))
-    return blood, np.minimum(layers["exudates"], 1), 0.8 * blur(np.minimum(layers["cotton_wool"], 1), 0.012)
+        disc, elsewhere = (patient["disc_x"], patient["disc_y"]), _strew(rng, QUADRANTS[int(rng.integers(4))], 1)
+        where = np.reshape(disc, (2, 1)) if patient["neovascularisation_site"] == "disc" else elsewhere
+        blood.append(0.9 * _tangle(rng, where, 0.30, 9, place, size))
+    if patient["preretinal_haemorrhage"]:  # settled blood: a boat with a level top
+        cu, cv, width = rng.uniform(-0.4, 0.3), rng.choice([-0.35, 0.4]), rng.uniform(0.24, 0.36)
+        boat = ellipse(u, v, cu, cv, width, 0.75 * width, soft=0.05)
+        blood.append(1.9 * boat * np.clip(0.5 + (v - cv) * size / 3, 0, 1))
+    cotton_wool = 0.8 * blur(np.minimum(layers["cotton_wool"], 1), 0.012)
+    return np.max(blood, 0), np.minimum(layers["exudates"], 1), cotton_wool
 
 
-def _place(rng: np.random.Generator, quadrant: str, number: int, central: bool) -> np.ndarray:
-    """Retinal u, v (2, number) in a quadrant about the fovea; `central` ones gather in the macula."""
+def _strew(rng: np.random.Generator, quadrant: str, number: int, macular: bool = False) -> np.ndarray:
+    """Retinal u, v (2, number) in a quadrant about the fovea; `macular` ones keep close to it."""
     way = rng.uniform(0.12, np.pi / 2 - 0.12, number)
-    reach = rng.uniform(0.16, 0.45, number) if central else np.sqrt(rng.uniform(0.06, 0.66, number))
-    across, down = "nasal" in quadrant, "inferior" in quadrant
-    return np.stack([(1 if across else -1) * reach * np.cos(way), (1 if down else -1) * reach * np.sin(way)])
+    reach = rng.uniform(0.16, 0.45, number) if macular else np.sqrt(rng.uniform(0.06, 0.66, number))
+    across, down = 1 if quadrant.endswith("nasal") else -1, 1 if quadrant.startswith("inferior") else -1
+    return np.stack([across * reach * np.cos(way), down * reach * np.sin(way)])
 
 
 def _tangle(
-    rng: np.random.Generator, u: float, v: float, reach: float, patient: dict[str, Any], factors: dict[str, Any],
-    size: int, fronds: int = 4,
-) -> np.ndarray:  # fmt: skip
-    """A tuft of fine tortuous vessels around a retinal point."""
+    rng: np.random.Generator, centre: np.ndarray, reach: float, fronds: int, place: Placing, size: int
+) -> np.ndarray:
+    """A tuft of fine tortuous vessels around a retinal point (2, 1)."""
     s = np.linspace(0, 1, 40)
-    way = rng.uniform(0, 2 * np.pi, (fronds, 1)) + rng.uniform(0.5, 1.1) * np.sin(
-        11 * s + rng.uniform(0, 6, (fronds, 1))
-    )
-    length = reach * rng.uniform(0.6, 1.1, (fronds, 1))
-    x, y = _picture(u + length * s * np.cos(way), v + length * s * np.sin(way), patient, factors)
+    wriggle = rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))
+    way, length = rng.uniform(0, 2 * np.pi, (fronds, 1)) + wriggle, reach * rng.uniform(0.6, 1.1, (fronds, 1))
+    x, y = place(centre[0] + length * s * np.cos(way), centre[1] + length * s * np.sin(way))
     return stamp(size, x.ravel(), y.ravel(), 0.017, 0.017)
-
-
-def _boat(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> np.ndarray:
-    """Preretinal haemorrhage: blood that settled under a level top."""
-    x, y = grid(size)
-    u, v = _retina(x, y, patient, factors)
-    cu, cv, width = rng.uniform(-0.4, 0.3), rng.choice([-0.35, 0.4]), rng.uniform(0.24, 0.36)
-    return 1.9 * ellipse(u, v, cu, cv, width, 0.75 * width, soft=0.05) * np.clip(0.5 + (v - cv) * size / 3, 0, 1)

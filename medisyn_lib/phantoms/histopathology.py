@@ -34,7 +34,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
 
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors = {
+    factors: dict[str, Any] = {
         "glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0,
         "mitoses": int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0,
         "oedema": float(rng.uniform(-1.9, -1.0)),
@@ -109,7 +109,8 @@ def _ring(rng: np.random.Generator, gx: float, gy: float, radius: float, scale: 
 
 def _glands(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple:
     """Nuclei, (purple, pink) cytoplasm and white gaps of normal glandular tissue."""
-    scale, placed = patient["cell_scale"], []
+    scale = patient["cell_scale"]
+    placed: list[tuple[float, float, float]] = []
     for gx, gy, share in rng.uniform((-1.05, -1.05, 0.34), (1.05, 1.05, 0.55), (60, 3)).tolist():
         radius = share * scale
         apart = all(np.hypot(gx - a, gy - b) > 1.02 * (radius + r) for a, b, r in placed)
