@@ -76,7 +76,8 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
 
 def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
-    way, phase = rng.uniform(0, 2 * np.pi, 6), rng.uniform(0, 2 * np.pi, 6)
+    way = (np.arange(6) + rng.uniform(0, 0.8, 6)) * np.pi / 6  # spread over all directions: no stripes
+    phase = rng.uniform(0, 2 * np.pi, 6)
     rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 6))
     a, b, phase = np.stack([rate * np.cos(way), rate * np.sin(way), phase]).astype(np.float32)[:, :, None, None]
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))

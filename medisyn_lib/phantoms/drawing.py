@@ -29,7 +29,7 @@ def ellipse(
 
 @lru_cache(maxsize=128)
 def _zoom_weights(cells: int, size: int) -> np.ndarray:
-    """Cubic spline zoom along one axis as a matrix (size, cells): kept, noise costs two small products instead of a zoom."""
+    """Cubic spline zoom along one axis as a matrix (size, cells), kept: noise is then two small products."""
     return ndimage.zoom(np.eye(cells), (size / cells, 1), order=3, mode="nearest", grid_mode=True)
 
 

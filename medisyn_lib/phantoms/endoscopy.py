@@ -14,7 +14,7 @@ import numpy as np
 
 from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
 
-HAEMOGLOBIN = (0.12, 0.80, 0.85)
+HAEMOGLOBIN = (0.20, 1.00, 1.05)
 LAMP = (1.0, 0.86, 0.74)
 
 
@@ -29,7 +29,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
         "polyp_x": float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0,
         "polyp_y": float(rng.uniform(-0.35, 0.35)) if polyp else 0.0,
         "polyp_redness": float(rng.uniform(-0.25, 0.35)) if polyp else 0.0,
-        "redness": float(rng.uniform(0.95, 1.3) if finding == "colitis" else rng.uniform(0.35, 0.75)),
+        "redness": float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8)),
         "yellowness": float(rng.uniform(0.0, 0.35)),
         "fold_height": float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1)),
         "fold_lobes": int(rng.integers(2, 4)),
@@ -49,7 +49,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
         "lumen_squash": float(rng.uniform(0.6, 1.0)),
         "roll": float(rng.uniform(0, 2 * np.pi)),
         "folds": int(rng.integers(3, 6)),
-        "exposure": float(rng.uniform(0.85, 1.2)),
+        "exposure": float(rng.uniform(0.75, 1.15)),
         "cut_corner": float(rng.uniform(1.42, 1.85)),
         "frame_width": float(rng.uniform(0.88, 1.0)),
         "inset_box": bool(rng.random() < 0.2),
@@ -95,7 +95,9 @@ def _folds(
     """Brightness of the wall and its fold crests, each (size, size)."""
     warp = 0.10 * smooth_noise(rng, size, 0.3)
     depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
-    light = 1.15 / (1 + (1.7 * depth) ** 2)  # inverse square, and none from the lumen
+    light = (1.1 + 0.16 * smooth_noise(rng, size, 0.45)) / (
+        1 + (2.1 * depth) ** 2
+    )  # inverse square, and none from the lumen
     crest = np.zeros_like(light)
     number, span = factors["folds"], 0.95 / (1.15 * factors["lumen_radius"])
     for ring in 1.15 * span ** ((np.arange(number) + rng.uniform(-0.25, 0.25, number)) / (number - 1)):

@@ -121,7 +121,7 @@ def _draw_lesions(rng: np.random.Generator, grade: int) -> dict[str, Any]:
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
     factors = {
-        "field_radius": float(rng.uniform(0.93, 1.12)),
+        "field_radius": float(rng.uniform(0.95, 1.15)),
         "shift_x": float(rng.uniform(-0.07, 0.07)),
         "shift_y": float(rng.uniform(-0.06, 0.06)),
         "tilt": float(rng.uniform(-0.1, 0.1)),
