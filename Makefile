@@ -22,6 +22,8 @@ help:
 reproduce: env
 	$(MEDISYN) reproduce --profile "$(PROFILE)" --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
 
+# In this order, cheapest first, whatever -j says.
+.NOTPARALLEL:
 test: lint unit notebooks runs
 
 lint: env
@@ -29,14 +31,14 @@ lint: env
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-unit: lint
+unit: env
 	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -n 2 --dist loadfile --timeout 600
 
 # One after the other: the scorecard reads what the notebooks before it wrote.
-notebooks: unit
+notebooks: env
 	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks
 
-runs: notebooks
+runs: env
 	$(PYTEST) tests/test_tiny_runs.py -m runs
 
 test-full: test
