@@ -163,9 +163,10 @@ def _build_finite(
     settings: dict[str, Any] = {"source": module.__name__, "fingerprint": module.fingerprint(rest), "split": split}
     settings |= {"role": role, "size": size, "per_modality": per_modality, "seed": seed}
     settings["modalities"] = sorted(modalities) if modalities else None
-    arguments = {"module": module.__name__, "rest": rest, "chosen": chosen, "role": role, "size": size, "seed": seed}
-    code = (module.__name__, "medisyn_lib.data.samples", "medisyn_lib.modalities")
-    return keep("data", settings, lambda directory: write(directory, _records, arguments), code=code)
+    # A tuple, because datasets deals lists out one element at a time.
+    arguments = {"module": module.__name__, "rest": rest, "chosen": tuple(chosen)}
+    arguments |= {"role": role, "size": size, "seed": seed}
+    return keep("data", settings, lambda directory: write(directory, _records, arguments), code=module.CODE)
 
 
 def _choose(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import datasets
 
 SIDE = 16  # pixels of the reduced grey image
-THRESHOLD = 0.98
+THRESHOLD = 0.97
 BLOCK = 2048  # rows of the score matrix in memory at a time
 
 
@@ -38,8 +38,9 @@ def near_duplicates(dataset: datasets.Dataset, threshold: float = THRESHOLD) -> 
 
     The score is the correlation, in [-1, 1], of 16 x 16 grey images after the modality's mean image
     is taken away: what all images of a modality share, such as the round field of a fundus camera,
-    does not count, nor do brightness and contrast. A flipped copy is not found. Our own choice of
-    score and threshold: at 0.98 copies with noise of 8/255, JPEG quality 50 or 20% more brightness are found.
+    does not count, nor do brightness and contrast. Neither a flipped nor a shifted copy is found. Score
+    and threshold are our own choice: at 0.97 nearly all copies with noise of 8/255, JPEG quality 50 or
+    20% more brightness are found, and 1 pair in 9,000 independent phantoms is named falsely.
     """
     modality, split = np.asarray(dataset["modality"]), np.asarray(dataset["split"])
     pairs: list[tuple[str, str, float]] = []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 HELP = "folder:DIR - image files beside metadata.csv or metadata.jsonl with file_name,text[,modality,finding,...]"
+CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.folder")
 UNKNOWN_MODALITY, UNKNOWN_FINDING = "image", "unlabelled"
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 HELP = "hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption (downloads once)"
+CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.folder", "medisyn_lib.data.hub")
 
 
 def preflight(rest: str) -> None:

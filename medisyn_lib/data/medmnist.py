@@ -16,6 +16,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.paths import store_dir
 
 HELP = "medmnist:NAME[,NAME...][@28|64|128|224] - MedMNIST through its official package (downloads once)"
+CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.npz", "medisyn_lib.data.medmnist")
 SIZES = (28, 64, 128, 224)
 MULTI_LABEL = "chestmnist"
 MODALITY_OF = {

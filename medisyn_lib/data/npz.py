@@ -25,6 +25,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.paths import resolve_out
 
 HELP = "npz:DIR - every top-level *.npz of a folder in MedMNIST layout, file stem = modality"
+CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.npz")
 MAX_BYTES = 16 * 2**30  # unpacked, of one array of images; they are read one image at a time
 MAX_TABLE_BYTES = 2**30  # unpacked, of one array of labels or names, read whole
 
