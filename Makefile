@@ -54,10 +54,10 @@ lab: env
 	$(PY) -m jupyter lab notebooks
 
 publish: env
-	$(PY) -m medisyn_lib.batch publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
+	$(MEDISYN) publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
 
 refresh: env
-	$(PY) -m medisyn_lib.batch refresh
+	$(MEDISYN) notebooks refresh
 
 # The stamp holds what .venv was made from and where, so an unchanged one needs neither time nor network.
 env:
