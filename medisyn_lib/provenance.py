@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,11 @@ def data_label(source: str) -> str:
     """A data source without the folders that lead to it: `npz:/home/me/panel` is `npz:panel`."""
     kind, colon, place = source.partition(":")
     return f"{kind}:{Path(place).name}" if colon and kind in ("npz", "folder") else source
+
+
+def run_name(profile: str, data: str) -> str:
+    """The folder name of a run under build/, results/ and figures/, such as `full-npz-real-panel`."""
+    return f"{profile}-{re.sub(r'[^a-z0-9]+', '-', data_label(data).lower()).strip('-')}"
 
 
 def collect(

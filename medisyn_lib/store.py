@@ -239,17 +239,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         raise
 
 
-def preflight_store() -> None:
-    """Raises InputError where the store can be neither written nor, being full of entries, read.
-
-    Creates nothing: where the store does not exist yet, its nearest existing parent is tried.
-    """
-    store = store_dir()
-    place = next(folder for folder in (store, *store.parents) if folder.exists())
+def creatable(folder: Path) -> bool:
+    """Whether a folder can be written, or made where it does not exist yet. Leaves nothing behind."""
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=place):
-            return
-    except OSError as error:
-        if place == store and store.is_dir() and any(store.glob(f"*/{MANIFEST}")):
-            return  # a finished store on a read-only disk serves what it has
-        raise _unwritable(store) from error
+            return True
+    except OSError:
+        return False
+
+
+def preflight_store() -> None:
+    """Raises InputError where the store can neither be written nor holds anything. Creates nothing."""
+    store = store_dir()
+    # A finished store on a read-only disk serves what it has.
+    if not creatable(store) and not (store.is_dir() and any(store.glob(f"*/{MANIFEST}"))):
+        raise _unwritable(store)

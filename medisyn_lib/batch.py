@@ -1,0 +1,233 @@
+"""The notebooks in batch: run them all, keep their stored outputs fresh, publish a finished run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medisyn_lib.claims import NOTEBOOKS, read_result
+from medisyn_lib.errors import InputError
+from medisyn_lib.paths import figures_dir, from_root, notebooks_dir, project_root, results_dir, store_dir
+from medisyn_lib.provenance import data_label, run_name
+from medisyn_lib.store import write_atomic
+
+PARAMETERS = ("profile", "data", "generator", "out")
+STORED_LIMIT = 2**20  # bytes of a notebook kept in git
+PUBLISHED = (".png", ".svg", ".csv")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended: `error` is one line, None where it ran; `bad_input` if the input was to blame."""
+
+    name: str
+    seconds: float
+    error: str | None = None
+    bad_input: bool = False
+
+
+def select(names: Sequence[str] = (), suffix: str = ".ipynb") -> list[Path]:
+    """The notebooks of these numbers or names, in order; all for none. Raises InputError for an unknown one."""
+    found = sorted(notebooks_dir().glob(f"[0-9][0-9]_*{suffix}"))
+    if not found:
+        raise InputError(f"folder {notebooks_dir()}: holds no notebooks; run in the checkout or set MEDISYN_ROOT to it")
+    for name in names:
+        if not any(name in (path.stem, path.stem[:2]) for path in found):
+            raise InputError(f"notebook {name!r} is unknown: choose among {', '.join(p.stem for p in found)}")
+    return [path for path in found if not names or path.stem in names or path.stem[:2] in names]
+
+
+def preflight(out: Path, profile: str, data: str) -> None:
+    """Raises InputError where `out` holds results of another profile or data source: they would mix."""
+    for path in sorted((out / "results").glob("[0-9][0-9]_*.json")):
+        try:
+            made = read_result(path).provenance
+        except InputError:
+            continue  # a damaged result is made anew, or named by the scorecard
+        if (made.get("profile"), made.get("data")) != (profile, data_label(data)):
+            was = f"profile {made.get('profile')!r} on {made.get('data')!r}"
+            raise InputError(f"output folder {out}: holds results of {was}; give another --out")
+
+
+def reproduce(
+    names: Sequence[str], *, profile: str, data: str, generator: str, out: Path, progress: bool = True
+) -> list[Outcome]:
+    """Runs notebooks with these parameters into `out`, one after the other, and says how each ended.
+
+    `out` is absolute; finished notebooks come to `<out>/notebooks/`. One that fails is kept as
+    NN_name.failed.ipynb, with what it said in NN_name.failed.log, and the others still run.
+    Raises InputError, before anything runs, for an unknown notebook or parameter or a mixed `out`.
+    """
+    notebooks = select(names)
+    preflight(out, profile, data)
+    given = {"profile": profile, "data": data, "generator": generator, "out": from_root(out)}
+    for notebook in notebooks:
+        _check_parameters(notebook)
+    (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    with _kernel_of_this_interpreter():
+        for notebook in notebooks:
+            if progress:
+                print(f"{notebook.stem:24}", end="", flush=True)
+            outcome = _execute(notebook, given, out)
+            outcomes.append(outcome)
+            if progress:
+                print(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s", flush=True)
+            if outcome.error:
+                print(f"medisyn: {outcome.error}", file=sys.stderr, flush=True)
+    return outcomes
+
+
+def _check_parameters(notebook: Path) -> None:
+    import papermill
+
+    # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
+    known = papermill.inspect_notebook(str(notebook))
+    if unknown := [name for name in PARAMETERS if name not in known]:
+        raise InputError(f"notebook {notebook.stem}: has no parameter {unknown[0]!r}; add it to its `parameters` cell")
+
+
+@contextlib.contextmanager
+def _kernel_of_this_interpreter() -> Iterator[None]:
+    """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
+        place = Path(folder) / "kernels" / "python3"
+        place.mkdir(parents=True)
+        spec = {"argv": command, "display_name": KERNEL["display_name"], "language": "python"}
+        (place / "kernel.json").write_text(json.dumps(spec))
+        # Kernels start in another folder, so relative settings are made absolute for them.
+        os.environ.update(JUPYTER_PATH=folder, MEDISYN_ROOT=str(project_root()), MEDISYN_STORE=str(store_dir()))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
+    import papermill
+
+    folder, name = out / "notebooks", notebook.stem
+    running, failed, log = (folder / f"{name}{end}" for end in (".tmp.ipynb", ".failed.ipynb", ".failed.log"))
+    for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log):
+        stale.unlink(missing_ok=True)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(running).replace("{", "{{").replace("}", "}}"),  # papermill fills in braces
+            given,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            cwd=str(notebooks_dir()),
+        )
+        running.replace(folder / notebook.name)
+        return Outcome(name, time.perf_counter() - start)
+    except Exception as error:  # a kernel that dies, say of memory, must not stop the other notebooks
+        if running.exists():
+            running.replace(failed)
+        write_atomic(log, _stderr_of(failed) + f"{type(error).__name__}: {error}\n")
+        bad_input = getattr(error, "ename", "") == "InputError"
+        said = getattr(error, "evalue", None) or f"{type(error).__name__} {error}".strip()
+        line = said if bad_input else f"notebook {name} failed: {' '.join(said.split())[:200]} (see {log})"
+        return Outcome(name, time.perf_counter() - start, line, bad_input)
+
+
+def _stderr_of(notebook: Path) -> str:
+    if not notebook.exists():
+        return ""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
+    return "".join("".join(output["text"]) for output in outputs)
+
+
+def refresh(names: Sequence[str] = ()) -> list[Path]:
+    """Rebuilds stored notebooks from their paired .py, runs them with their defaults and writes them back.
+
+    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB;
+    a cell that fails raises nbclient's error, and that notebook is left as it was.
+    """
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+
+    done = []
+    with _kernel_of_this_interpreter():
+        for source in select(names, ".py"):
+            path = source.with_suffix(".ipynb")
+            notebook = _from_pair(jupytext.read(source))
+            place = {"metadata": {"path": str(path.parent)}}
+            NotebookClient(notebook, timeout=None, resources=place, coalesce_streams=True).execute()
+            text = nbformat.writes(_without_timing(notebook)) + "\n"
+            if len(text.encode()) > STORED_LIMIT:
+                raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
+            write_atomic(path, text)
+            done.append(path)
+    return done
+
+
+def _from_pair(notebook: Any) -> Any:
+    """A notebook read from its .py, with the kernel's name and cell ids that do not change by the day."""
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+    return notebook
+
+
+def _without_timing(notebook: Any) -> Any:
+    notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for key in ("execution", "papermill"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def publish(out: Path) -> str:
+    """Copies a finished `full` run into results/ and figures/ and says under which name.
+
+    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is
+    unfinished, failed, mixed or of another profile.
+    """
+    files = sorted((out / "results").glob("[0-9][0-9]_*.json"))
+    made = {(str(p.get("profile")), str(p.get("data"))) for p in (read_result(path).provenance for path in files)}
+    finished = {path.stem for path in (out / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    wanted = [path.stem for path in select()]
+    lacking = [name for name in wanted if name not in finished]
+    lacking += [name for name in wanted if name in NOTEBOOKS and name not in {path.stem for path in files}]
+    if lacking:
+        raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
+    if len(made) != 1 or next(iter(made))[0] != "full":
+        raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
+    name = run_name(*next(iter(made)))
+    pictures = sorted(path for path in (out / "figures").glob("*") if path.suffix in PUBLISHED)
+    _replace_folder(results_dir() / name, files)
+    _replace_folder(figures_dir() / name, [path for path in pictures if ".real." not in path.name])
+    return name
+
+
+def _replace_folder(target: Path, files: Sequence[Path]) -> None:
+    fresh, old = target.with_name(f"{target.name}.tmp"), target.with_name(f"{target.name}.old.tmp")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for path in files:
+        shutil.copyfile(path, fresh / path.name)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

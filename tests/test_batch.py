@@ -1,0 +1,177 @@
+"""The batch over toy notebooks: all run, a failure is kept and told, parameters and stored outputs are strict."""
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from medisyn_lib import batch, paths
+from medisyn_lib.claims import NOTEBOOKS, count, make_claim, write_result
+from medisyn_lib.errors import InputError
+
+HEADER = 'profile = "quick"\ndata = "phantom"\ngenerator = ""\nout = "build/x"'
+RUN = {"profile": "tiny", "data": "phantom", "generator": ""}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    monkeypatch.setenv("MEDISYN_STORE", "a-store")
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
+
+
+def notebook(root: Path, name: str, *code: str, header: str = HEADER) -> None:
+    first = new_code_cell(header, metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}}
+    cells = [first, *map(new_code_cell, code)]
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), root / "notebooks" / f"{name}.ipynb")
+
+
+def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFixture[str]):
+    say = (
+        "import os, sys, json\nfrom medisyn_lib.paths import resolve_out\nfrom pathlib import Path\n"
+        "said = [profile, sys.executable, str(resolve_out(out)), os.environ['MEDISYN_STORE']]\n"
+        "Path(resolve_out(out), 'said.json').write_text(json.dumps(said))"
+    )
+    notebook(root, "00_fine", say)
+    notebook(root, "01_training", "import sys; print('a warning', file=sys.stderr)", "1 / 0")
+    notebook(root, "02_quality", "from medisyn_lib.errors import InputError\nraise InputError('data x: mend it')")
+    out = root / "build" / "run {1}"
+    (out / "results").mkdir(parents=True)
+    (out / "results" / "01_training.json").write_text("stale")
+    outcomes = batch.reproduce([], **RUN, out=out)
+    assert [(o.name, o.error is None, o.bad_input) for o in outcomes] == [
+        ("00_fine", True, False),
+        ("01_training", False, False),
+        ("02_quality", False, True),
+    ]
+    assert json.loads((out / "said.json").read_text()) == ["tiny", sys.executable, str(out), str(root / "a-store")]
+    kept = sorted(path.name for path in (out / "notebooks").iterdir())
+    assert kept == ["00_fine.ipynb"] + [
+        f"{name}.failed.{end}" for name in ("01_training", "02_quality") for end in ("ipynb", "log")
+    ]
+    log = (out / "notebooks" / "01_training.failed.log").read_text()
+    assert "a warning" in log and "ZeroDivisionError" in log
+    assert not (out / "results" / "01_training.json").exists()
+    told = capsys.readouterr()
+    assert [line.split()[:2] for line in told.out.splitlines()] == [
+        ["00_fine", "done"],
+        ["01_training", "failed"],
+        ["02_quality", "failed"],
+    ]
+    assert "notebook 01_training failed: division by zero" in told.err and "medisyn: data x: mend it\n" in told.err
+
+
+def test_unknown_parameter_is_refused_before_anything_runs(root: Path):
+    notebook(root, "00_fine", header='profile = "quick"\ndata = "phantom"\nout = ""')
+    with pytest.raises(InputError, match="00_fine: has no parameter 'generator'"):
+        batch.reproduce([], **RUN, out=root / "out")
+    assert not (root / "out").exists()
+
+
+def test_select(root: Path):
+    with pytest.raises(InputError, match="holds no notebooks"):
+        batch.select()
+    for name in ("99_scorecard", "00_tour", "01_training"):
+        notebook(root, name)
+    assert [path.stem for path in batch.select()] == ["00_tour", "01_training", "99_scorecard"]
+    assert [path.stem for path in batch.select(["99", "00_tour"])] == ["00_tour", "99_scorecard"]
+    with pytest.raises(InputError, match="'42' is unknown: choose among 00_tour"):
+        batch.select(["42"])
+
+
+PAIR = f"""# ---
+# jupyter:
+#   kernelspec: {{display_name: Python 3 (ipykernel), language: python, name: python3}}
+# ---
+
+# %% [markdown]
+# # Title
+
+# %% tags=["parameters"]
+{HEADER}
+
+# %%
+print("one")
+print(profile)
+"""
+
+
+def test_refresh_stores_outputs_without_timing(root: Path):
+    (root / "notebooks" / "00_tour.py").write_text(PAIR)
+    (path,) = batch.refresh(["00"])
+    first = path.read_text()
+    stored = nbformat.reads(first, 4)
+    assert [cell.get("execution_count") for cell in stored.cells] == [None, 1, 2]
+    assert stored.cells[1].metadata.tags == ["parameters"] and "execution" not in stored.cells[2].metadata
+    assert stored.cells[2].outputs[0].text == "one\nquick\n" and stored.metadata.kernelspec.name == "python3"
+    batch.refresh()
+    assert path.read_text() == first
+
+
+def test_refresh_keeps_the_old_one_if_the_new_is_too_large(root: Path, monkeypatch: pytest.MonkeyPatch):
+    (root / "notebooks" / "00_tour.py").write_text(PAIR)
+    monkeypatch.setattr(batch, "STORED_LIMIT", 100)
+    with pytest.raises(InputError, match=r"00_tour: \d+ bytes"):
+        batch.refresh()
+    assert not (root / "notebooks" / "00_tour.ipynb").exists()
+
+
+def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel") -> Path:
+    out = root / "build" / "run"
+    notebook(root, "00_tour")
+    notebook(root, "01_training")
+    claim = make_claim(
+        id="c",
+        statement="s",
+        source="v7",
+        rule="r",
+        passed=True,
+        primary="k",
+        detectable=None,
+        measures=[count("k", 1)],
+    )
+    write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
+    (out / "figures").mkdir()
+    for name in ("a.png", "a.svg", "a.csv", "b.real.png", "c.txt"):
+        (out / "figures" / name).write_text(name)
+    (out / "notebooks").mkdir()
+    for name in ("00_tour", "01_training"):
+        (out / "notebooks" / f"{name}.ipynb").write_text("{}")
+    return out
+
+
+def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
+    old = paths.figures_dir() / "full-npz-real-panel"
+    old.mkdir(parents=True)
+    (old / "old.png").write_text("")
+    assert batch.publish(finished_run(root)) == "full-npz-real-panel"
+    assert sorted(path.name for path in old.iterdir()) == ["a.csv", "a.png", "a.svg"]
+    assert [path.name for path in (paths.results_dir() / old.name).iterdir()] == ["01_training.json"]
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
+    out = finished_run(root, profile="quick")
+    with pytest.raises(InputError, match="profile full"):
+        batch.publish(out)
+    (out / "notebooks" / "00_tour.ipynb").unlink()
+    with pytest.raises(InputError, match="00_tour is not finished"):
+        batch.publish(out)
+    assert not paths.results_dir().exists()
+
+
+def test_one_folder_holds_one_run(root: Path):
+    out = finished_run(root)
+    batch.preflight(out, "full", "npz:../shared/real_panel")
+    with pytest.raises(InputError, match="holds results of profile 'full' on 'npz:real_panel'"):
+        batch.preflight(out, "tiny", "phantom")
+
+
+def test_the_scorecard_knows_the_notebooks_that_exist():
+    stored = {path.stem for path in (Path(__file__).parents[1] / "notebooks").glob("0[1-7]_*.py")}
+    assert stored <= set(NOTEBOOKS)

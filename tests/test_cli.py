@@ -1,0 +1,184 @@
+"""The command line: one line and the right code for every bad input, nothing heavy and nothing left behind."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from medisyn_lib import batch, cli, data, sampling
+from medisyn_lib.errors import InputError
+
+OUTCOMES = [batch.Outcome("00_a", 1.0)]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with three empty notebooks, a model folder and a store of its own; the shell stands in it."""
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("notebooks/00_a.ipynb", "notebooks/01_b.ipynb", "notebooks/99_c.ipynb", "model/model_index.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def everything(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["reproduce", "--speed", "9"], "unrecognized arguments: --speed"),
+        (["reproduce", "--profile", "huge", "--out", "new"], "profile 'huge' is unknown: choose one of tiny"),
+        (["reproduce", "42", "--out", "new"], "notebook '42' is unknown: choose among 00_a"),
+        (["reproduce", "--data", "magic", "--out", "new"], "data source 'magic' is unknown"),
+        (["reproduce", "--data", "npz:none", "--out", "new"], "npz:none"),
+        (["reproduce", "--out", "file/new"], "--out 'file/new': cannot be written"),
+        (["reproduce", "--out", "file"], "--out 'file': cannot be written"),
+        (["reproduce", "--generator", "empty", "--out", "new"], "has no model_index.json or metadata.csv"),
+        ([*GENERATE, "--prompt", " "], "--prompt is empty"),
+        ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
+        ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
+        ([*GENERATE, "-n", "0"], "-n is 0"),
+        ([*GENERATE, "-n", "10001"], "1 to 10000"),
+        ([*GENERATE, "-n", "two"], "invalid int value: 'two'"),
+        ([*GENERATE, "--seed", "-1"], "--seed is -1"),
+        ([*GENERATE, "--model", "../none"], "no such folder, nor a hub id"),
+        ([*GENERATE, "--model", ""], "no such folder, nor a hub id"),
+        ([*GENERATE, "--model", "empty"], "has no model_index.json"),
+        ([*GENERATE, "--out", ""], "--out ''"),
+        (["figures"], "not there; run `reproduce` first"),
+        (["figures", "--results", "none"], "not there"),
+        (["data", "check", "magic"], "data source 'magic' is unknown"),
+        (["diff", "empty", "empty"], "holds no NN_name.json"),
+        (["publish", "empty"], "is not finished"),
+        (["notebooks", "refresh", "42"], "notebooks"),
+        (["diff", "a", "b", "c\nd\x1b"], "c d"),
+    ],
+)
+def test_bad_input_is_one_line(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str):
+    before = everything(place)
+    assert cli.main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.startswith("medisyn: ") and told.err.count("\n") == 1
+    assert said in told.err and "Traceback" not in told.err and "\x1b" not in told.err
+    assert everything(place) == before
+
+
+def test_store_that_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("MEDISYN_STORE", str(place / "file" / "store"))
+    assert cli.main(["reproduce", "--out", "new"]) == 2
+    assert "MEDISYN_STORE" in capsys.readouterr().err and not (place / "new").exists()
+
+
+def test_bad_input_imports_nothing_heavy(place: Path):
+    code = (
+        "import sys; from medisyn_lib.cli import main\n"
+        "assert main(['reproduce', '--data', 'npz:none']) == 2\n"
+        "assert main(['generate', '--model', 'x', '--prompt', 'p', '--out', 'o']) == 2\n"
+        "print({'torch', 'datasets', 'diffusers', 'matplotlib', 'pandas', 'papermill'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_help_is_quick_and_ends_with_zero():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "medisyn_lib.cli", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        (OUTCOMES, 0),
+        ([*OUTCOMES, batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True)], 2),
+        ([batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True), batch.Outcome("99_c", 1.0, "broke")], 4),
+    ],
+)
+def test_reproduce_hands_on_what_it_was_given(place: Path, monkeypatch: pytest.MonkeyPatch, outcomes, code):
+    calls = []
+    monkeypatch.setattr(batch, "reproduce", lambda names, **given: calls.append((names, given)) or outcomes)
+    monkeypatch.setattr(data, "preflight", lambda source: calls.append(source))
+    inner = place / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    assert (
+        cli.main(["reproduce", "01", "--data", "npz:../panel x", "--generator", "../model", "--profile", "tiny"])
+        == code
+    )
+    run = {"profile": "tiny", "data": "npz:panel x", "generator": "model"}
+    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x"})]
+    cli.main(["reproduce", "--out", "mine"])
+    assert calls[-1][1]["out"] == inner / "mine"
+
+
+def test_generate_hands_on_an_absolute_model(place: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(sampling, "generate", lambda *given: calls.append(given) or [place])
+    assert cli.main([*GENERATE, "--seed", "7"]) == 0
+    assert cli.main([*GENERATE, "--model", "owner/name", "-n", "1"]) == 0
+    assert calls == [
+        (str(place / "model"), "brain MRI", 4, 7, place / "new"),
+        ("owner/name", "brain MRI", 1, 0, place / "new"),
+    ]
+
+
+def raising(error: BaseException):
+    def fails(*_: object) -> None:
+        raise error
+
+    return fails
+
+
+def test_unforeseen_errors_are_one_line_and_a_kept_traceback(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sampling, "generate", raising(RuntimeError("two\nlines")))
+    assert cli.main(GENERATE) == 4
+    told = capsys.readouterr().err
+    assert told == f"medisyn: RuntimeError two lines (traceback in {place / 'new' / 'error.log'})\n"
+    assert "raise error" in (place / "new" / "error.log").read_text()
+    monkeypatch.setattr(data, "describe", raising(OSError("no")))
+    assert cli.main(["data", "list"]) == 4
+    assert capsys.readouterr().err == "medisyn: OSError no (set MEDISYN_DEBUG=1 for the traceback)\n"
+
+
+def test_interruption_and_late_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sampling, "generate", raising(KeyboardInterrupt()))
+    assert cli.main(GENERATE) == 130
+    monkeypatch.setattr(sampling, "generate", raising(InputError("model 'm': not\nthere")))
+    assert cli.main(GENERATE) == 2
+    assert [line.count("medisyn: ") for line in capsys.readouterr().err.splitlines()] == [1, 1]
+
+
+def test_data_list_is_a_table(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["data", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["kind", "phantom", "npz", "medmnist", "folder", "hub"]
+
+
+def test_diff_says_whether_runs_differ(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from medisyn_lib import compare
+
+    monkeypatch.setattr(compare, "compare", lambda a, b: [])
+    assert cli.main(["diff", "a", "b"]) == 0
+    monkeypatch.setattr(compare, "compare", lambda a, b: [f"{a.name} {b.name}"])
+    assert cli.main(["diff", "a", "b"]) == 1
+    assert capsys.readouterr().out == "the same within tolerances\na b\n"
