@@ -160,7 +160,7 @@ def test_a_flipped_byte_is_found(tmp_path):
 def test_a_header_that_promises_too_much_is_refused_before_reading(tmp_path, monkeypatch):
     source = put(tmp_path / "d")
     monkeypatch.setattr(npz, "MAX_BYTES", 2**10)
-    with pytest.raises(InputError, match="split the file or shrink"):
+    with pytest.raises(InputError, match="split the file or drop"):
         data.preflight(source)
     path = tmp_path / "d" / "fundus.npz"
     monkeypatch.undo()

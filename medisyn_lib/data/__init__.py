@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -105,16 +106,23 @@ def load(
     split = _split_of(split, role)
     if seed < 0 or (per_modality is not None and per_modality < 1):
         raise InputError(f"seed {seed}, per_modality {per_modality}: give a seed of 0 or more and at least 1 image")
-    module.preflight(rest)
+    content = fingerprint(source)
+    _preflight_once(source, content)
     if hasattr(module, "build"):
         folder = module.build(split, role=role, size=size, per_modality=per_modality, modalities=modalities, seed=seed)
     else:
-        folder = _build_finite(module, rest, split, role, size, per_modality, modalities, seed)
+        folder = _build_finite(module, rest, content, split, role, size, per_modality, modalities, seed)
     import datasets
 
     # What `map` or `filter` would cache beside the dataset's files would spoil the store's entry.
     datasets.disable_caching()
     return datasets.Dataset.load_from_disk(str(folder / "data"))
+
+
+@lru_cache
+def _preflight_once(source: str, content: str) -> None:
+    """Check a source as long as its content is what it was; reading every byte takes a while."""
+    preflight(source)
 
 
 def pixels(dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -146,6 +154,7 @@ def _split_of(split: str | None, role: str | None) -> str:
 def _build_finite(
     module: ModuleType,
     rest: str,
+    content: str,
     split: str,
     role: str | None,
     size: int,
@@ -160,11 +169,11 @@ def _build_finite(
         raise InputError(f"size {size}: images are brought to {SIZES[0]} to {SIZES[1]} pixels")
     rows = module.rows(rest)
     chosen = _choose(rows, split, role, per_modality, modalities, seed)
-    settings: dict[str, Any] = {"source": module.__name__, "fingerprint": module.fingerprint(rest), "split": split}
+    settings: dict[str, Any] = {"source": module.__name__, "fingerprint": content, "split": split}
     settings |= {"role": role, "size": size, "per_modality": per_modality, "seed": seed}
     settings["modalities"] = sorted(modalities) if modalities else None
     # A tuple, because datasets deals lists out one element at a time.
-    arguments = {"module": module.__name__, "rest": rest, "chosen": tuple(chosen)}
+    arguments: dict[str, Any] = {"module": module.__name__, "rest": rest, "chosen": tuple(chosen)}
     arguments |= {"role": role, "size": size, "seed": seed}
     return keep("data", settings, lambda directory: write(directory, _records, arguments), code=module.CODE)
 

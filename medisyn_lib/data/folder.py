@@ -132,9 +132,14 @@ def _inside(folder: Path, name: str, where: str) -> Path:
     """The path of an image file. Raises InputError where it is missing or leaves the folder, also by a link."""
     check_text(name, f"{where}: file_name")
     path = folder / name
-    if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = not Path(name).is_absolute() and path.resolve().is_relative_to(folder.resolve())
+        there = path.is_file()
+    except (OSError, RuntimeError):  # a name too long, a circle of links
+        inside, there = True, False
+    if not inside:
         raise InputError(f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
-    if not path.is_file():
+    if not there:
         raise InputError(f"{where}: there is no image file {name!r}: add it or drop the line")
     return path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,8 @@ def preflight(rest: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _tables(rest: str) -> dict[str, datasets.Dataset]:
-    """The splits of the dataset, by the dataset's own names, images not decoded."""
+def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
+    """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
     import datasets
 
     preflight(rest)
@@ -47,13 +47,17 @@ def _tables(rest: str) -> dict[str, datasets.Dataset]:
             raise InputError(f"data source 'hub:{rest}': {name} has no column image of images: name it so")
         if not {"text", "caption"} & set(table.column_names):
             raise InputError(f"data source 'hub:{rest}': {name} has no column text or caption: add one")
-    return dict(loaded)
+    return dict(loaded), _hash(loaded)
 
 
 def fingerprint(rest: str) -> str:
-    """SHA-256 over all columns of all splits as they lie in Arrow."""
+    """SHA-256 over all columns of all splits."""
+    return _tables(rest)[1]
+
+
+def _hash(tables: Mapping[str, datasets.Dataset]) -> str:
     total = hashlib.sha256()
-    for name, table in _tables(rest).items():
+    for name, table in tables.items():
         total.update(name.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
@@ -63,7 +67,7 @@ def fingerprint(rest: str) -> str:
 
 def rows(rest: str) -> list[Row]:
     """All images of the dataset without their pixels."""
-    tables, result = _tables(rest), []
+    tables, result = _tables(rest)[0], []
     for name, table in tables.items():
         plain = table.remove_columns("image")
         labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
@@ -80,12 +84,14 @@ def rows(rest: str) -> list[Row]:
 
 def images(rest: str, chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, decoded one at a time."""
-    tables = _tables(rest)
+    from PIL import Image
+
+    tables = _tables(rest)[0]
     for row in chosen:
         name, _, number = row.place.rpartition("/")
         try:
             image = tables[name][int(number)]["image"]
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"hub:{rest}: image {row.place} is damaged: drop it from the dataset") from error
         if image is None:
             raise InputError(f"hub:{rest}: image {row.place} is missing: drop the row from the dataset")

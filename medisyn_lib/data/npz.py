@@ -79,7 +79,7 @@ def preflight_archives(found: Sequence[Archive]) -> None:
         with zipfile.ZipFile(archive.path) as file:
             try:
                 bad = file.testzip()
-            except (zlib.error, zipfile.BadZipFile, EOFError) as error:
+            except (zlib.error, zipfile.BadZipFile, EOFError, RuntimeError) as error:
                 raise InputError(f"{archive.path} is damaged ({error}): copy or download it again") from error
         if bad:
             raise InputError(f"{archive.path}: the array {bad} is damaged: copy or download the file again")
@@ -166,8 +166,11 @@ def _archive_rows(archive: Archive) -> list[Row]:
     try:
         with zipfile.ZipFile(path) as file:
             members = [Path(name).stem for name in file.namelist()]
+            largest = max(file.infolist(), key=lambda member: member.file_size, default=None)
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} is not an npz file that can be read: save it again with numpy.savez") from error
+    if largest is not None and largest.file_size > MAX_BYTES:
+        raise InputError(f"{path}: {largest.filename} unpacks to over {MAX_BYTES >> 30} GiB: split the file or drop it")
     if len(set(members)) != len(members):
         raise InputError(f"{path} holds an array twice: save it again with numpy.savez")
     labels = {split: _labels(path, split) for split in SPLITS}

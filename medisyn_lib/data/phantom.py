@@ -17,7 +17,7 @@ from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Row, cores,
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
-HELP = "digital phantoms of all ten modalities, drawn here: any number, every attribute known (the default)"
+HELP = "phantom - digital phantoms of all ten modalities, drawn here: any number, every attribute known (the default)"
 PER_MODALITY = 600
 CHUNK = 60  # images a worker takes at a time
 CODE = ("medisyn_lib.phantoms", "medisyn_lib.modalities", "medisyn_lib.data.phantom", "medisyn_lib.data.samples")

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -86,7 +87,7 @@ def check_text(text: str, where: str) -> None:
     """Raise InputError where a text is empty or holds control characters; `where` names it."""
     if not text.strip():
         raise InputError(f"{where} is empty: give every image one")
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
@@ -120,8 +121,12 @@ def open_image(path: Path) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(path)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path} has more than {MAX_PIXELS} pixels: make it smaller") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{path} is no image that can be read ({type(error).__name__}): save it again") from error
     return check_image(image, str(path))
 
