@@ -100,12 +100,14 @@ def _check_parameters(notebook: Path) -> None:
 @contextlib.contextmanager
 def _kernel_of_this_interpreter() -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
+    # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
+    quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
         place = Path(folder) / "kernels" / "python3"
         place.mkdir(parents=True)
-        spec = {"argv": command, "display_name": KERNEL["display_name"], "language": "python"}
+        spec = {"argv": command, **KERNEL, "metadata": {"supported_encryption": ["curve"]}}
         (place / "kernel.json").write_text(json.dumps(spec))
         # Kernels start in another folder, so relative settings are made absolute for them.
         os.environ.update(JUPYTER_PATH=folder, MEDISYN_ROOT=str(project_root()), MEDISYN_STORE=str(store_dir()))
