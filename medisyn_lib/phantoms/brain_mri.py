@@ -36,7 +36,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     if finding == "tumour":
         radius = 0.21 + 0.05 * spread if large else 0.105 + 0.025 * spread
         patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
-        patient |= {"lesion_y": -0.4 + 0.8 * height, "necrosis": rim, "enhancement": 0.66 + 0.2 * glow}
+        patient |= {"lesion_y": -0.4 + 0.8 * height, "necrosis": rim, "enhancement": 0.78 + 0.17 * glow}
     return patient
 
 
@@ -94,7 +94,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
         "bias_angle": float(rng.uniform(0, 2 * np.pi)),
         "k_space_share": float(rng.uniform(0.7, 1.0)),
         "noise": float(rng.uniform(0.008, 0.035)),
-        "brightness": float(rng.uniform(0.85, 1.2)),
+        "brightness": float(rng.uniform(0.85, 1.08)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
