@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ import numpy as np
 
 from medisyn_lib.data.checks import MIN_TEST_PATIENTS, check, testable
 from medisyn_lib.data.duplicates import near_duplicates
-from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, role_of, sample, share, write
+from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Choice, Row, role_of, sample, share, write
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ def load(
     the first stage sees the generator's own training images and nobody else's. For phantoms each role
     is a stream of its own patients, and that of `first_stage` is used nowhere else.
 
-    `per_modality` caps the images a modality (for phantoms it sets them, default 600): a choice by a
-    stable hash of image and `seed`. Images are brought to RGB of (size, size): the centre square,
-    resampled with Lanczos. `seed` also draws captions and phantoms; the order of rows is fixed.
+    `per_modality` caps the images a modality by a stable hash of image and `seed` (for phantoms it sets
+    them, default 600). Images are brought to RGB of (size, size): the centre square, resampled with
+    Lanczos. `seed` also draws captions and phantoms; the order of rows is fixed.
 
     Columns: image, caption, modality, specialty, finding, side, lesion_size, count and grade (-1:
     unknown), patient_id, image_id, split, role, identity_known (false: the patient ids are not known
@@ -103,15 +104,13 @@ def load(
     Raises InputError for bad arguments, a bad source or where nothing is left.
     """
     module, rest = source_module(source)
-    split = _split_of(split, role)
     if seed < 0 or (per_modality is not None and per_modality < 1):
         raise InputError(f"seed {seed}, per_modality {per_modality}: give a seed of 0 or more and at least 1 image")
+    names = tuple(modalities) if modalities else None
+    choice = Choice(_split_of(split, role), role, size, per_modality, names, seed)
     content = fingerprint(source)
     _preflight_once(source, content)
-    if hasattr(module, "build"):
-        folder = module.build(split, role=role, size=size, per_modality=per_modality, modalities=modalities, seed=seed)
-    else:
-        folder = _build_finite(module, rest, content, split, role, size, per_modality, modalities, seed)
+    folder = module.build(choice) if hasattr(module, "build") else _build_finite(module, rest, content, choice)
     import datasets
 
     # What `map` or `filter` would cache beside the dataset's files would spoil the store's entry.
@@ -151,64 +150,41 @@ def _split_of(split: str | None, role: str | None) -> str:
     return SPLIT_OF_ROLE[role] if role is not None else str(split)
 
 
-def _build_finite(
-    module: ModuleType,
-    rest: str,
-    content: str,
-    split: str,
-    role: str | None,
-    size: int,
-    per_modality: int | None,
-    modalities: Sequence[str] | None,
-    seed: int,
-) -> Path:
+def _build_finite(module: ModuleType, rest: str, content: str, choice: Choice) -> Path:
     """Write, or find in the store, the chosen images of a finite source."""
     from medisyn_lib.store import keep
 
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise InputError(f"size {size}: images are brought to {SIZES[0]} to {SIZES[1]} pixels")
-    rows = module.rows(rest)
-    chosen = _choose(rows, split, role, per_modality, modalities, seed)
-    settings: dict[str, Any] = {"source": module.__name__, "fingerprint": content, "split": split}
-    settings |= {"role": role, "size": size, "per_modality": per_modality, "seed": seed}
-    settings["modalities"] = sorted(modalities) if modalities else None
+    if not SIZES[0] <= choice.size <= SIZES[1]:
+        raise InputError(f"size {choice.size}: images are brought to {SIZES[0]} to {SIZES[1]} pixels")
+    settings = {"source": module.__name__, "fingerprint": content, **asdict(choice)}
     # A tuple, because datasets deals lists out one element at a time.
-    arguments: dict[str, Any] = {"module": module.__name__, "rest": rest, "chosen": tuple(chosen)}
-    arguments |= {"role": role, "size": size, "seed": seed}
+    chosen = tuple(_choose(module.rows(rest), choice))
+    arguments = {"module": module.__name__, "rest": rest, "chosen": chosen, "choice": choice}
     return keep("data", settings, lambda directory: write(directory, _records, arguments), code=module.CODE)
 
 
-def _choose(
-    rows: Sequence[Row],
-    split: str,
-    role: str | None,
-    per_modality: int | None,
-    modalities: Sequence[str] | None,
-    seed: int,
-) -> list[tuple[int, Row]]:
-    """The rows of a split, role and some modalities, capped, with their numbers in the source."""
+def _choose(rows: Sequence[Row], choice: Choice) -> list[tuple[int, Row]]:
+    """The rows that are asked for, with their numbers in the source."""
     known = list(dict.fromkeys(row.modality for row in rows))
-    for name in modalities or ():
+    for name in choice.modalities or ():
         if name not in known:
             raise InputError(f"modality {name!r} is not in the data source: choose among {', '.join(known)}")
-    dealt = "generator" if role == "first_stage" else role
+    dealt = "generator" if choice.role == "first_stage" else choice.role
     result = []
-    for name in modalities or known:
-        own = [(number, row) for number, row in enumerate(rows) if row.modality == name and row.split == split]
-        own = [(number, row) for number, row in own if dealt in (None, role_of(split, row.patient_id))]
-        if per_modality is not None and len(own) > per_modality:
-            own = sorted(own, key=lambda pair: share("cap", seed, pair[1].image_id))[:per_modality]
+    for name in choice.modalities or known:
+        own = [(number, row) for number, row in enumerate(rows) if (row.modality, row.split) == (name, choice.split)]
+        own = [(number, row) for number, row in own if dealt in (None, role_of(row.split, row.patient_id))]
+        if choice.per_modality is not None:
+            own = sorted(own, key=lambda pair: share("cap", choice.seed, pair[1].image_id))[: choice.per_modality]
         result += own
     if not result:
-        raise InputError(f"the data source has no image for {role or split}: add some or choose another part")
+        raise InputError(f"no image in the data source for {choice.role or choice.split}: add some or choose another")
     return sorted(result, key=lambda pair: pair[0])
 
 
-def _records(
-    module: str, rest: str, chosen: Sequence[tuple[int, Row]], role: str | None, size: int, seed: int
-) -> Iterator[dict[str, Any]]:
+def _records(module: str, rest: str, chosen: Sequence[tuple[int, Row]], choice: Choice) -> Iterator[dict[str, Any]]:
     """The records of chosen rows, one image in memory at a time."""
     images = importlib.import_module(module).images(rest, [row for _, row in chosen])
     for (number, row), image in zip(chosen, images, strict=True):
-        dealt = role or role_of(row.split, row.patient_id)
-        yield sample(row, image, role=dealt, size=size, seed=(seed, number))
+        role = choice.role or role_of(row.split, row.patient_id)
+        yield sample(row, image, role=role, size=choice.size, seed=(choice.seed, number))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.data.duplicates import near_duplicates
-from medisyn_lib.data.samples import SPLITS
+from medisyn_lib.data.samples import SPLITS, Row
 from medisyn_lib.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -15,15 +15,6 @@ if TYPE_CHECKING:
 
 MIN_TEST_PATIENTS = 20
 PHANTOMS_CHECKED = 150  # a split and modality: phantoms have no end
-
-
-class Entry(NamedTuple):
-    """What the checks need of one image."""
-
-    modality: str
-    finding: str
-    split: str
-    patient_id: str
 
 
 def testable(source: str | datasets.Dataset) -> dict[str, str]:
@@ -54,35 +45,32 @@ def check(source: str) -> list[dict[str, Any]]:
     there = set(SPLITS) if phantom else {entry.split for entry in _entries(source)}
     cap = PHANTOMS_CHECKED if phantom else None
     whole = datasets.concatenate_datasets([load(source, split, per_modality=cap) for split in SPLITS if split in there])
-    home = dict(zip(whole["image_id"], whole["modality"], strict=True))
-    leaks = Counter(home[first] for first, _, _ in near_duplicates(whole))
     entries, reasons = _entries(whole), testable(source)
-    known = {name: True for name in _modalities(entries)}
-    for name, certain in zip(whole["modality"], whole["identity_known"], strict=True):
-        known[name] &= certain
+    home = {entry.image_id: entry.modality for entry in entries}
+    leaks = Counter(home[first] for first, _, _ in near_duplicates(whole))
     return [
         _summary([e for e in entries if e.modality == name])
-        | {"identity": "known" if known[name] else "unknown", "near_duplicates": leaks[name]}
-        | {"not_testable": reasons[name]}
-        for name in known
+        | {"near_duplicates": leaks[name], "not_testable": reasons[name]}
+        for name in _modalities(entries)
     ]
 
 
-def _modalities(entries: Sequence[Entry]) -> list[str]:
+def _modalities(entries: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(entry.modality for entry in entries))
 
 
-def _entries(source: str | datasets.Dataset) -> list[Entry]:
+def _entries(source: str | datasets.Dataset) -> list[Row]:
     if isinstance(source, str):
         from medisyn_lib.data import source_module
 
         module, rest = source_module(source)
-        return [Entry(row.modality, row.finding, row.split, row.patient_id) for row in module.rows(rest)]
-    columns = [source[name] for name in Entry._fields]
-    return [Entry(*values) for values in zip(*columns, strict=True)]
+        return list(module.rows(rest))
+    names = ("image_id", "patient_id", "split", "modality", "finding", "identity_known")
+    columns = [source[name] for name in names]
+    return [Row(**dict(zip(names, values, strict=True)), place="") for values in zip(*columns, strict=True)]
 
 
-def _reason(own: Sequence[Entry]) -> str:
+def _reason(own: Sequence[Row]) -> str:
     test = [entry for entry in own if entry.split == "test"]
     patients = len({entry.patient_id for entry in test})
     reasons = [f"{patients} test patients, at least {MIN_TEST_PATIENTS} are needed"] * (patients < MIN_TEST_PATIENTS)
@@ -91,7 +79,7 @@ def _reason(own: Sequence[Entry]) -> str:
     return "; ".join(reasons)
 
 
-def _summary(own: Sequence[Entry]) -> dict[str, Any]:
+def _summary(own: Sequence[Row]) -> dict[str, Any]:
     """Numbers of one modality."""
     images = Counter(entry.split for entry in own)
     patients = Counter(split for split, _ in {(entry.split, entry.patient_id) for entry in own})
@@ -104,4 +92,5 @@ def _summary(own: Sequence[Entry]) -> dict[str, Any]:
         "patients": "/".join(str(patients[split]) for split in SPLITS),
         "classes": ", ".join(f"{f} {'/'.join(str(cells[f, split]) for split in SPLITS)}" for f in findings),
         "empty": ", ".join(empty),
+        "identity": "known" if all(entry.identity_known for entry in own) else "unknown",
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medisyn_lib import phantoms
-from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Row, cores, sample, share, write
+from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Choice, Row, cores, sample, share, write
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
@@ -75,20 +75,18 @@ def records(chunks: Sequence[tuple[str, str, int, int]], size: int, seed: int) -
             yield record | {"factors": json.dumps(factors, sort_keys=True)}
 
 
-def build(
-    split: str, *, role: str | None, size: int, per_modality: int | None, modalities: Sequence[str] | None, seed: int
-) -> Path:
-    """Draw, or find in the store, the phantoms of a split or role; the folder holds the dataset as `data`."""
+def build(choice: Choice) -> Path:
+    """Draw, or find in the store, the phantoms that are asked for; the folder holds the dataset as `data`."""
     from medisyn_lib.store import keep
 
-    if not phantoms.SIZES[0] <= size <= phantoms.SIZES[1]:
-        raise InputError(f"size {size}: phantoms are drawn at {phantoms.SIZES[0]} to {phantoms.SIZES[1]} pixels")
-    names = list(modalities or MODALITIES)
+    if not phantoms.SIZES[0] <= choice.size <= phantoms.SIZES[1]:
+        raise InputError(f"size {choice.size}: phantoms are drawn at {phantoms.SIZES[0]} to {phantoms.SIZES[1]} pixels")
+    names = choice.modalities or tuple(MODALITIES)
     for name in names:
         if name not in MODALITIES:
             raise InputError(f"modality {name!r} is unknown: choose among {', '.join(MODALITIES)}")
-    parts = roles_of(split, role, per_modality or PER_MODALITY)
-    settings = {"source": "phantom", "streams": parts, "size": size, "modalities": names, "seed": seed}
+    parts = roles_of(choice.split, choice.role, choice.per_modality or PER_MODALITY)
+    settings = {"source": "phantom", "streams": parts, "size": choice.size, "modalities": names, "seed": choice.seed}
     chunks = [
         (name, part, start, min(start + CHUNK, count))
         for part, count in parts
@@ -97,5 +95,5 @@ def build(
     ]
     # Starting processes takes about a second: not worth it for a few images.
     workers = min(cores(), 2) if len(chunks) > 10 else 1
-    arguments = {"chunks": chunks, "size": size, "seed": seed}
+    arguments = {"chunks": chunks, "size": choice.size, "seed": choice.seed}
     return keep("data", settings, lambda directory: write(directory, records, arguments, workers=workers), code=CODE)

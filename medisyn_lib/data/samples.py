@@ -53,6 +53,18 @@ class Row:
     identity_known: bool = False
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which images of a source are asked for, and how: the arguments of `load`, checked."""
+
+    split: str
+    role: str | None
+    size: int
+    per_modality: int | None
+    modalities: tuple[str, ...] | None
+    seed: int
+
+
 def share(*words: object) -> float:
     """A number in [0, 1) that depends on the words alone: the same on every machine, in every run."""
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
