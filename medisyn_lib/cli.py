@@ -24,6 +24,7 @@ HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        """One line instead of argparse's usage and exit."""
         raise InputError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -31,8 +32,32 @@ def parser() -> argparse.ArgumentParser:
     """The command line: one sub-command a verb, each naming the function that does it."""
     top = _Parser(prog="medisyn", description="Reproduce, use and check the MediSyn companion. Not for clinical use.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_reproduce(verbs.add_parser("reproduce", help="run the notebooks, write figures and the scorecard"))
+    _add_generate(verbs.add_parser("generate", help="write synthetic images of a prompt"))
+    verb = verbs.add_parser("figures", help="redraw figures from stored results, computing nothing")
+    verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
+    verb.set_defaults(do=_figures)
+    verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
+    data = verb.add_subparsers(required=True, metavar="list|check")
+    data.add_parser("list", help="the kinds of source").set_defaults(do=_data_list)
+    verb = data.add_parser("check", help="splits, classes, patients and leaks of a source")
+    verb.add_argument("source")
+    verb.set_defaults(do=_data_check)
+    verb = verbs.add_parser("diff", help="compare two runs within tolerances; exit code 1 if they differ")
+    verb.add_argument("a", metavar="A")
+    verb.add_argument("b", metavar="B")
+    verb.set_defaults(do=_diff)
+    verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
+    verb = verb.add_subparsers(required=True, metavar="refresh").add_parser("refresh", help="run them with defaults")
+    verb.add_argument("names", nargs="*", metavar="NN")
+    verb.set_defaults(do=_refresh)
+    verb = verbs.add_parser("publish", help="copy a finished full run into results/ and figures/")
+    verb.add_argument("out", metavar="OUT")
+    verb.set_defaults(do=_publish)
+    return top
 
-    verb = verbs.add_parser("reproduce", help="run the notebooks, write figures and the scorecard")
+
+def _add_reproduce(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("names", nargs="*", metavar="NN", help="notebook numbers, such as 00 01 99 (default: all)")
     verb.add_argument("--profile", default="quick", help="tiny, quick, full, gpu or cluster (default: quick)")
     verb.add_argument("--data", default="phantom", help="phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME")
@@ -40,39 +65,14 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
     verb.set_defaults(do=_reproduce)
 
-    verb = verbs.add_parser("generate", help="write synthetic images of a prompt")
+
+def _add_generate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--model", required=True, help="a diffusers pipeline: folder or hub id")
     verb.add_argument("--prompt", required=True)
     verb.add_argument("-n", type=int, default=4, help="how many images (default: 4)")
     verb.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on (default: 0)")
     verb.add_argument("--out", required=True, help="output folder")
     verb.set_defaults(do=_generate)
-
-    verb = verbs.add_parser("figures", help="redraw figures from stored results, computing nothing")
-    verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
-    verb.set_defaults(do=_figures)
-
-    verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
-    data = verb.add_subparsers(required=True, metavar="list|check")
-    data.add_parser("list", help="the kinds of source").set_defaults(do=_data_list)
-    check = data.add_parser("check", help="splits, classes, patients and leaks of a source")
-    check.add_argument("source")
-    check.set_defaults(do=_data_check)
-
-    verb = verbs.add_parser("diff", help="compare two runs within tolerances; exit code 1 if they differ")
-    verb.add_argument("a", metavar="A")
-    verb.add_argument("b", metavar="B")
-    verb.set_defaults(do=_diff)
-
-    verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
-    refresh = verb.add_subparsers(required=True, metavar="refresh").add_parser("refresh", help="run them with defaults")
-    refresh.add_argument("names", nargs="*", metavar="NN")
-    refresh.set_defaults(do=_refresh)
-
-    verb = verbs.add_parser("publish", help="copy a finished full run into results/ and figures/")
-    verb.add_argument("out", metavar="OUT")
-    verb.set_defaults(do=_publish)
-    return top
 
 
 def _reproduce(given: argparse.Namespace) -> int:
