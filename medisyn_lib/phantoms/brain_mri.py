@@ -40,11 +40,14 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     return patient
 
 
-def _brain(x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]) -> np.ndarray:
+def _brain(
+    x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]
+) -> np.ndarray:
     """Signal inside the skull: folded cortex round white matter, deep grey nuclei, ventricles."""
     folds, fine, ax = fields[0], fields[1], np.abs(x)
     grey, white, csf = patient["grey_signal"], patient["white_signal"], 0.1
-    turn = np.arctan2(y, x)  # sulci run inwards, wavering
+    turn = np.arctan2(y, x)
+    # Sulci run inwards from the surface, wavering: zero crossings along the angle, bent by noise.
     ridge = np.abs(np.sin(patient["gyri"] * turn + 1.3 * folds + 0.7 * fine))
     rim = np.clip((reach - 0.5) / 0.5, 0, 1)
     signal = np.full(x.shape, white, dtype=np.float32) + 0.012 * fine
@@ -83,6 +86,35 @@ def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarra
             paint(signal, ellipse(x, y, cx + jx, cy + jy, r, 1.3 * r, jx * 20, 0.04), 0.2)
 
 
+def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]) -> np.ndarray:
+    """Noiseless signal: scalp fat, skull with its marrow, fluid, brain and finding."""
+    w, h = patient["head_width"], patient["head_length"]
+    egg = 1 - 0.09 * y / h  # the forehead is narrower than the back of the head
+    radius = np.hypot(x * egg / w, y / h)
+
+    def within(margin: float) -> np.ndarray:
+        return np.clip((1 - margin / w - radius) * w * len(x) / 2 + 0.5, 0, 1)
+
+    scalp, skull = patient["scalp_width"], patient["scalp_width"] + patient["skull_width"]
+    signal = np.zeros(x.shape, dtype=np.float32)
+    paint(signal, within(0.0), patient["scalp_signal"] * (1 + 0.1 * fields[1]))
+    paint(signal, within(scalp), 0.06 + 0.12 * np.clip(fields[0], 0, 1))
+    paint(signal, within(skull - 0.012), 0.12)
+    brain = _brain(x, y, radius / (1 - (skull + 0.02) / w), fields, patient)
+    _lesions(brain, x, y, fields[0], patient)
+    paint(signal, within(skull + 0.02), brain)
+    return signal
+
+
+def _acquire(rng: np.random.Generator, signal: np.ndarray, k_space_share: float, noise: float) -> np.ndarray:
+    """Magnitude image from the inner share of k-space: Gibbs ringing, and Rician noise of that sigma."""
+    frequency = np.abs(np.fft.fftfreq(len(signal))) * 2
+    kept = np.clip((k_space_share - frequency) / 0.06 + 0.5, 0, 1)
+    filtered = np.fft.ifft2(np.fft.fft2(signal) * kept[:, None] * kept[None, :])
+    real, imaginary = rng.standard_normal((2, *signal.shape)) * noise
+    return np.abs(filtered + real + 1j * imaginary)
+
+
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One slice: position, coil bias, sampled share of k-space, noise and display level vary."""
     image: dict[str, Any] = {
@@ -99,30 +131,8 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
     fields = [texture(seeded, x[0] * f, y[:, 0] * f) for f in (5.0, 11.0, 3.0)]
-    x = x + 0.015 * fields[2]
-    w, h = patient["head_width"], patient["head_length"]
-    egg = 1 - 0.09 * y / h  # the forehead is narrower than the back of the head
-    head = np.hypot(x * egg / w, y / h)
-    edge = 2.0 / (size * w)
-
-    def within(margin: float) -> np.ndarray:
-        return np.clip((1 - margin / w - head) / edge + 0.5, 0, 1)
-
-    scalp, skull = patient["scalp_width"], patient["scalp_width"] + patient["skull_width"]
-    signal = np.zeros(x.shape, dtype=np.float32)
-    paint(signal, within(0.0), patient["scalp_signal"] * (1 + 0.1 * fields[1]))
-    paint(signal, within(scalp), 0.06 + 0.12 * np.clip(fields[0], 0, 1))
-    paint(signal, within(skull - 0.012), 0.12)
-    reach = head / (1 - (skull + 0.02) / w)
-    brain = _brain(x, y, reach, fields, patient)
-    _lesions(brain, x, y, fields[0], patient)
-    paint(signal, within(skull + 0.02), brain)
+    signal = _head(x + 0.015 * fields[2], y, fields, patient)
     turn = image["bias_angle"]
     signal = signal * (1 + image["bias"] * (x * np.cos(turn) + y * np.sin(turn)))
-    spectrum = np.fft.fftshift(np.fft.fft2(signal, norm="ortho"))
-    frequency = np.abs(np.fft.fftshift(np.fft.fftfreq(size))) * 2
-    kept = np.clip((image["k_space_share"] - frequency) / 0.06 + 0.5, 0, 1)
-    spectrum = spectrum * kept[:, None] * kept[None, :]
-    noise = rng.standard_normal((2, size, size)) * image["noise"]
-    picture = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum), norm="ortho") + noise[0] + 1j * noise[1])
+    picture = _acquire(rng, signal, image["k_space_share"], image["noise"])
     return np.clip(picture * image["brightness"], 0, 1), image

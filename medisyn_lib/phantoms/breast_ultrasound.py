@@ -52,7 +52,9 @@ def _tissue(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray
     deep = np.clip((y - gland_end) / step + 0.5, 0, 1)
     septa = np.exp(-((lobes / 0.16) ** 2))
     fat = patient["fat_echo"] + 1.3 * septa + 0.2 * threads
-    fibre = patient["gland_echo"] + patient["strand_contrast"] * (0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2)))
+    fibre = patient["gland_echo"] + patient["strand_contrast"] * (
+        0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2))
+    )
     muscle = -1.2 + 0.5 * threads + 1.6 * np.exp(-(((y - gland_end - 0.05) / 0.03) ** 2))
     echo = fat * (1 - gland) + fibre * gland * (1 - deep) + muscle * deep
     skin = np.clip((patient["skin_depth"] - 1 - y) / 0.03 + 0.5, 0, 1)
@@ -61,7 +63,11 @@ def _tissue(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray
 
 def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
     """Log echogenicity with the mass in it, its rim and its shadow or glow."""
-    rng, r, malignant = np.random.default_rng(patient["lesion_seed"]), patient["lesion_radius"], patient["finding"] == "malignant"
+    rng, r, malignant = (
+        np.random.default_rng(patient["lesion_seed"]),
+        patient["lesion_radius"],
+        patient["finding"] == "malignant",
+    )
     dx, dy = x - patient["lesion_x"], y - patient["lesion_y"]
     rx, ry = (0.78 * r, 1.0 * r) if malignant else (1.1 * r, 0.66 * r)
     turn, k, phase = np.arctan2(dy / ry, dx / rx), np.array([2, 3, 5, 8, 11]), rng.uniform(0, 2 * np.pi, 5)

@@ -8,7 +8,7 @@ import numpy as np
 
 from medisyn_lib.phantoms.drawing import blur, ellipse, posed_grid, texture
 
-SOFT, BONE = 3.2, 2.2  # attenuation along the whole depth of a chest, and along a thick bone
+SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along a thick bone
 
 
 def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
@@ -53,9 +53,7 @@ def _ribs(ax: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
     return (cortex + 0.6 * np.exp(-(front**2) / 0.02) * np.clip((ax - 0.22) / 0.2, 0, 1)) * fade
 
 
-def _lungs(
-    x: np.ndarray, y: np.ndarray, patient: dict[str, Any], inspiration: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _lungs(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], inspiration: float) -> tuple[np.ndarray, np.ndarray]:
     """Share of the depth that is air, and the height above the diaphragm, per pixel."""
     ax, w = np.abs(x), patient["chest_width"]
     u = (y + 0.1) / (0.72 * patient["lung_length"])
@@ -81,6 +79,34 @@ def _finding(x: np.ndarray, y: np.ndarray, above: np.ndarray, grain: np.ndarray,
     return np.zeros_like(x)
 
 
+def _bones(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Bone along the beam: ribs, vertebrae, collar bones."""
+    ax, width = np.abs(x), patient["chest_width"]
+    inside = np.clip((1.02 * width - ax) / 0.05, 0, 1)
+    vertebrae = (0.75 + 0.25 * np.cos(2 * np.pi * y / 0.15)) * np.clip((0.1 - ax) / 0.03, 0, 1)
+    height = y + 0.6 + 0.18 * (ax - 0.15) - 0.1 * np.sin(5 * ax)
+    collar = np.exp(-((height / 0.035) ** 2)) * ((ax > 0.09) & (ax < 0.85))
+    return patient["bone_density"] * (0.2 * _ribs(ax, y, patient) * inside + 0.38 * vertebrae + 0.35 * collar)
+
+
+def _body(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Depth of the trunk, lungs included: shoulders, neck, flanks."""
+    ax = np.abs(x)
+    shoulder = np.clip((y + 0.98 - 0.5 * np.clip(ax - 0.2, 0, 1) ** 1.5) / 0.06, 0, 1)
+    flank = np.clip((1.22 * patient["chest_width"] + 0.5 * np.clip(-0.35 - y, 0, 1) - ax) / 0.08, 0, 1)
+    depth = 0.78 - 0.12 * ax + 0.1 * np.clip(y, -1, 1)
+    return np.maximum(shoulder * flank, ax < 0.24) * patient["soft_tissue"] * depth
+
+
+def _mediastinum(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+    """Mask of heart, aortic knob and great vessels, where no lung is."""
+    heart = patient["heart_size"]
+    organ = ellipse(x, y, 0.45 * heart, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09)
+    knob = 0.85 * ellipse(x, y, 0.09, -0.28, 0.12, 0.13, 0, 0.08)
+    middle = np.clip((0.13 + 0.05 * y**2 - np.abs(x)) / 0.06 + 0.5, 0, 1)
+    return np.maximum(np.maximum(organ, knob), middle)
+
+
 def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
     """One exposure: position, breath, dose and film curve vary."""
     image: dict[str, Any] = {
@@ -89,37 +115,23 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
         "rotation": float(rng.uniform(-0.05, 0.05)),
         "zoom": float(rng.uniform(0.92, 1.12)),
         "inspiration": float(rng.uniform(-0.05, 0.07)),
-        "photons": float(rng.uniform(800, 4000)),
+        "photons": float(rng.uniform(5e3, 4e4)),  # a pixel, in front of the patient
         "film_gamma": float(rng.uniform(0.8, 1.3)),
         "exposure": float(rng.uniform(-0.06, 0.06)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
-    grain_rng = np.random.default_rng(patient["texture_seed"])
-    fine, coarse = (texture(grain_rng, x[0] * f, y[:, 0] * f) for f in (14, 5))
+    seeded = np.random.default_rng(patient["texture_seed"])
+    fine, coarse = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 5))
     x = x - patient["spine_bend"] * y * np.abs(y)
-    ax, w = np.abs(x), patient["chest_width"]
     air, above = _lungs(x, y, patient, image["inspiration"])
-    heart = patient["heart_size"]
-    hx = 0.45 * heart
-    organ = ellipse(x, y, hx, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09)
-    knob = ellipse(x, y, 0.09, -0.28, 0.12, 0.13, 0, 0.08)
-    middle = np.clip((0.13 + 0.05 * y**2 - ax) / 0.06 + 0.5, 0, 1)
-    air = air * (1 - np.maximum(np.maximum(organ, 0.85 * knob), middle))
-    air = air * (1 - _finding(x, y, above, coarse, patient))
-    hilum = np.exp(-(((ax - 0.2) / 0.22) ** 2) - ((y - 0.02) / 0.3) ** 2)
+    air = air * (1 - _mediastinum(x, y, patient)) * (1 - _finding(x, y, above, coarse, patient))
+    hilum = np.exp(-(((np.abs(x) - 0.2) / 0.22) ** 2) - ((y - 0.02) / 0.3) ** 2)
     vessels = patient["vascularity"] * (0.05 * fine * (0.25 + 1.5 * hilum) + 0.2 * hilum)
-    shoulder = np.clip((y + 0.98 - 0.5 * np.clip(ax - 0.2, 0, 1) ** 1.5) / 0.06, 0, 1)
-    flank = np.clip((1.22 * w + 0.5 * np.clip(-0.35 - y, 0, 1) - ax) / 0.08, 0, 1)
-    body = np.maximum(shoulder * flank, ax < 0.24) * patient["soft_tissue"] * (0.78 - 0.12 * ax + 0.1 * np.clip(y, -1, 1))
-    soft = body * (1 - np.clip(0.78 * air - vessels * air, 0, 1)) + 0.03 * coarse * body
-    soft = soft - 0.3 * np.exp(-((x / 0.045) ** 2)) * np.clip((-0.1 - y) / 0.1, 0, 1)
-    disc = 0.75 + 0.25 * np.cos(2 * np.pi * y / 0.15)
-    collar = np.exp(-(((y + 0.6 + 0.18 * (ax - 0.15) - 0.1 * np.sin(5 * ax)) / 0.035) ** 2)) * ((ax > 0.09) & (ax < 0.85))
-    inside = np.clip((1.02 * w - ax) / 0.05, 0, 1)
-    bone = _ribs(ax, y, patient) * inside * 0.2 + 0.38 * disc * np.clip((0.1 - ax) / 0.03, 0, 1) + 0.35 * collar
-    path = SOFT * soft + BONE * patient["bone_density"] * 0.5 * bone * (body > 0)
-    dose = image["photons"] * np.exp(-blur(path, 0.004)) * (size / 64) ** -0.5
-    film = -np.log((rng.poisson(dose * 10) + 1.0) / (10 * image["photons"]))
+    body = _body(x, y, patient)
+    soft = body * (1 + 0.03 * coarse - np.clip((0.78 - vessels) * air, 0, 1))
+    soft = soft - 0.3 * np.exp(-((x / 0.045) ** 2)) * np.clip((-0.1 - y) / 0.1, 0, 1)  # windpipe
+    path = blur(SOFT * soft + BONE * _bones(x, y, patient) * (body > 0), 0.004)
+    film = -np.log((rng.poisson(image["photons"] * np.exp(-path)) + 1.0) / image["photons"])
     low, high = np.quantile(film[size // 8 : -size // 8], (0.02, 0.98))
     shown = np.clip((film - low) / (high - low) * 0.82 + 0.1 + image["exposure"], 0, 1)
     return shown ** image["film_gamma"], image

@@ -68,7 +68,11 @@ def _viscera(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], grain: tuple
     sx, top = patient["stomach_x"] * w / 0.7, -0.52 * h
     paint(hu, ellipse(x, y, sx, top, 0.3 * w, 0.32 * h, -0.4), 60.0 + 30 * phase)
     paint(hu, ellipse(x, y, sx, top, 0.26 * w, 0.27 * h, -0.4), 15.0)
-    paint(hu, ellipse(x, y, sx, top, 0.25 * w, 0.26 * h, -0.4) * (y < top - 0.2 * h + 0.3 * h * patient["stomach_gas"]), -850.0)
+    paint(
+        hu,
+        ellipse(x, y, sx, top, 0.25 * w, 0.26 * h, -0.4) * (y < top - 0.2 * h + 0.3 * h * patient["stomach_gas"]),
+        -850.0,
+    )
     liver = ellipse(x, y, -0.46 * w, -0.12 * h, 0.52 * w * patient["liver_size"], 0.78 * h, 0.25, 0.03)
     liver = np.maximum(liver, ellipse(x, y, -0.12 * w, -0.55 * h, 0.42 * w, 0.3 * h, 0.25, 0.03))
     veins = np.clip(1 - 5 * np.abs(coarse - 0.4), 0, 1) * np.clip(1 - np.hypot(x + 0.35, y + 0.15) / 0.5, 0, 1)
@@ -84,11 +88,8 @@ def _viscera(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], grain: tuple
         if patient["finding"] == "renal_mass" and sign == (1.0 if patient["side"] == "left" else -1.0):
             paint(hu, _renal_mass(x, y, kx, ky, patient), patient["lesion_hu"] + 10 + 30 * phase + 18 * coarse)
     spine = patient["spine_size"]
-    for sx, sy, r, value in (
-        (-0.13, 0.2, 0.075, 45 + 90 * phase),
-        (0.07, 0.17, 0.07, 45 + 180 * phase),
-    ):
-        paint(hu, ellipse(x, y, sx * w / 0.7, sy * h / 0.55, r, r), value)
+    paint(hu, ellipse(x, y, -0.19 * w, 0.36 * h, 0.075, 0.075), 45 + 90 * phase)  # vena cava
+    paint(hu, ellipse(x, y, 0.1 * w, 0.31 * h, 0.07, 0.07), 45 + 180 * phase)  # aorta
     paint(hu, ellipse(x, y, 0, 0.62 * h, 1.05 * spine, 0.85 * spine), 400.0)
     paint(hu, ellipse(x, y, 0, 0.62 * h, 0.85 * spine, 0.66 * spine), 190 + 40 * fine)
     return hu
@@ -101,7 +102,9 @@ def _liver_lesions(x: np.ndarray, y: np.ndarray, w: float, h: float, patient: di
     far = rng.uniform(0.85, 1.0, n) * (0.6 if n > 2 else 0.5)
     mask = np.zeros(x.shape)
     for cx, cy in zip(far * np.cos(turn) * 0.5 - 0.45, far * np.sin(turn) * 0.8 - 0.12, strict=True):
-        mask = np.maximum(mask, ellipse(x, y, cx * w, cy * h, patient["lesion_radius"], patient["lesion_radius"], 0, 0.04))
+        mask = np.maximum(
+            mask, ellipse(x, y, cx * w, cy * h, patient["lesion_radius"], patient["lesion_radius"], 0, 0.04)
+        )
     return mask
 
 
@@ -133,7 +136,9 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     paint(hu, inside, organs)
     h, spine = patient["body_height"] - patient["fat_rim"] - 0.1, patient["spine_size"]
     for sign in (-1.0, 1.0):
-        paint(hu, ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign), MUSCLE + 15 * fine)
+        paint(
+            hu, ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign), MUSCLE + 15 * fine
+        )
     paint(hu, ellipse(x, y, 0, 0.62 * h + spine, 0.5 * spine, 0.4 * spine), 350.0)
     paint(hu, ellipse(x, y, 0, 0.62 * h + 0.95 * spine, 0.3 * spine, 0.22 * spine), 25.0)
     table = np.exp(-(((y - patient["body_height"] - 0.05 + 0.12 * x**2) / 0.02) ** 2)) * (np.abs(x) < 0.75)

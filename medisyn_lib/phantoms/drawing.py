@@ -108,10 +108,12 @@ def texture(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, period: int 
     """
 
     def weights(t: np.ndarray) -> np.ndarray:
-        d = np.abs((t[:, None] - np.arange(period) + period / 2) % period - period / 2)
-        return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.maximum(2 - d, 0) ** 3 / 6)
+        knots = np.arange(period, dtype=np.float32)
+        near = 2 - np.abs((t[:, None] - knots + period / 2) % period - period / 2)
+        outer, inner = np.maximum(near, 0), np.maximum(near - 1, 0)
+        return outer * outer * outer / 6 - inner * inner * inner * (2 / 3)
 
-    field = weights(v) @ rng.standard_normal((period, period)) @ weights(u).T
+    field = weights(v) @ rng.standard_normal((period, period), dtype=np.float32) @ weights(u).T
     return (field / 0.479).astype(np.float32)  # 0.479 = the mean over t of the sum of squared weights
 
 

@@ -37,7 +37,11 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     if finding == "dme":
         patient |= {"lesion_seed": lesion_seed, "swelling": swelling, "lesion_x": patient["fovea_x"] + across}
     if finding == "cnv":
-        patient |= {"lesion_seed": lesion_seed, "lesion_x": patient["fovea_x"] + across, "lesion_width": 0.26 + 0.14 * spread}
+        patient |= {
+            "lesion_seed": lesion_seed,
+            "lesion_x": patient["fovea_x"] + across,
+            "lesion_width": 0.26 + 0.14 * spread,
+        }
         patient |= {"lesion_height": 0.15 + 0.1 * spread, "fluid_height": 0.3 * swelling + 0.03}
     return patient
 
@@ -63,7 +67,7 @@ def _surfaces(u: np.ndarray, patient: dict[str, Any]) -> tuple[np.ndarray, np.nd
     elif kind == "cnv":
         t = (u - patient["lesion_x"]) / patient["lesion_width"]
         knots = np.interp(t, np.linspace(-1.2, 1.2, 9), rng.uniform(0.6, 1.2, 9))
-        lift = patient["lesion_height"] * np.exp(-np.abs(t) ** 3) * knots
+        lift = patient["lesion_height"] * np.exp(-(np.abs(t) ** 3)) * knots
         fluid = patient["fluid_height"] * np.exp(-((t / 1.7) ** 4))
     thick = patient["thickness"] * share
     thick[:5] *= 1 - 0.75 * (lift + 0.5 * fluid) / thick[:5].sum(axis=0)  # the retina gives way before it bulges
