@@ -1,0 +1,88 @@
+"""Training the denoiser by flow matching, over latents and text embeddings computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib import models, training
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+NO_TEXT = 0.1  # share of captions dropped for classifier-free guidance (Ho and Salimans, arXiv 2207.12598)
+
+
+def flow_matching(denoiser: UNet2DConditionModel) -> torch.nn.Module:
+    """Module whose forward is the rectified-flow loss at logit-normal times.
+
+    Esser et al., arXiv 2403.03206, equations 13 and 19: x_t = (1 - t) x_0 + t e, target e - x_0.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    class Objective(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.denoiser = denoiser
+
+        def forward(
+            self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
+        ) -> torch.Tensor:
+            t = time[:, None, None, None]
+            mixed = ((1 - t) * latents + t * noise).contiguous(memory_format=torch.channels_last)
+            flow = self.denoiser(mixed, time * models.TIMESTEPS, text, return_dict=False)[0]
+            return F.mse_loss(flow.float(), noise - latents)
+
+    return Objective()
+
+
+def train(
+    denoiser: UNet2DConditionModel,
+    latents: np.ndarray,
+    embeddings: np.ndarray,
+    caption: np.ndarray,
+    plan: training.Plan,
+    directory: Path,
+    snapshots: tuple[int, ...] = (),
+) -> None:
+    """Trains `denoiser` in place.
+
+    `latents` float (n, 16, h, w); `embeddings` float (m + 1, tokens, width), the last of no text;
+    `caption` int (n,): which embedding belongs to each image. Both arrays may be memory-mapped.
+    """
+    import torch
+
+    empty = len(embeddings) - 1
+
+    def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+        noise = draws.normal(*latents.shape[1:])
+        time = torch.sigmoid(draws.normal())
+        dropped = draws.uniform().numpy() < NO_TEXT
+        words = np.where(dropped, empty, caption[rows])
+        return {
+            "latents": torch.from_numpy(latents[rows]).float(),
+            "noise": noise,
+            "time": time,
+            "text": torch.from_numpy(embeddings[words]).float(),
+        }
+
+    training.fit(flow_matching(denoiser), batch_of, n=len(latents), plan=plan, directory=directory, snapshots=snapshots)
+
+
+def operations(denoiser: UNet2DConditionModel, latent_side: int, text_width: int) -> float:
+    """Floating-point operations of one image's forward and backward pass (torch's counter)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    loss = flow_matching(denoiser)
+    shape = (1, models.LATENT_CHANNELS, latent_side, latent_side)
+    with FlopCounterMode(display=False) as counter:
+        loss(
+            torch.zeros(shape), torch.zeros(shape), torch.zeros(1), torch.zeros(1, models.CONTEXT, text_width)
+        ).backward()
+    denoiser.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops())

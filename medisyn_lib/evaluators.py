@@ -1,0 +1,146 @@
+"""Classifiers that read modality and finding back from images, trained on evaluator patients only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib import models, store, training
+from medisyn_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSES = "classes.json"
+
+
+def network(classes: int, width: int = 32) -> torch.nn.Module:
+    """A small untrained residual network over (n, 3, h, w) in [-1, 1] (He et al., arXiv 1603.05027)."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inside: int, outside: int, stride: int) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.BatchNorm2d(inside),
+                nn.ReLU(),
+                nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(),
+                nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
+            )
+            self.skip = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x) + self.skip(x)
+
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    blocks = [Block(a, b, 2) for a, b in itertools.pairwise(widths)]
+    body = nn.Sequential(
+        nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
+        *blocks,
+        nn.BatchNorm2d(widths[-1]),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4 * widths[-1], classes),
+    )
+    return body.to(memory_format=torch.channels_last)
+
+
+def _objective(net: torch.nn.Module) -> torch.nn.Module:
+    import torch
+    from torch.nn import functional as F
+
+    class Objective(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(self.net(images).float(), target, label_smoothing=0.05)
+
+    return Objective()
+
+
+def _augment(images: torch.Tensor, draws: training.Draws) -> torch.Tensor:
+    """Shifts up to 1/16 of the side, tone, blur and noise: sharpness must not decide the reading.
+
+    Never flips: the side is part of what is read.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    n, reach = len(images), 2.0 / 16
+    theta = torch.eye(2, 3).repeat(n, 1, 1)
+    theta[:, :, 2] = (draws.uniform(2) * 2 - 1) * reach
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    softened = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    images = torch.lerp(images, softened, draws.uniform(1, 1, 1))
+    gain, offset = 0.8 + 0.4 * draws.uniform(1, 1, 1), 0.2 * (draws.uniform(1, 1, 1) - 0.5)
+    noise = 0.1 * draws.uniform(1, 1, 1) * draws.normal(*images.shape[1:])
+    return ((images + 1) * gain - 1 + offset + noise).contiguous(memory_format=torch.channels_last)
+
+
+def train(
+    pixels: np.ndarray, modality: Sequence[str], finding: Sequence[str], plan: training.Plan, directory: Path
+) -> None:
+    """Trains one reader of (modality, finding) pairs; writes weights and class names to `directory`."""
+    import torch
+
+    pairs = list(zip(modality, finding, strict=True))
+    classes = sorted(set(pairs))
+    if len(classes) < 2:
+        raise InputError(f"evaluator: needs at least 2 classes, got {len(classes)}; add findings or modalities")
+    number = {pair: i for i, pair in enumerate(classes)}
+    target = np.array([number[pair] for pair in pairs])
+    with models.seeded(plan.seed):
+        net = network(len(classes))
+
+    def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+        images = models.to_tensor(np.ascontiguousarray(pixels[rows]))
+        return {"images": _augment(images, draws), "target": torch.from_numpy(target[rows])}
+
+    training.fit(_objective(net), batch_of, n=len(pixels), plan=plan, directory=directory)
+    models.save_weights(net, directory / "reader.safetensors")
+    store.write_atomic(directory / CLASSES, json.dumps(classes))
+
+
+class Reader:
+    """A trained classifier of (modality, finding) pairs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.classes = [(str(m), str(f)) for m, f in json.loads((directory / CLASSES).read_text("utf-8"))]
+        self.net = network(len(self.classes))
+        models.load_weights(self.net, directory / "reader.safetensors")
+        self.net.eval()
+
+    def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
+        """Logits float32 (n, classes) of uint8 images (n, h, w, 3)."""
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), batch):
+                images = models.to_tensor(np.ascontiguousarray(pixels[start : start + batch]))
+                parts.append(self.net(images).float().numpy())
+        return np.concatenate(parts)
+
+    def modality_right(self, scores: np.ndarray, modality: Sequence[str]) -> np.ndarray:
+        """Whether the best class of all is of each image's modality: bool (n,)."""
+        best = np.array([m for m, _ in self.classes])[scores.argmax(1)]
+        return best == np.asarray(modality)
+
+    def finding_right(self, scores: np.ndarray, modality: Sequence[str], finding: Sequence[str]) -> np.ndarray:
+        """Whether the best class within each image's modality is its finding: bool (n,)."""
+        owner = np.array([m for m, _ in self.classes])
+        inside = np.where(owner[None, :] == np.asarray(modality)[:, None], scores, -np.inf)
+        best = np.array([f for _, f in self.classes])[inside.argmax(1)]
+        return best == np.asarray(finding)

@@ -1,0 +1,279 @@
+"""From a data source to trained generators, step by step, each step kept in the store.
+
+Images -> first stage -> latents; captions and latents -> text encoder -> embeddings; both -> one
+denoiser for all modalities (the generalist) or for one (a specialist) -> a diffusers folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib import data, denoising, first_stage, models, store, text, training
+from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.profiles import PROFILES, Profile
+from medisyn_lib.sampling import SETTINGS
+
+if TYPE_CHECKING:
+    import datasets
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+TEXT_WIDTH, TEXT_LAYERS = 128, 2
+MODELS_CODE = ("medisyn_lib.models", "medisyn_lib.training")
+WEIGHTS = "denoiser.safetensors"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile and a data source: everything that a trained generator follows from, but its seed."""
+
+    profile: str
+    source: str
+    retrain: bool = False  # the first stage from random weights instead of the shipped ones
+
+    @cached_property
+    def settings(self) -> Profile:
+        """The profile's row of the table."""
+        return PROFILES[self.profile]
+
+    def images(self, role: str) -> datasets.Dataset:
+        """The images of a role, as many a modality as the profile says."""
+        counts = {"generator": self.settings.images, "evaluator": self.settings.evaluator_images}
+        n = counts.get(role, self.settings.held_out)
+        return data.load(self.source, role=role, size=self.settings.size, per_modality=n)
+
+
+def first_stage_entry(study: Study) -> Path:
+    """Folder of the frozen first stage (`vae/`) that all generators of this study share.
+
+    Phantoms have the shipped one; other sources adapt it to the generator's patients.
+    """
+    settings, retrain = study.settings, study.retrain
+    shipped = study.source == "phantom" and not retrain
+    steps = 0 if shipped else settings.retrain_steps if retrain else settings.first_stage_steps
+    plan = training.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
+    weights = hashlib.sha256(first_stage.shipped_weights().read_bytes()).hexdigest()
+
+    def make(directory: Path) -> None:
+        with models.seeded(plan.seed):
+            vae = models.first_stage(first_stage.WIDTHS) if retrain else first_stage.load_shipped()
+        if steps:
+            first_stage.train(vae, data.pixels(study.images("first_stage")), plan, directory)
+        vae.save_pretrained(directory / "vae")
+
+    what = {"plan": asdict(plan), "retrain": retrain, "weights": weights, **_data_settings(study, "first_stage", steps)}
+    code = (*MODELS_CODE, "medisyn_lib.first_stage") if steps else ("medisyn_lib.models",)
+    return training.keep_together("first_stage", what, make, code=code)
+
+
+def _data_settings(study: Study, role: str, needed: int = 1) -> dict[str, object]:
+    """What a step over a source's images depends on; nothing where it needs none."""
+    if not needed:
+        return {}
+    n = study.settings.evaluator_images if role == "evaluator" else study.settings.images
+    return {"data": data.fingerprint(study.source), "role": role, "images": n, "size": study.settings.size}
+
+
+def load_first_stage(entry: Path) -> AutoencoderKL:
+    """The first stage of an entry, frozen."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(entry / "vae").eval().requires_grad_(False)
+
+
+def latents_entry(study: Study) -> Path:
+    """Folder with `latents.npy`, float16 (n, 16, h, w): the generator's images through the first stage."""
+    stage = first_stage_entry(study)
+
+    def make(directory: Path) -> None:
+        images, vae = study.images("generator"), load_first_stage(stage)
+        side = study.settings.size // models.DOWNSCALE
+        shape = (len(images), models.LATENT_CHANNELS, side, side)
+        path = directory / "latents.npy"
+        out = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        for start in range(0, len(images), 1024):
+            rows = range(start, min(start + 1024, len(images)))
+            out[start : start + 1024] = first_stage.encode(vae, data.pixels(images, rows))
+        out.flush()
+
+    return training.keep_together(
+        "latents", _data_settings(study, "generator"), make, inputs=[stage.name], code=("medisyn_lib.first_stage",)
+    )
+
+
+def load_latents(entry: Path) -> np.ndarray:
+    """The latents of an entry, memory-mapped."""
+    return np.load(entry / "latents.npy", mmap_mode="r")
+
+
+def text_entry(study: Study) -> Path:
+    """Folder with `tokenizer/`, `text_encoder/`, `embeddings.npy` (m + 1, tokens, width), `caption.npy` (n,).
+
+    The last embedding is of the empty prompt; `caption` says which one belongs to each image.
+    """
+    latents = latents_entry(study)
+    plan = training.Plan(steps=study.settings.text_steps, batch=256, rate=2e-3)
+
+    def make(directory: Path) -> None:
+        captions = study.images("generator")["caption"][:]
+        tokenizer, encoder = text.train(captions, load_latents(latents), plan, directory, TEXT_WIDTH, TEXT_LAYERS)
+        unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
+        tokenizer.save_pretrained(directory / "tokenizer")
+        encoder.save_pretrained(directory / "text_encoder")
+        embeddings = text.embed(tokenizer, encoder, [*unique.tolist(), ""])
+        np.save(directory / "embeddings.npy", embeddings.astype(np.float16))
+        np.save(directory / "caption.npy", number.astype(np.int64))
+
+    what = {"plan": asdict(plan), "width": TEXT_WIDTH, "layers": TEXT_LAYERS}
+    code = (*MODELS_CODE, "medisyn_lib.text")
+    return training.keep_together("text", what, make, inputs=[latents.name], code=code)
+
+
+def load_text(entry: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and frozen text encoder of an entry."""
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(entry / "tokenizer")
+    return tokenizer, CLIPTextModel.from_pretrained(entry / "text_encoder").eval().requires_grad_(False)
+
+
+def new_denoiser(study: Study, seed: int) -> UNet2DConditionModel:
+    """The untrained denoiser that generalist and specialists of a seed all start from."""
+    with models.seeded(seed):
+        return models.denoiser(study.settings.size, study.settings.denoiser_widths, text_width=TEXT_WIDTH)
+
+
+def denoiser_plan(study: Study, modality: str | None = None, seed: int = 0) -> training.Plan:
+    """The generalist's plan; a specialist has a tenth of it, and so sees its modality as often."""
+    settings = study.settings
+    steps = settings.denoiser_steps if modality is None else max(1, settings.denoiser_steps // len(MODALITIES))
+    return training.Plan(steps=steps, batch=settings.denoiser_batch, rate=1e-3, seed=seed, average=0.999)
+
+
+def snapshot_steps(plan: training.Plan) -> tuple[int, ...]:
+    """The steps after which a denoiser's weights are kept: an eighth, a quarter, a half, the end."""
+    return tuple(sorted({max(1, plan.steps // share) for share in (8, 4, 2, 1)}))
+
+
+def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) -> Path:
+    """Folder of a trained denoiser: weights, snapshots, `history.csv`, `compute.json`."""
+    latents, words = latents_entry(study), text_entry(study)
+    plan = denoiser_plan(study, modality, seed)
+
+    def make(directory: Path) -> None:
+        kept, embeddings = load_latents(latents), np.load(words / "embeddings.npy", mmap_mode="r")
+        caption = np.load(words / "caption.npy")
+        if modality is not None:
+            rows = np.flatnonzero(np.asarray(study.images("generator")["modality"][:]) == modality)
+            kept, caption = kept[rows], caption[rows]
+        net = new_denoiser(study, seed)
+        flops = denoising.operations(net, kept.shape[-1], TEXT_WIDTH)
+        denoising.train(net, kept, embeddings, caption, plan, directory, snapshot_steps(plan))
+        models.save_weights(net, directory / WEIGHTS)
+        total = flops * plan.steps * plan.batch
+        cost = {"images": plan.steps * plan.batch, "flops_per_image": flops, "flops": total}
+        store.write_atomic(directory / "compute.json", json.dumps(cost))
+
+    what = {"plan": asdict(plan), "widths": study.settings.denoiser_widths, "modality": modality}
+    code = (*MODELS_CODE, "medisyn_lib.denoising")
+    return training.keep_together("denoiser", what, make, inputs=[latents.name, words.name], code=code)
+
+
+def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0, weights: str = WEIGHTS) -> Path:
+    """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
+
+    `weights` names the denoiser's file: the last or a snapshot (`step-N.safetensors`).
+    """
+    stage, words, trained = first_stage_entry(study), text_entry(study), denoiser_entry(study, modality, seed=seed)
+
+    def make(directory: Path) -> None:
+        net = new_denoiser(study, seed)
+        if weights != "untrained":
+            models.load_weights(net, trained / weights)
+        assemble(directory, stage, words, net, study)
+        cost = json.loads((trained / "compute.json").read_text("utf-8"))
+        store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
+
+    what = {"modality": modality, "seed": seed, "weights": weights, "steps": study.settings.sampling_steps}
+    what |= {"guidance": study.settings.guidance, "profile": study.profile}
+    inputs = [stage.name, words.name, trained.name]
+    return store.keep("generator", what, make, inputs=inputs, code=("medisyn_lib.generators", "medisyn_lib.models"))
+
+
+def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionModel, study: Study) -> None:
+    """Writes the pipeline folder: stock classes only, so that it loads without this package."""
+    from diffusers import StableDiffusionPipeline
+
+    tokenizer, encoder = load_text(words)
+    pipeline = StableDiffusionPipeline(
+        vae=load_first_stage(stage),
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        unet=net,
+        scheduler=models.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(directory, safe_serialization=True)
+    call = {"num_inference_steps": study.settings.sampling_steps, "guidance_scale": study.settings.guidance}
+    store.write_atomic(directory / SETTINGS, json.dumps(call))
+
+
+def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, float]) -> str:
+    """The model card (Markdown with Hugging Face metadata) of a generator trained here."""
+    from medisyn_lib.provenance import data_label
+
+    kind = f"a specialist for {modality}" if modality else "the generalist for all modalities of its data"
+    settings, label = study.settings, data_label(study.source)
+    return f"""---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+tags: [medical, synthetic, companion]
+---
+# MediSyn companion generator: {kind}
+
+A small text-guided latent diffusion model trained by the MediSyn companion's notebook 01. It is **not** the
+model of the paper (arXiv 2405.09806). **Not for clinical use.**
+
+- Data: `{label}`, at most {settings.images} images a modality, {settings.size} pixels
+- Training: profile `{study.profile}`, seed {seed}, {cost["images"]:.0f} image passes of flow matching, \
+{cost["flops"]:.3g} floating-point operations for the denoiser
+- Judged by: the verdicts in the scorecard of the run that made it
+- Limits: it knows the captions of its data and little else; small details are lost in an 8 times smaller latent;
+  on phantoms it learnt drawings, not patients
+
+```python
+from diffusers import DiffusionPipeline
+pipeline = DiffusionPipeline.from_pretrained("path/to/this/folder")
+pipeline("brain MRI, no abnormality", num_inference_steps={settings.sampling_steps},
+         guidance_scale={settings.guidance}).images[0]
+```
+"""
+
+
+def main() -> None:
+    """Trains the generalist and its specialists: `accelerate launch -m medisyn_lib.generators`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--profile", default="quick", choices=PROFILES)
+    parser.add_argument("--data", default="phantom")
+    chosen = parser.parse_args()
+    data.preflight(chosen.data)
+    study = Study(chosen.profile, chosen.data)
+    for seed in study.settings.seeds:
+        for modality in (None, *study.settings.specialists):
+            denoiser_entry(study, modality, seed=seed)
+
+
+if __name__ == "__main__":
+    main()

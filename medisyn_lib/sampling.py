@@ -1,0 +1,104 @@
+"""Prompts and seeds to images, for any diffusers text-to-image pipeline.
+
+One random generator per image, seeded by its own number: neither batch size nor order matters.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medisyn_lib import models, store
+from medisyn_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+SETTINGS = "sampling.json"  # beside model_index.json: the call's arguments that suit this model
+
+
+def load_pipeline(model: str) -> DiffusionPipeline:
+    """A text-to-image pipeline from a folder or a hub id; safetensors only, no remote code.
+
+    Raises InputError where there is none, or where its weights are pickles.
+    """
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"model {model!r}: no diffusers pipeline with safetensors weights there ({first})") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    """The sampling arguments kept with a model of this project; none for others (their own defaults)."""
+    path = Path(model) / SETTINGS
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+
+
+def sample(
+    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], *, batch: int = 32, **call: Any
+) -> np.ndarray:
+    """uint8 images (n, h, w, 3): image i from prompt i and seed i.
+
+    `call` goes to the pipeline (num_inference_steps, guidance_scale, ...). Raises InputError for a
+    prompt that is empty or longer than the model reads.
+    """
+    import torch
+
+    if len(prompts) != len(seeds) or not prompts:
+        raise InputError(f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one and as many of both")
+    if blank := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
+        raise InputError(f"prompt {blank[0]} is empty: describe an image, such as 'brain MRI, no abnormality'")
+    models.tokens(pipeline.tokenizer, prompts)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(prompts), batch):
+            some = slice(start, start + batch)
+            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[some]]
+            images = pipeline(list(prompts[some]), generator=generators, output_type="np", **call).images
+            parts.append(np.rint(images * 255.0).astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def png(pixels: np.ndarray, *, model: str, prompt: str, seed: int) -> bytes:
+    """A PNG file of one uint8 image (h, w, 3) whose metadata says synthetic, model, prompt and seed."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for name, value in {"Synthetic": "true", "Model": model, "Prompt": prompt, "Seed": str(seed)}.items():
+        info.add_itxt(name, value)
+    info.add_itxt("Comment", "Synthetic image made by a diffusion model. Not a patient. Not for clinical use.")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> list[Path]:
+    """Writes `n` images of `prompt`, seeds `seed` to `seed + n - 1`, and their metadata.csv to `out`."""
+    pipeline = load_pipeline(model)
+    seeds = list(range(seed, seed + n))
+    images = sample(pipeline, [prompt] * n, seeds, **settings_of(model))
+    name = Path(model).name
+    paths = [out / f"seed-{number:06d}.png" for number in seeds]
+    for path, image, number in zip(paths, images, seeds, strict=True):
+        store.write_atomic(path, png(image, model=name, prompt=prompt, seed=number))
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerows(
+        [("file_name", "text", "seed"), *((path.name, prompt, s) for path, s in zip(paths, seeds, strict=True))]
+    )
+    store.write_atomic(out / "metadata.csv", table.getvalue())
+    return paths

@@ -1,0 +1,252 @@
+"""One training loop for every network here, through Accelerate, that can be killed and resumed.
+
+Data order and noise depend on (seed, step, place in the global batch) and on nothing else, so a run
+goes on bit-identically after an interruption and may change its number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medisyn_lib import store
+from medisyn_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+CHECKPOINT, HISTORY = "checkpoint.safetensors.tmp", "history.csv"
+
+
+class Draws:
+    """Random numbers of one step: drawn for the global batch, handed out for this process's rows."""
+
+    def __init__(self, seed: int, step: int, batch: int, rows: slice) -> None:
+        import torch
+
+        self._generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+        self._batch, self._rows = batch, rows
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal float32 (rows, *shape)."""
+        import torch
+
+        return torch.randn(self._batch, *shape, generator=self._generator)[self._rows]
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Uniform [0, 1) float32 (rows, *shape)."""
+        import torch
+
+        return torch.rand(self._batch, *shape, generator=self._generator)[self._rows]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast: optimiser steps, global batch, peak learning rate, weight averaging."""
+
+    steps: int
+    batch: int
+    rate: float
+    seed: int = 0
+    decay: float = 0.01  # AdamW weight decay
+    average: float = 0.0  # decay of the exponential moving average of weights; 0 keeps none
+    warmup: float = 0.05  # share of the steps
+    checkpoint_every: int = 200
+
+
+def sample_rows(seed: int, n: int, step: int, batch: int) -> np.ndarray:
+    """Which of n samples the global batch of a step holds: int64 (batch,), epoch by epoch shuffled."""
+    places = np.arange(step * batch, (step + 1) * batch)
+    rows = np.empty(batch, np.int64)
+    for epoch in np.unique(places // n):
+        order = np.random.default_rng([seed, 7, int(epoch)]).permutation(n)
+        inside = places // n == epoch
+        rows[inside] = order[places[inside] % n]
+    return rows
+
+
+def rate_at(plan: Plan, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then a cosine to zero."""
+    warm = max(1, round(plan.warmup * plan.steps))
+    if step < warm:
+        return plan.rate * (step + 1) / warm
+    return plan.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, plan.steps - warm)))
+
+
+def accelerator(*, half: bool = True) -> Accelerator:
+    """Accelerate as launched: any number of processes, GPU or CPU, bf16 where the machine has it."""
+    import torch
+    from accelerate import Accelerator
+
+    from medisyn_lib.models import autocast_dtype
+
+    return Accelerator(mixed_precision="bf16" if half and autocast_dtype() == torch.bfloat16 else "no")
+
+
+def fit(
+    objective: torch.nn.Module,
+    batch_of: Callable[[np.ndarray, Draws], Mapping[str, torch.Tensor]],
+    *,
+    n: int,
+    plan: Plan,
+    directory: Path,
+    snapshots: Sequence[int] = (),
+    half: bool = True,
+) -> None:
+    """Trains `objective` in place, whose forward takes a batch and returns the loss.
+
+    `batch_of(rows, draws)` makes this process's share of the batch: `rows` are numbers of samples
+    below `n`. Goes on from a checkpoint in `directory`, where the loss history (`history.csv`) and
+    the averaged weights after each of the steps in `snapshots` (`step-N.safetensors`) are left. The
+    objective ends with the averaged weights if the plan averages. Raises InputError if the batch
+    does not divide among the processes, ValueError if the loss stops being finite.
+    """
+    import torch
+
+    accel = accelerator(half=half)
+    share, rest = divmod(plan.batch, accel.num_processes)
+    if rest:
+        raise InputError(f"batch of {plan.batch}: does not divide among {accel.num_processes} processes; change one")
+    rows = slice(accel.process_index * share, (accel.process_index + 1) * share)
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.99), fused=True)
+    average = [p.detach().clone().to(accel.device) for p in parameters] if plan.average else []
+    model = accel.prepare_model(objective)
+    state = _State(objective, optimiser, average, directory)
+    start, history = state.resume()
+    model.train()
+    for step in range(start, plan.steps):
+        draws = Draws(plan.seed, step, plan.batch, rows)
+        batch = batch_of(sample_rows(plan.seed, n, step, plan.batch)[rows], draws)
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(plan, step)
+        with accel.autocast():
+            loss = model(**{name: tensor.to(accel.device) for name, tensor in batch.items()})
+        accel.backward(loss)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if average:
+            keep = min(plan.average, (1 + step) / (10 + step))
+            torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
+        _record(history, accel, step, loss, plan)
+        done = step + 1
+        if accel.is_main_process and done in snapshots:
+            state.snapshot(done)
+        if accel.is_main_process and done % plan.checkpoint_every == 0 and done < plan.steps:
+            state.save(done, history)
+    if average:
+        torch._foreach_copy_([p.data for p in parameters], average)
+    if accel.is_main_process:
+        store.write_atomic(directory / HISTORY, _as_csv(history))
+    objective.eval()
+    accel.wait_for_everyone()
+
+
+def _record(history: list[tuple[int, float]], accel: Accelerator, step: int, loss: torch.Tensor, plan: Plan) -> None:
+    if step % max(1, plan.steps // 200) and step + 1 != plan.steps:
+        return
+    value = float(accel.gather(loss.detach().reshape(1)).mean())
+    if not math.isfinite(value):
+        raise ValueError(f"training diverged: loss {value} at step {step} of {plan.steps}; lower the rate {plan.rate}")
+    history.append((step, value))
+
+
+def _as_csv(history: Sequence[tuple[int, float]]) -> str:
+    return "step,loss\n" + "".join(f"{step},{loss:.6g}\n" for step, loss in history)
+
+
+class _State:
+    """What a checkpoint holds: weights, optimiser moments, averaged weights, step and loss history."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        average: list[torch.Tensor],
+        directory: Path,
+    ) -> None:
+        self.model, self.optimiser, self.average, self.directory = model, optimiser, average, directory
+
+    def save(self, step: int, history: Sequence[tuple[int, float]]) -> None:
+        from safetensors.torch import save
+
+        tensors = {f"model.{name}": t.contiguous() for name, t in self.model.state_dict().items()}
+        tensors |= {f"average.{i}": t for i, t in enumerate(self.average)}
+        for i, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{name}": t.contiguous() for name, t in moments.items()}
+        scalars = {"step": str(step), "history": json.dumps(history)}
+        store.write_atomic(self.directory / CHECKPOINT, save({k: t.cpu() for k, t in tensors.items()}, scalars))
+
+    def resume(self) -> tuple[int, list[tuple[int, float]]]:
+        from safetensors import safe_open
+
+        path = self.directory / CHECKPOINT
+        if not path.exists():
+            return 0, []
+        with safe_open(path, "pt") as file:
+            scalars = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        self.model.load_state_dict({k[6:]: t for k, t in tensors.items() if k.startswith("model.")})
+        for i, averaged in enumerate(self.average):
+            averaged.copy_(tensors[f"average.{i}"])
+        moments: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimiser."):
+                _, i, moment = name.split(".")
+                moments.setdefault(int(i), {})[moment] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        return int(scalars["step"]), [(int(s), float(v)) for s, v in json.loads(scalars["history"])]
+
+    def snapshot(self, step: int) -> None:
+        """The averaged (else current) trainable weights after `step` steps, under their parameters' names."""
+        from safetensors.torch import save
+
+        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        values = self.average or [p for p in self.model.parameters() if p.requires_grad]
+        tensors = {k: t.detach().contiguous().cpu() for k, t in zip(names, values, strict=True)}
+        store.write_atomic(self.directory / f"step-{step}.safetensors", save(tensors))
+
+
+def keep_together(
+    step: str,
+    settings: Mapping[str, Any],
+    make: Callable[[Path], None],
+    *,
+    inputs: Sequence[str] = (),
+    code: Sequence[str] = (),
+) -> Path:
+    """`store.keep` under `accelerate launch`: the first process keeps, the others train with it."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    if state.num_processes == 1:
+        return store.keep(step, settings, make, inputs=inputs, code=code)
+    if not state.is_main_process:
+        (needed,) = broadcast_object_list([None])
+        if needed:
+            make(store.store_dir() / f"{store.key(step, settings, inputs, code)}.tmp")
+        state.wait_for_everyone()
+        return store.store_dir() / store.key(step, settings, inputs, code)
+    told = False
+
+    def make_with_all(directory: Path) -> None:
+        nonlocal told
+        told = True
+        broadcast_object_list([True])
+        make(directory)
+
+    path = store.keep(step, settings, make_with_all, inputs=inputs, code=code)
+    if not told:
+        broadcast_object_list([False])
+    state.wait_for_everyone()
+    return path
