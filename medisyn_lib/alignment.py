@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib import data, evaluators, generators, sampling, store, training
-from medisyn_lib.statistics import Estimate, cluster_proportion, paired_difference
+from medisyn_lib import claims, data, evaluators, generators, sampling, store, training
+from medisyn_lib.statistics import (
+    Estimate,
+    cluster_proportion,
+    detectable_difference,
+    paired_difference,
+    standard_error,
+)
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+
+    from medisyn_lib.profiles import Profile
 
 
 def reader_entry(study: generators.Study, *, seed: int = 0) -> Path:
@@ -33,11 +41,9 @@ def reader_entry(study: generators.Study, *, seed: int = 0) -> Path:
 
 
 def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on.
-
-    `generator` is a folder in the store (kept by its key) or any other pipeline, kept by its name.
-    """
+    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on."""
     call = sampling.settings_of(str(generator))
+    name = sampling.fingerprint(str(generator))
 
     def make(directory: Path) -> None:
         pipeline = sampling.load_pipeline(str(generator))
@@ -45,7 +51,7 @@ def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: 
         np.save(directory / "samples.npy", sampling.sample(pipeline, prompts, seeds, **call))
 
     what = {"prompts": list(prompts), "first_seed": first_seed, "call": call}
-    return store.keep("samples", what, make, inputs=[Path(generator).name], code=("medisyn_lib.sampling",))
+    return store.keep("samples", what, make, inputs=[name], code=("medisyn_lib.sampling",))
 
 
 def load_samples(entry: Path) -> np.ndarray:
@@ -71,13 +77,16 @@ def readings(reader: evaluators.Reader, pixels: np.ndarray, asked: datasets.Data
 
 
 def derange(asked: datasets.Dataset, *, seed: int = 0) -> datasets.Dataset:
-    """The same rows with every caption given to another image of its modality; nobody keeps its own."""
-    modality = np.asarray(asked["modality"][:])
+    """The same rows with each caption taken from another patient of the image's modality."""
+    modality, patient = np.asarray(asked["modality"][:]), np.asarray(asked["patient_id"][:])
+    place = np.random.default_rng(seed).permutation(len(patient))
+    first = {name: place[row] for row, name in enumerate(patient)}
     other = np.arange(len(modality))
-    rng = np.random.default_rng(seed)
     for name in np.unique(modality):
-        rows = rng.permutation(np.flatnonzero(modality == name))
-        other[rows] = np.roll(rows, 1)
+        rows = np.flatnonzero(modality == name)
+        rows = rows[np.argsort([first[patient[row]] for row in rows], kind="stable")]
+        most = max(np.unique(patient[rows], return_counts=True)[1])  # a shift by this much leaves every patient
+        other[rows] = np.roll(rows, most)
     return asked.select(other.tolist())
 
 
@@ -119,3 +128,77 @@ def by_modality(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> pd.DataFrame:
                     | {"low": found.ci_low, "high": found.ci_high, "n": found.n}
                 )
     return pd.DataFrame(rows)
+
+
+def claim_one_model(
+    read: Mapping[str, pd.DataFrame], asked: datasets.Dataset, settings: Profile, *, rule: str
+) -> claims.Claim:
+    """Claim 01 from the readings of `real`, `synthetic`, `untrained` and `deranged` images.
+
+    Modalities with too few test patients count only where all have too few, and then decide nothing.
+    """
+    reasons = data.testable(asked)
+    testable = [name for name, reason in reasons.items() if not reason]
+    kept = np.isin(asked["modality"][:], testable or list(reasons))
+    parts = {name: table[kept].reset_index(drop=True) for name, table in read.items()}
+    asked = asked.select(np.flatnonzero(kept).tolist())
+    modality = share_right(parts["synthetic"], "modality_right")
+    gap = finding_gap(real=parts["real"], synthetic=parts["synthetic"])
+    ceiling = share_right(parts["real"], "finding_right")
+    outcomes = [_clears(modality, settings.modality_floor), _clears(gap, -settings.finding_margin)]
+    passed = None if None in outcomes or not testable else all(outcomes)
+    by = by_modality(real=parts["real"], synthetic=parts["synthetic"]).query("what == 'finding'")
+    shares = by.pivot(index="modality", columns="images", values="share")
+    near = int((shares["synthetic"] >= shares["real"] - settings.finding_margin).sum())
+    return claims.make_claim(
+        id="one-model-ten-modalities",
+        statement=claims.NOTEBOOKS["01_training"],
+        source="arXiv 2405.09806 v7, abstract; protocol our own",
+        rule=rule,
+        passed=passed,
+        partly=any(outcome is True for outcome in outcomes),
+        primary="finding_gap",
+        detectable=detectable_difference(standard_error(gap)),
+        measures=[
+            claims.measure("modality_read_back", modality, unit="share", encoder="reader"),
+            claims.measure("finding_gap", gap, unit="share", encoder="reader"),
+            claims.measure("finding_read_back_real", ceiling, unit="share", encoder="reader"),
+            claims.measure(
+                "finding_read_back", share_right(parts["synthetic"], "finding_right"), unit="share", encoder="reader"
+            ),
+            claims.measure(
+                "modality_read_back_real", share_right(parts["real"], "modality_right"), unit="share", encoder="reader"
+            ),
+            claims.count("modalities_testable", len(testable)),
+            claims.measure("modalities_within_margin", Estimate(near, None, None, len(shares)), unit="modalities"),
+        ],
+        controls=_controls(parts, asked),
+    )
+
+
+def _clears(found: Estimate, bound: float) -> bool | None:
+    """Whether an estimate surely lies above a bound (True) or below it (False)."""
+    if found.ci_low is None or found.ci_high is None:
+        return None
+    return True if found.ci_low >= bound else False if found.ci_high < bound else None
+
+
+def _controls(parts: Mapping[str, pd.DataFrame], asked: datasets.Dataset) -> list[claims.Control]:
+    """Real images are read right; an untrained model's and deranged captions at chance (99.9% limits)."""
+    modalities = 1 / len(set(asked["modality"][:]))
+    findings = chance(asked)
+
+    def share(name: str, column: str) -> Estimate:
+        table = parts[name]
+        return cluster_proportion(table[column].to_numpy(float), table["patient"].to_numpy(), level=0.999)
+
+    seen, found = share("real", "modality_right"), share("real", "finding_right")
+    blind, dealt = share("untrained", "modality_right"), share("deranged", "finding_right")
+    return [
+        claims.Control("real_modality", "positive", "at least 0.95", seen.value, bool((seen.value or 0) >= 0.95)),
+        claims.Control("real_finding", "positive", "above chance", found.value, bool((found.ci_low or 0) > findings)),
+        claims.Control(
+            "untrained_denoiser", "negative", "chance", blind.value, bool((blind.ci_low or 0) <= modalities)
+        ),
+        claims.Control("deranged_captions", "negative", "chance", dealt.value, bool((dealt.ci_low or 0) <= findings)),
+    ]

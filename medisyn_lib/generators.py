@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medisyn_lib import data, denoising, first_stage, models, store, text, training
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.paths import resolve_out
 from medisyn_lib.profiles import PROFILES, Profile
+from medisyn_lib.provenance import collect, data_label, run_name
 from medisyn_lib.sampling import SETTINGS
 
 if TYPE_CHECKING:
@@ -42,6 +45,20 @@ class Study:
     def settings(self) -> Profile:
         """The profile's row of the table."""
         return PROFILES[self.profile]
+
+    @property
+    def scale(self) -> str:
+        """Data, profile and size in words, for the title of every figure."""
+        return f"{data_label(self.source)}, profile {self.profile}, {self.settings.size} pixels"
+
+    def folder(self, out: str) -> Path:
+        """Where a notebook writes: `out`, or build/<profile>-<data> where that is empty."""
+        return resolve_out(out or f"build/{run_name(self.profile, self.source)}")
+
+    def provenance(self, seconds: float, flops: float) -> dict[str, Any]:
+        """The `provenance` of a result of this study (`medisyn_lib.provenance.collect`)."""
+        print_of_data = data.fingerprint(self.source)
+        return collect(self.profile, self.source, self.settings.seeds, print_of_data, seconds, flops)
 
     def images(self, role: str) -> datasets.Dataset:
         """The images of a role, as many a modality as the profile says."""
@@ -186,6 +203,11 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) 
     return training.keep_together("denoiser", what, make, inputs=[latents.name, words.name], code=code)
 
 
+def flops_of(entries: Iterable[Path]) -> float:
+    """Floating-point operations that trained denoisers of these entries took, together."""
+    return sum(json.loads((entry / "compute.json").read_text("utf-8"))["flops"] for entry in entries)
+
+
 def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0, weights: str = WEIGHTS) -> Path:
     """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
 
@@ -229,8 +251,6 @@ def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionMode
 
 def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, float]) -> str:
     """The model card (Markdown with Hugging Face metadata) of a generator trained here."""
-    from medisyn_lib.provenance import data_label
-
     kind = f"a specialist for {modality}" if modality else "the generalist for all modalities of its data"
     settings, label = study.settings, data_label(study.source)
     return f"""---

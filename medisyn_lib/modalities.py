@@ -40,27 +40,28 @@ class Modality:
 
 TEMPLATES = ("{name}, {finding}", "{name} showing {finding}", "{finding} on {name}")
 
+
+def _findings(**rows: str) -> tuple[Finding, ...]:
+    """Findings from `key="plain name; paraphrase; ..."`; phrases with attributes, if any, go before plain ones."""
+    found = []
+    for key, row in rows.items():
+        words = tuple(row.split("; "))
+        found.append(Finding(key, words[0], tuple(w for w in words if "{" in w) or words))
+    return tuple(found)
+
+
 _ROWS = (
     Modality(
         "chest_xray",
         "radiology",
         ("chest X-ray", "frontal chest radiograph"),
-        (
-            Finding("normal", "no acute finding", ("no acute finding", "clear lungs and normal heart size")),
-            Finding(
-                "pneumonia",
-                "pneumonia",
-                (
-                    "{lesion_size} consolidation in the {side} lung, pneumonia",
-                    "pneumonia with a {lesion_size} opacity of the {side} lung",
-                ),
-            ),
-            Finding(
-                "pleural_effusion",
-                "pleural effusion",
-                ("{lesion_size} {side} pleural effusion", "{lesion_size} effusion blunting the {side} costophrenic angle"),
-            ),
-            Finding("cardiomegaly", "cardiomegaly", ("cardiomegaly", "enlarged cardiac silhouette")),
+        _findings(
+            normal="no acute finding; clear lungs and normal heart size",
+            pneumonia="pneumonia; {lesion_size} consolidation in the {side} lung, pneumonia; pneumonia with a "
+            "{lesion_size} opacity of the {side} lung",
+            pleural_effusion="pleural effusion; {lesion_size} {side} pleural effusion; {lesion_size} effusion blunting the "
+            "{side} costophrenic angle",
+            cardiomegaly="cardiomegaly; enlarged cardiac silhouette",
         ),
         "dark lungs either side of a bright mediastinum and heart, ribs as fine oblique bands, bright diaphragm domes",
     ),
@@ -68,136 +69,84 @@ _ROWS = (
         "ct",
         "radiology",
         ("abdominal CT", "axial CT slice of the abdomen"),
-        (
-            Finding("normal", "no focal lesion", ("no focal lesion", "unremarkable liver and kidneys")),
-            Finding(
-                "liver_lesion",
-                "liver lesion",
-                ("{count} {lesion_size} hypodense liver lesions", "liver with {count} {lesion_size} dark lesions"),
-            ),
-            Finding(
-                "renal_mass",
-                "renal mass",
-                ("{lesion_size} mass of the {side} kidney", "{side} renal mass, {lesion_size}"),
-            ),
+        _findings(
+            normal="no focal lesion; unremarkable liver and kidneys",
+            liver_lesion="liver lesion; {count} {lesion_size} hypodense liver lesions; liver with {count} {lesion_size} dark"
+            " lesions",
+            renal_mass="renal mass; {lesion_size} mass of the {side} kidney; {side} renal mass, {lesion_size}",
         ),
-        "an oval body on black, thin bright skin and grey fat rim, large liver at image left, bright vertebra, two kidneys",
+        "an oval body on black, thin bright skin and grey fat rim, large liver at image left, bright "
+        "vertebra, two kidneys",
     ),
     Modality(
         "brain_mri",
         "neurology",
         ("brain MRI", "axial T1-weighted MRI of the brain"),
-        (
-            Finding("normal", "no abnormality", ("no abnormality", "normal brain parenchyma")),
-            Finding(
-                "tumour",
-                "enhancing tumour",
-                ("{lesion_size} enhancing tumour in the {side} hemisphere", "{side} sided {lesion_size} enhancing mass"),
-            ),
-            Finding(
-                "white_matter_lesions",
-                "white matter lesions",
-                ("{count} white matter lesions", "demyelination with {count} periventricular lesions"),
-            ),
+        _findings(
+            normal="no abnormality; normal brain parenchyma",
+            tumour="enhancing tumour; {lesion_size} enhancing tumour in the {side} hemisphere; {side} sided "
+            "{lesion_size} enhancing mass",
+            white_matter_lesions="white matter lesions; {count} white matter lesions; demyelination with {count} periventricular "
+            "lesions",
         ),
-        "an oval head on black, bright scalp, dark skull, folded grey cortex around lighter white matter, dark ventricles",
+        "an oval head on black, bright scalp, dark skull, folded grey cortex around lighter white matter, "
+        "dark ventricles",
     ),
     Modality(
         "breast_ultrasound",
         "radiology",
         ("breast ultrasound", "B-mode sonogram of the breast"),
-        (
-            Finding("normal", "no mass", ("no mass", "normal fibroglandular tissue")),
-            Finding(
-                "benign",
-                "benign mass",
-                ("{lesion_size} circumscribed oval benign mass", "{lesion_size} benign mass with posterior enhancement"),
-            ),
-            Finding(
-                "malignant",
-                "malignant mass",
-                ("{lesion_size} irregular malignant mass", "{lesion_size} spiculated malignant mass with shadowing"),
-            ),
+        _findings(
+            normal="no mass; normal fibroglandular tissue",
+            benign="benign mass; {lesion_size} circumscribed oval benign mass; {lesion_size} benign mass with "
+            "posterior enhancement",
+            malignant="malignant mass; {lesion_size} irregular malignant mass; {lesion_size} spiculated malignant mass "
+            "with shadowing",
         ),
-        "horizontal layers of speckle, bright skin line on top, echogenic fibrous strands, masses dark with shadow or glow below",
+        "horizontal layers of speckle, bright skin line on top, echogenic fibrous strands, masses dark with"
+        " shadow or glow below",
     ),
     Modality(
         "fundus",
         "ophthalmology",
         ("fundus photograph", "colour photograph of the retina"),
-        (
-            Finding(
-                "no_dr",
-                "no diabetic retinopathy",
-                ("no diabetic retinopathy, {side} eye", "ICDR grade {grade}, healthy {side} retina"),
-            ),
-            Finding(
-                "mild_npdr",
-                "mild nonproliferative diabetic retinopathy",
-                (
-                    "mild nonproliferative diabetic retinopathy, {side} eye",
-                    "ICDR grade {grade}, microaneurysms only, {side} retina",
-                ),
-            ),
-            Finding(
-                "moderate_npdr",
-                "moderate nonproliferative diabetic retinopathy",
-                (
-                    "moderate nonproliferative diabetic retinopathy, {side} eye",
-                    "ICDR grade {grade}, haemorrhages and exudates, {side} retina",
-                ),
-            ),
-            Finding(
-                "severe_npdr",
-                "severe nonproliferative diabetic retinopathy",
-                (
-                    "severe nonproliferative diabetic retinopathy, {side} eye",
-                    "ICDR grade {grade}, haemorrhages in four quadrants, {side} retina",
-                ),
-            ),
-            Finding(
-                "pdr",
-                "proliferative diabetic retinopathy",
-                (
-                    "proliferative diabetic retinopathy, {side} eye",
-                    "ICDR grade {grade}, neovascularisation, {side} retina",
-                ),
-            ),
+        _findings(
+            no_dr="no diabetic retinopathy; no diabetic retinopathy, {side} eye; ICDR grade {grade}, healthy {side} "
+            "retina",
+            mild_npdr="mild nonproliferative diabetic retinopathy; mild nonproliferative diabetic retinopathy, {side} "
+            "eye; ICDR grade {grade}, microaneurysms only, {side} retina",
+            moderate_npdr="moderate nonproliferative diabetic retinopathy; moderate nonproliferative diabetic retinopathy, "
+            "{side} eye; ICDR grade {grade}, haemorrhages and exudates, {side} retina",
+            severe_npdr="severe nonproliferative diabetic retinopathy; severe nonproliferative diabetic retinopathy, {side}"
+            " eye; ICDR grade {grade}, haemorrhages in four quadrants, {side} retina",
+            pdr="proliferative diabetic retinopathy; proliferative diabetic retinopathy, {side} eye; ICDR grade "
+            "{grade}, neovascularisation, {side} retina",
         ),
-        "an orange-red disc on black, bright optic disc to one side, branching vessels, darker macula, red and yellow lesions",
+        "an orange-red disc on black, bright optic disc to one side, branching vessels, darker macula, red "
+        "and yellow lesions",
     ),
     Modality(
         "retinal_oct",
         "ophthalmology",
         ("retinal OCT", "optical coherence tomography B-scan of the macula"),
-        (
-            Finding("normal", "normal retinal layers", ("normal retinal layers", "normal foveal contour")),
-            Finding("drusen", "drusen", ("{count} drusen", "{count} drusen lifting the pigment epithelium")),
-            Finding(
-                "dme",
-                "diabetic macular oedema",
-                ("diabetic macular oedema", "macular oedema with intraretinal cysts"),
-            ),
-            Finding(
-                "cnv",
-                "choroidal neovascularisation",
-                ("choroidal neovascularisation", "neovascular membrane with subretinal fluid"),
-            ),
+        _findings(
+            normal="normal retinal layers; normal foveal contour",
+            drusen="drusen; {count} drusen; {count} drusen lifting the pigment epithelium",
+            dme="diabetic macular oedema; macular oedema with intraretinal cysts",
+            cnv="choroidal neovascularisation; neovascular membrane with subretinal fluid",
         ),
-        "bands of grey and white speckle across a dark field, a dip at the fovea, a bright lowest band over a fading choroid",
+        "bands of grey and white speckle across a dark field, a dip at the fovea, a bright lowest band over"
+        " a fading choroid",
     ),
     Modality(
         "dermoscopy",
         "dermatology",
         ("dermoscopy", "dermoscopic image of the skin"),
-        (
-            Finding("naevus", "benign naevus", ("{lesion_size} benign naevus", "{lesion_size} symmetric melanocytic naevus")),
-            Finding("melanoma", "melanoma", ("{lesion_size} melanoma", "{lesion_size} asymmetric melanoma, several colours")),
-            Finding(
-                "seborrhoeic_keratosis",
-                "seborrhoeic keratosis",
-                ("{lesion_size} seborrhoeic keratosis", "{lesion_size} waxy seborrhoeic keratosis"),
-            ),
+        _findings(
+            naevus="benign naevus; {lesion_size} benign naevus; {lesion_size} symmetric melanocytic naevus",
+            melanoma="melanoma; {lesion_size} melanoma; {lesion_size} asymmetric melanoma, several colours",
+            seborrhoeic_keratosis="seborrhoeic keratosis; {lesion_size} seborrhoeic keratosis; {lesion_size} waxy seborrhoeic "
+            "keratosis",
         ),
         "a brown lesion in the middle of pink to brown skin, sometimes hairs across it, darker corners",
     ),
@@ -205,39 +154,38 @@ _ROWS = (
         "histopathology",
         "pathology",
         ("H&E histopathology", "haematoxylin and eosin stained section"),
-        (
-            Finding("normal", "normal glands", ("normal glands", "regular glandular tissue")),
-            Finding("tumour", "carcinoma", ("carcinoma", "crowded pleomorphic tumour cells")),
-            Finding("inflammation", "inflammation", ("inflammation", "dense lymphocytic infiltrate")),
+        _findings(
+            normal="normal glands; regular glandular tissue",
+            tumour="carcinoma; crowded pleomorphic tumour cells",
+            inflammation="inflammation; dense lymphocytic infiltrate",
         ),
-        "pink stroma with purple nuclei, white lumina ringed by nuclei where glands are, crowded dark nuclei where tumour is",
+        "pink stroma with purple nuclei, white lumina ringed by nuclei where glands are, crowded dark "
+        "nuclei where tumour is",
     ),
     Modality(
         "blood_smear",
         "pathology",
         ("blood smear", "stained peripheral blood film"),
-        (
-            Finding("neutrophil", "neutrophil", ("neutrophil", "neutrophil with a segmented nucleus")),
-            Finding("lymphocyte", "lymphocyte", ("lymphocyte", "lymphocyte with a round dense nucleus")),
-            Finding("eosinophil", "eosinophil", ("eosinophil", "eosinophil with orange granules")),
-            Finding("monocyte", "monocyte", ("monocyte", "monocyte with a kidney-shaped nucleus")),
+        _findings(
+            neutrophil="neutrophil; neutrophil with a segmented nucleus",
+            lymphocyte="lymphocyte; lymphocyte with a round dense nucleus",
+            eosinophil="eosinophil; eosinophil with orange granules",
+            monocyte="monocyte; monocyte with a kidney-shaped nucleus",
         ),
-        "pale pink red cells with lighter centres on a near-white ground around one larger white cell with a purple nucleus",
+        "pale pink red cells with lighter centres on a near-white ground around one larger white cell with "
+        "a purple nucleus",
     ),
     Modality(
         "endoscopy",
         "gastroenterology",
         ("colonoscopy", "endoscopic view of the colon"),
-        (
-            Finding("normal", "normal mucosa", ("normal mucosa", "healthy colonic folds")),
-            Finding(
-                "polyp",
-                "polyp",
-                ("{lesion_size} polyp on the {side} wall", "{lesion_size} polypoid lesion, {side} side"),
-            ),
-            Finding("colitis", "ulcerative colitis", ("ulcerative colitis", "inflamed mucosa with ulcers")),
+        _findings(
+            normal="normal mucosa; healthy colonic folds",
+            polyp="polyp; {lesion_size} polyp on the {side} wall; {lesion_size} polypoid lesion, {side} side",
+            colitis="ulcerative colitis; inflamed mucosa with ulcers",
         ),
-        "a pink-red tube seen end on, folds as rings around a dark lumen, wet highlights, a black surround with cut corners",
+        "a pink-red tube seen end on, folds as rings around a dark lumen, wet highlights, a black surround "
+        "with cut corners",
     ),
 )
 

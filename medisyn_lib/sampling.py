@@ -6,6 +6,7 @@ One random generator per image, seeded by its own number: neither batch size nor
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from medisyn_lib import models, store
 from medisyn_lib.errors import InputError
+from medisyn_lib.paths import resolve_out
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -39,6 +41,24 @@ def load_pipeline(model: str) -> DiffusionPipeline:
         raise InputError(f"model {model!r}: no diffusers pipeline with safetensors weights there ({first})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def resolve(model: str) -> str:
+    """A model as a notebook names it: a folder, relative to the project's root, or a hub id as it is."""
+    folder = resolve_out(model)
+    return str(folder) if folder.is_dir() else model
+
+
+def fingerprint(model: str) -> str:
+    """What a model's images depend on: the bytes of its folder's files; of a hub id its name alone."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.json")):
+        with path.open("rb") as stream:
+            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 def settings_of(model: str) -> dict[str, Any]:

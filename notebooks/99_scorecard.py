@@ -1,0 +1,63 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 99 Scorecard: every claim, its rule and its verdict
+#
+# Reads the result files of this run and the committed ones; computes nothing. A verdict is one of *reproduced*,
+# *partly*, *not reproduced*, *not testable here*; a claim whose notebook was not run says so. All protocols are
+# our own; phantoms are not patients; not for clinical use.
+
+# %% tags=["parameters"]
+profile = "quick"  # run size: tiny, quick, full, gpu or cluster
+data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator = ""  # unused here
+out = ""  # folder for results and figures; empty: build/<profile>-<data>
+
+# %% [markdown]
+# The results of this run.
+
+# %%
+from medisyn_lib import claims, paths, store
+from medisyn_lib.generators import Study
+
+study = Study(profile, data)
+folder = study.folder(out)
+rows = claims.scorecard(folder / "results")
+store.write_atomic(folder / "scorecard.md", claims.scorecard_markdown(rows))
+print(f"scorecard of {study.scale}")
+
+# %% [markdown]
+# Every verdict with its primary measure, interval and controls is in `scorecard.md`; here in short.
+
+# %% tags=["verdict", "nbval-check-output"]
+for row in rows:
+    print(f"{row['notebook']:24} {row['verdict']}")
+
+# %% [markdown]
+# `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
+
+# %%
+published = sorted(path for path in paths.results_dir().glob("*") if path.is_dir())
+for run in published:
+    for row in claims.scorecard(run):
+        print(f"{run.name:28} {row['notebook']:24} {row['verdict']}")
+print(f"{len(published)} committed runs")
+
+# %% [markdown]
+# ## Limits
+#
+# A scorecard sums up; the notebooks say what each verdict rests on and what it does not show.
