@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -12,15 +13,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medisyn_lib.claims import NOTEBOOKS, read_result
+from medisyn_lib.compare import results_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import figures_dir, from_root, notebooks_dir, project_root, results_dir, store_dir
 from medisyn_lib.provenance import data_label, run_name
-from medisyn_lib.store import write_atomic
+from medisyn_lib.store import replace_folder, write_atomic
 
-PARAMETERS = ("profile", "data", "generator", "out")
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
 PUBLISHED = (".png", ".svg", ".csv")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -68,33 +68,27 @@ def reproduce(
     NN_name.failed.ipynb, with what it said in NN_name.failed.log, and the others still run.
     Raises InputError, before anything runs, for an unknown notebook or parameter or a mixed `out`.
     """
-    notebooks = select(names)
+    import papermill
+
+    notebooks, outcomes = select(names), []
     preflight(out, profile, data)
     given = {"profile": profile, "data": data, "generator": generator, "out": from_root(out)}
     for notebook in notebooks:
-        _check_parameters(notebook)
+        # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
+        if lacking := sorted(given.keys() - papermill.inspect_notebook(str(notebook))):
+            raise InputError(
+                f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; add it to its `parameters` cell"
+            )
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
-    outcomes = []
     with _kernel_of_this_interpreter():
         for notebook in notebooks:
-            if progress:
-                print(f"{notebook.stem:24}", end="", flush=True)
-            outcome = _execute(notebook, given, out)
-            outcomes.append(outcome)
-            if progress:
-                print(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s", flush=True)
+            say = functools.partial(print, end="", flush=True) if progress else lambda _: None
+            say(f"{notebook.stem:24}")
+            outcomes.append(outcome := _execute(notebook, given, out))
+            say(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s\n")
             if outcome.error:
                 print(f"medisyn: {outcome.error}", file=sys.stderr, flush=True)
     return outcomes
-
-
-def _check_parameters(notebook: Path) -> None:
-    import papermill
-
-    # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
-    known = papermill.inspect_notebook(str(notebook))
-    if unknown := [name for name in PARAMETERS if name not in known]:
-        raise InputError(f"notebook {notebook.stem}: has no parameter {unknown[0]!r}; add it to its `parameters` cell")
 
 
 @contextlib.contextmanager
@@ -103,12 +97,10 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
+    spec = {"argv": command, **KERNEL, "metadata": {"supported_encryption": ["curve"]}}
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
-        place = Path(folder) / "kernels" / "python3"
-        place.mkdir(parents=True)
-        spec = {"argv": command, **KERNEL, "metadata": {"supported_encryption": ["curve"]}}
-        (place / "kernel.json").write_text(json.dumps(spec))
+        write_atomic(Path(folder) / "kernels" / "python3" / "kernel.json", json.dumps(spec))
         # Kernels start in another folder, so relative settings are made absolute for them.
         os.environ.update(JUPYTER_PATH=folder, MEDISYN_ROOT=str(project_root()), MEDISYN_STORE=str(store_dir()))
         try:
@@ -121,21 +113,14 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
 def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
     import papermill
 
-    folder, name = out / "notebooks", notebook.stem
+    folder, name, start = out / "notebooks", notebook.stem, time.perf_counter()
     running, failed, log = (folder / f"{name}{end}" for end in (".tmp.ipynb", ".failed.ipynb", ".failed.log"))
     for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log):
         stale.unlink(missing_ok=True)
-    start = time.perf_counter()
+    quiet = {"kernel_name": "python3", "progress_bar": False, "log_output": False, "cwd": str(notebooks_dir())}
+    braced = str(running).replace("{", "{{").replace("}", "}}")  # papermill fills in braces
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(running).replace("{", "{{").replace("}", "}}"),  # papermill fills in braces
-            given,
-            kernel_name="python3",
-            progress_bar=False,
-            log_output=False,
-            cwd=str(notebooks_dir()),
-        )
+        papermill.execute_notebook(str(notebook), braced, given, **quiet)
         running.replace(folder / notebook.name)
         return Outcome(name, time.perf_counter() - start)
     except Exception as error:  # a kernel that dies, say of memory, must not stop the other notebooks
@@ -149,9 +134,7 @@ def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
 
 
 def _stderr_of(notebook: Path) -> str:
-    if not notebook.exists():
-        return ""
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
     outputs = [output for cell in cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
     return "".join("".join(output["text"]) for output in outputs)
 
@@ -169,34 +152,21 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
     done = []
     with _kernel_of_this_interpreter():
         for source in select(names, ".py"):
-            path = source.with_suffix(".ipynb")
-            notebook = _from_pair(jupytext.read(source))
-            place = {"metadata": {"path": str(path.parent)}}
-            NotebookClient(notebook, timeout=None, resources=place, coalesce_streams=True).execute()
-            text = nbformat.writes(_without_timing(notebook)) + "\n"
+            path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+            notebook.metadata["kernelspec"] = dict(KERNEL)
+            notebook.nbformat, notebook.nbformat_minor = 4, 5
+            for number, cell in enumerate(notebook.cells):
+                cell["id"] = f"cell-{number:02d}"  # not another one each time
+            options = {"timeout": None, "coalesce_streams": True, "record_timing": False}
+            NotebookClient(notebook, resources={"metadata": {"path": str(path.parent)}}, **options).execute()
+            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
+            notebook.metadata.pop("widgets", None)
+            text = nbformat.writes(notebook) + "\n"
             if len(text.encode()) > STORED_LIMIT:
                 raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
             write_atomic(path, text)
             done.append(path)
     return done
-
-
-def _from_pair(notebook: Any) -> Any:
-    """A notebook read from its .py, with the kernel's name and cell ids that do not change by the day."""
-    notebook.metadata["kernelspec"] = dict(KERNEL)
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:02d}"
-    return notebook
-
-
-def _without_timing(notebook: Any) -> Any:
-    notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        for key in ("execution", "papermill"):
-            cell.metadata.pop(key, None)
-    return notebook
 
 
 def publish(out: Path) -> str:
@@ -205,31 +175,22 @@ def publish(out: Path) -> str:
     Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is
     unfinished, failed, mixed or of another profile.
     """
-    files = sorted((out / "results").glob("[0-9][0-9]_*.json"))
-    made = {(str(p.get("profile")), str(p.get("data"))) for p in (read_result(path).provenance for path in files)}
-    finished = {path.stem for path in (out / "notebooks").glob("[0-9][0-9]_*.ipynb")}
-    wanted = [path.stem for path in select()]
-    lacking = [name for name in wanted if name not in finished]
-    lacking += [name for name in wanted if name in NOTEBOOKS and name not in {path.stem for path in files}]
-    if lacking:
+    needed = [Path("notebooks", path.name) for path in select()]
+    needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
+    if lacking := [path.stem for path in needed if not (out / path).is_file()]:
         raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
-    if len(made) != 1 or next(iter(made))[0] != "full":
+    found = {name: result.provenance for name, result in results_of(out).items()}
+    made = {(str(p.get("profile")), str(p.get("data"))) for p in found.values()}
+    if [profile for profile, _ in made] != ["full"]:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
-    name = run_name(*next(iter(made)))
-    pictures = sorted(path for path in (out / "figures").glob("*") if path.suffix in PUBLISHED)
-    _replace_folder(results_dir() / name, files)
-    _replace_folder(figures_dir() / name, [path for path in pictures if ".real." not in path.name])
+    name = run_name(*made.pop())
+    pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
+    results = [out / "results" / f"{stem}.json" for stem in found]
+    for target, files in ((results_dir() / name, results), (figures_dir() / name, pictures)):
+        fresh = target.with_name(f"{name}.tmp")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        for path in files:
+            shutil.copyfile(path, fresh / path.name)
+        replace_folder(fresh, target)
     return name
-
-
-def _replace_folder(target: Path, files: Sequence[Path]) -> None:
-    fresh, old = target.with_name(f"{target.name}.tmp"), target.with_name(f"{target.name}.old.tmp")
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for path in files:
-        shutil.copyfile(path, fresh / path.name)
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

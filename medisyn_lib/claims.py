@@ -8,7 +8,7 @@ import math
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from medisyn_lib.provenance import git
 from medisyn_lib.statistics import Estimate
 from medisyn_lib.store import write_atomic
 
-# From best to worst. A known failure outweighs what could not be tested.
-VERDICTS = ("reproduced", "partly", "not testable here", "not reproduced")
-NOT_TESTABLE = "not testable here"
+# From best to worst: a run that could not test something says so before anything else.
+VERDICTS = ("reproduced", "partly", "not reproduced", "not testable here")
+NOT_TESTABLE = VERDICTS[-1]
 NOT_RUN = "not run"
 MEASURE_KINDS = ("estimate", "count", "machine")  # machine: seconds, energy, memory; no rule uses them
 CONTROL_KINDS = ("positive", "negative")
@@ -88,13 +88,7 @@ class Result:
 
 
 def measure(
-    name: str,
-    estimate: Estimate,
-    *,
-    kind: str = "estimate",
-    unit: str = "",
-    seeds: int = 1,
-    encoder: str | None = None,
+    name: str, estimate: Estimate, *, kind: str = "estimate", unit: str = "", seeds: int = 1, encoder: str | None = None
 ) -> Measure:
     """A measure from an estimate and its interval."""
     return Measure(name, kind, estimate.value, estimate.ci_low, estimate.ci_high, estimate.n, seeds, unit, encoder)
@@ -146,8 +140,7 @@ def make_claim(
     interval is not testable. Raises ValueError for a primary measure that is missing or of kind
     "machine", and for values that are not finite, out of their interval or of an unknown kind.
     """
-    named = {m.name: m for m in measures}
-    if primary in named and named[primary].kind == "estimate" and named[primary].ci_low is None:
+    if any(m.name == primary and _lacks_interval(m) for m in measures):
         passed = None
     verdict, sha = judge(passed, partly, controls), rule_sha(rule)
     claim = Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
@@ -156,12 +149,17 @@ def make_claim(
     return claim
 
 
+def _lacks_interval(measure: Measure) -> bool:
+    return measure.kind == "estimate" and measure.ci_low is None
+
+
 def _wrong(claim: Claim) -> str | None:
     """What breaks the contract of a claim, or None."""
     named = {m.name: m for m in claim.measures}
+    primary = named.get(claim.primary)
     if len(named) < len(claim.measures):
         return "two measures have one name"
-    if claim.primary not in named or named[claim.primary].kind == "machine":
+    if primary is None or primary.kind == "machine":
         return f"primary measure {claim.primary!r} must be one of its measures and not of kind machine"
     for m in claim.measures:
         if m.kind not in MEASURE_KINDS:
@@ -174,8 +172,7 @@ def _wrong(claim: Claim) -> str | None:
             return f"control {c.name!r} must be positive or negative, and passed or not"
     if claim.verdict not in VERDICTS or claim.rule_sha != rule_sha(claim.rule):
         return "verdict or rule_sha is not as the rule says"
-    untested = named[claim.primary].kind == "estimate" and named[claim.primary].ci_low is None
-    if claim.verdict != NOT_TESTABLE and (untested or not all(c.passed for c in claim.controls)):
+    if claim.verdict != NOT_TESTABLE and (_lacks_interval(primary) or not all(c.passed for c in claim.controls)):
         return f"verdict {claim.verdict!r} needs an interval and passed controls"
     return None
 
@@ -193,9 +190,8 @@ def read_result(path: Path) -> Result:
     """A result file's content, checked. Raises InputError that names the file and what is wrong."""
     try:
         content = json.loads(path.read_text("utf-8"))
-        claims = tuple(_claim_from(entry) for entry in content["claims"])
-        result = Result(dict(content["provenance"]), content["verdict"], claims)
-        wrong = next((w for claim in claims if (w := _wrong(claim))), None)
+        result = Result(content["provenance"], content["verdict"], tuple(map(_claim_from, content["claims"])))
+        wrong = next(filter(None, map(_wrong, result.claims)), None)
         if result.verdict not in VERDICTS:
             wrong = f"unknown verdict {result.verdict!r}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -206,10 +202,8 @@ def read_result(path: Path) -> Result:
 
 
 def _claim_from(entry: Mapping[str, Any]) -> Claim:
-    kept = {field.name: entry[field.name] for field in fields(Claim)}
-    kept["measures"] = tuple(Measure(**m) for m in kept["measures"])
-    kept["controls"] = tuple(Control(**c) for c in kept["controls"])
-    return Claim(**kept)
+    measures, controls = (Measure(**m) for m in entry["measures"]), (Control(**c) for c in entry["controls"])
+    return Claim(**{**entry, "measures": tuple(measures), "controls": tuple(controls)})
 
 
 def rule_committed_before_result(rule: str, result: Path, source: Path | None = None) -> bool | None:
@@ -250,22 +244,20 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
 
 def _row(name: str, claim: Claim, path: Path) -> dict[str, str]:
     primary = next(m for m in claim.measures if m.name == claim.primary)
-    order = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
+    ends = (primary.ci_low, primary.ci_high)
     return {
         "notebook": name,
         "claim": claim.statement,
         "source": claim.source,
         "verdict": claim.verdict,
         "measure": primary.name,
-        "value": _number(primary.value) + (f" {primary.unit}" if primary.unit else ""),
-        "interval": f"{_number(primary.ci_low)} to {_number(primary.ci_high)}"
-        if primary.ci_low is not None
-        else "none",
+        "value": f"{_number(primary.value)} {primary.unit}".strip(),
+        "interval": "none" if None in ends else " to ".join(map(_number, ends)),
         "n": str(primary.n),
         "seeds": str(primary.seeds),
         "detectable": _number(claim.detectable),
         "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
-        "rule first": order,
+        "rule first": {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)],
     }
 
 

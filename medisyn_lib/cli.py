@@ -10,9 +10,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import from_root, from_shell, resolve_out, results_dir
@@ -32,47 +32,39 @@ def parser() -> argparse.ArgumentParser:
     """The command line: one sub-command a verb, each naming the function that does it."""
     top = _Parser(prog="medisyn", description="Reproduce, use and check the MediSyn companion. Not for clinical use.")
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
-    _add_reproduce(verbs.add_parser("reproduce", help="run the notebooks, write figures and the scorecard"))
-    _add_generate(verbs.add_parser("generate", help="write synthetic images of a prompt"))
-    verb = verbs.add_parser("figures", help="redraw figures from stored results, computing nothing")
-    verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
-    verb.set_defaults(do=_figures)
-    verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
-    data = verb.add_subparsers(required=True, metavar="list|check")
-    data.add_parser("list", help="the kinds of source").set_defaults(do=_data_list)
-    verb = data.add_parser("check", help="splits, classes, patients and leaks of a source")
-    verb.add_argument("source")
-    verb.set_defaults(do=_data_check)
-    verb = verbs.add_parser("diff", help="compare two runs within tolerances; exit code 1 if they differ")
-    verb.add_argument("a", metavar="A")
-    verb.add_argument("b", metavar="B")
-    verb.set_defaults(do=_diff)
-    verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
-    verb = verb.add_subparsers(required=True, metavar="refresh").add_parser("refresh", help="run them with defaults")
-    verb.add_argument("names", nargs="*", metavar="NN")
-    verb.set_defaults(do=_refresh)
-    verb = verbs.add_parser("publish", help="copy a finished full run into results/ and figures/")
-    verb.add_argument("out", metavar="OUT")
-    verb.set_defaults(do=_publish)
-    return top
-
-
-def _add_reproduce(verb: argparse.ArgumentParser) -> None:
+    verb = _verb(verbs, "reproduce", _reproduce, "run the notebooks, write figures and the scorecard")
     verb.add_argument("names", nargs="*", metavar="NN", help="notebook numbers, such as 00 01 99 (default: all)")
     verb.add_argument("--profile", default="quick", help="tiny, quick, full, gpu or cluster (default: quick)")
     verb.add_argument("--data", default="phantom", help="phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME")
     verb.add_argument("--generator", default="", help="a diffusers folder or hub id to judge (default: train one)")
     verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
-    verb.set_defaults(do=_reproduce)
-
-
-def _add_generate(verb: argparse.ArgumentParser) -> None:
+    verb = _verb(verbs, "generate", _generate, "write synthetic images of a prompt")
     verb.add_argument("--model", required=True, help="a diffusers pipeline: folder or hub id")
     verb.add_argument("--prompt", required=True)
     verb.add_argument("-n", type=int, default=4, help="how many images (default: 4)")
     verb.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on (default: 0)")
     verb.add_argument("--out", required=True, help="output folder")
-    verb.set_defaults(do=_generate)
+    verb = _verb(verbs, "figures", _figures, "redraw figures from stored results, computing nothing")
+    verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
+    verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
+    inner = verb.add_subparsers(required=True, metavar="list|check")
+    _verb(inner, "list", _data_list, "the kinds of source")
+    _verb(inner, "check", _data_check, "splits, classes, patients and leaks of a source").add_argument("source")
+    verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
+    verb.add_argument("a", metavar="A")
+    verb.add_argument("b", metavar="B")
+    inner = verbs.add_parser("notebooks", help="maintain the stored notebooks")
+    verb = _verb(inner.add_subparsers(required=True, metavar="refresh"), "refresh", _refresh, "run them with defaults")
+    verb.add_argument("names", nargs="*", metavar="NN")
+    verb = _verb(verbs, "publish", _publish, "copy a finished full run into results/ and figures/")
+    verb.add_argument("out", metavar="OUT")
+    return top
+
+
+def _verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int | None], words: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=words)
+    verb.set_defaults(do=do)
+    return verb
 
 
 def _reproduce(given: argparse.Namespace) -> int:
@@ -84,20 +76,20 @@ def _reproduce(given: argparse.Namespace) -> int:
     if given.profile not in PROFILES:
         raise InputError(f"profile {given.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
     batch.select(given.names)
-    source, generator = _source(given.data), _generator(given.generator)
-    default = resolve_out(f"build/{run_name(given.profile, source)}")
-    out = default if given.out is None else _out(given.out)
+    source, generator = _source(given.data), given.generator
+    if generator:
+        model = _model(generator, "--generator", "model_index.json", "metadata.csv")
+        generator = from_root(model) if Path(model).is_absolute() else model
+    out = resolve_out(f"build/{run_name(given.profile, source)}") if given.out is None else _out(given.out)
     given.out = str(out)
     preflight_store()
     data.preflight(source)
     outcomes = batch.reproduce(given.names, profile=given.profile, data=source, generator=generator, out=out)
     print(f"written to {out}")
-    if any(o.error and not o.bad_input for o in outcomes):
-        return 4
-    return 2 if any(o.error for o in outcomes) else 0
+    return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
 
 
-def _generate(given: argparse.Namespace) -> int:
+def _generate(given: argparse.Namespace) -> None:
     if not given.prompt.strip():
         raise InputError("--prompt is empty: describe an image, such as 'brain MRI, no abnormality'")
     if len(given.prompt) > PROMPT_LIMIT:
@@ -108,41 +100,37 @@ def _generate(given: argparse.Namespace) -> int:
         raise InputError(f"-n is {given.n}: ask for 1 to {COUNT_LIMIT} images")
     if not 0 <= given.seed < 2**31:
         raise InputError(f"--seed is {given.seed}: give a whole number from 0 to {2**31 - 1}")
-    model, out = _model(given.model, "--model", ("model_index.json",)), _out(given.out)
+    model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
     from medisyn_lib.sampling import generate
 
     paths = generate(model, given.prompt, given.n, given.seed, out)
     print(f"{len(paths)} synthetic images written to {out}")
-    return 0
 
 
-def _figures(given: argparse.Namespace) -> int:
+def _figures(given: argparse.Namespace) -> None:
     folders = [from_shell(given.results)] if given.results else sorted(p for p in results_dir().glob("*") if p.is_dir())
-    if not folders or not all(folder.is_dir() for folder in folders):
+    if not folders or not folders[0].is_dir():
         raise InputError(f"results folder {folders[0] if folders else results_dir()}: not there; run `reproduce` first")
     from medisyn_lib.figures import redraw
 
     for folder in folders:
         redraw(folder)
-    return 0
 
 
-def _data_list(given: argparse.Namespace) -> int:
+def _data_list(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
-    _table(data.describe())
-    return 0
+    _print_table(data.describe())
 
 
-def _data_check(given: argparse.Namespace) -> int:
+def _data_check(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
     source = _source(given.source)
     data.preflight(source)
     from medisyn_lib.data.checks import check
 
-    _table(check(source))
-    return 0
+    _print_table(check(source))
 
 
 def _diff(given: argparse.Namespace) -> int:
@@ -153,19 +141,16 @@ def _diff(given: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _refresh(given: argparse.Namespace) -> int:
+def _refresh(given: argparse.Namespace) -> None:
     from medisyn_lib import batch
 
-    for path in batch.refresh(given.names):
-        print(path.name)
-    return 0
+    print(*(path.name for path in batch.refresh(given.names)), sep="\n")
 
 
-def _publish(given: argparse.Namespace) -> int:
+def _publish(given: argparse.Namespace) -> None:
     from medisyn_lib import batch
 
     print(f"published as {batch.publish(from_shell(given.out))}")
-    return 0
 
 
 def _source(text: str) -> str:
@@ -174,15 +159,10 @@ def _source(text: str) -> str:
     return f"{kind}:{from_root(rest)}" if kind in ("npz", "folder") and rest else text
 
 
-def _generator(text: str) -> str:
-    model = _model(text, "--generator", ("model_index.json", "metadata.csv")) if text else ""
-    return from_root(model) if Path(model).is_absolute() else model
-
-
-def _model(text: str, option: str, marks: Sequence[str]) -> str:
-    """An absolute folder that holds one of `marks`, or a hub id as it is."""
+def _model(text: str, option: str, *marks: str) -> str:
+    """An absolute folder that holds one of the files `marks`, or a hub id as it is."""
     folder = from_shell(text)
-    if folder.is_dir() and text:
+    if text and folder.is_dir():
         if not any((folder / mark).is_file() for mark in marks):
             raise InputError(f"{option} {text!r}: has no {' or '.join(marks)}; name a diffusers pipeline folder")
         return str(folder)
@@ -194,13 +174,12 @@ def _model(text: str, option: str, marks: Sequence[str]) -> str:
 def _out(text: str) -> Path:
     from medisyn_lib.store import creatable
 
-    out = from_shell(text)
-    if not text or not creatable(out):
+    if not text or not creatable(from_shell(text)):
         raise InputError(f"--out {text!r}: cannot be written; give a folder that can")
-    return out
+    return from_shell(text)
 
 
-def _table(rows: Sequence[Mapping[str, object]]) -> None:
+def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -212,17 +191,17 @@ def _one_line(words: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
 
 
-def _report(error: Exception, out: str | None) -> str:
+def _report(error: Exception, given: argparse.Namespace) -> str:
     """The one line of an unforeseen error, having kept its traceback where there is a folder for it."""
     line = f"{type(error).__name__} {_one_line(error)[:300]}"
     if os.environ.get("MEDISYN_DEBUG") == "1":
         traceback.print_exception(error)
         return line
     try:
-        if out is not None:
+        if getattr(given, "do", None) in (_reproduce, _generate) and given.out:
             from medisyn_lib.store import write_atomic
 
-            log = from_shell(out) / "error.log"
+            log = from_shell(given.out) / "error.log"
             write_atomic(log, "".join(traceback.format_exception(error)))
             return f"{line} (traceback in {log})"
     except OSError:
@@ -235,17 +214,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = argparse.Namespace()
     try:
         given = parser().parse_args(arguments)
-        return int(given.do(given))
+        return given.do(given) or 0
     except InputError as error:
-        print(f"medisyn: {_one_line(error)}", file=sys.stderr)
-        return 2
+        code, said = 2, _one_line(error)
     except KeyboardInterrupt:
-        print("medisyn: interrupted; the same command goes on from what is stored", file=sys.stderr)
-        return 130
+        code, said = 130, "interrupted; the same command goes on from what is stored"
     except Exception as error:
-        out = given.out if getattr(given, "do", None) in (_reproduce, _generate) else None
-        print(f"medisyn: {_report(error, out)}", file=sys.stderr)
-        return 4
+        code, said = 4, _report(error, given)
+    print(f"medisyn: {said}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

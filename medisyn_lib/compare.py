@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from medisyn_lib.claims import Claim, Measure, Result, read_result
+from medisyn_lib.claims import Result, read_result
 from medisyn_lib.errors import InputError
 
 # (absolute, relative) by a measure's unit: what other arithmetic moves in a model trained alike.
-TOLERANCES = {
-    "share": (0.05, 0.0),
-    "points": (5.0, 0.0),
-    "dB": (0.3, 0.0),
-    "levels": (1.0, 0.0),
-}
+TOLERANCES = {"share": (0.05, 0.0), "points": (5.0, 0.0), "dB": (0.3, 0.0), "levels": (1.0, 0.0)}
 OTHERWISE = (1e-6, 0.1)
 
 
@@ -33,49 +30,31 @@ def compare(a: Path, b: Path) -> list[str]:
     Verdicts, rules, controls, n and counts must be equal, estimates and their intervals lie within
     TOLERANCES. Provenance and measures of kind machine are not looked at.
     """
-    left, right = results_of(a), results_of(b)
-    lines = _names("result", "", set(left), set(right))
-    for name in sorted(left.keys() & right.keys()):
-        one, other = left[name], right[name]
-        if one.verdict != other.verdict:
-            lines.append(f"{name}: verdict {one.verdict} / {other.verdict}")
-        claims_a, claims_b = {c.id: c for c in one.claims}, {c.id: c for c in other.claims}
-        lines += _names("claim", f"{name}: ", set(claims_a), set(claims_b))
-        for key in sorted(claims_a.keys() & claims_b.keys()):
-            lines += [f"{name}: {key}: {line}" for line in _claims(claims_a[key], claims_b[key])]
-    return lines
+    tables = ({f"result {name}": _table(result) for name, result in results_of(run).items()} for run in (a, b))
+    return _differences("", *tables)
 
 
-def _names(what: str, where: str, a: set[str], b: set[str]) -> list[str]:
-    return [f"{where}{what} {name} only in the {'first' if name in a else 'second'}" for name in sorted(a ^ b)]
+def _table(result: Result) -> dict[str, Any]:
+    """What must agree in a result, as nested tables keyed by kind and name."""
+    table: dict[str, Any] = {"verdict": result.verdict}
+    for claim in result.claims:
+        controls = {f"control {c.name} passed:": c.passed for c in claim.controls}
+        measures = {f"measure {m.name}": asdict(m) for m in claim.measures if m.kind != "machine"}
+        own = {"verdict": claim.verdict, "primary": claim.primary, "rule": claim.rule_sha}
+        table[f"claim {claim.id}"] = own | controls | measures
+    return table
 
 
-def _claims(a: Claim, b: Claim) -> list[str]:
-    lines = [
-        f"{w} {x} / {y}" for w, x, y in (("verdict", a.verdict, b.verdict), ("primary", a.primary, b.primary)) if x != y
-    ]
-    if a.rule_sha != b.rule_sha:
-        lines.append("the rules differ")
-    controls_a, controls_b = ({c.name: c.passed for c in claim.controls} for claim in (a, b))
-    lines += _names("control", "", set(controls_a), set(controls_b))
-    for name in sorted(controls_a.keys() & controls_b.keys()):
-        if controls_a[name] != controls_b[name]:
-            lines.append(f"control {name} passed: {controls_a[name]} / {controls_b[name]}")
-    measures_a, measures_b = ({m.name: m for m in claim.measures if m.kind != "machine"} for claim in (a, b))
-    lines += _names("measure", "", set(measures_a), set(measures_b))
-    for name in sorted(measures_a.keys() & measures_b.keys()):
-        lines += [f"{name}: {line}" for line in _measures(measures_a[name], measures_b[name])]
-    return lines
-
-
-def _measures(a: Measure, b: Measure) -> list[str]:
-    if (a.kind, a.unit, a.encoder, a.n, a.seeds) != (b.kind, b.unit, b.encoder, b.n, b.seeds):
-        return ["kind, unit, encoder, n or seeds differ"]
-    absolute, relative = (0.0, 0.0) if a.kind == "count" else TOLERANCES.get(a.unit, OTHERWISE)
+def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    absolute, relative = (0.0, 0.0) if a.get("kind") == "count" else TOLERANCES.get(a.get("unit", ""), OTHERWISE)
     lines = []
-    for what in ("value", "ci_low", "ci_high"):
-        x, y = getattr(a, what), getattr(b, what)
-        same = x == y if x is None or y is None else math.isclose(x, y, abs_tol=absolute, rel_tol=relative)
-        if not same:
-            lines.append(f"{what} {x} / {y}")
+    for key in sorted(a.keys() | b.keys()):
+        x, y = a.get(key), b.get(key)
+        inexact = key in ("value", "ci_low", "ci_high") and x is not None and y is not None
+        if key not in a or key not in b:
+            lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
+        elif isinstance(x, dict) and isinstance(y, dict):
+            lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
+        elif not (math.isclose(x, y, abs_tol=absolute, rel_tol=relative) if inexact else x == y):
+            lines.append(f"{where}{key} {x} / {y}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -33,17 +34,17 @@ def run_name(profile: str, data: str) -> str:
 
 
 def collect(
-    profile: str,
-    data: str,
-    seeds: Sequence[int],
-    fingerprint: str,
-    seconds: float,
-    flops: float | None,
+    profile: str, data: str, seeds: Sequence[int], fingerprint: str, seconds: float, flops: float | None
 ) -> dict[str, Any]:
     """The `provenance` of a result: `seconds` and `flops` are what its computation took, cold.
 
     Threads and CPU capability come from torch where it is imported already; it is not imported here.
     """
+    torch = sys.modules.get("torch")
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {
         "profile": profile,
         "data": data_label(data),
@@ -53,29 +54,11 @@ def collect(
         "flops": None if flops is None else float(flops),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **_versions()},
-        **_machine(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _machine() -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    cuda = torch is not None and torch.cuda.is_available()
-    return {
+        "versions": versions,
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads() if torch else os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
-        "gpu": torch.cuda.get_device_name() if torch and cuda else None,
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
     }
 
 
@@ -85,21 +68,13 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        head = git(root, "rev-parse", "--short=12", "HEAD")
-        changed = git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = git(root, "status", "--porcelain", "--untracked-files=no").strip()
+        return git(root, "rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head.strip() + ("+" if changed.strip() else "")
 
 
 def git(folder: Path, *arguments: str) -> str:
     """The output of one git command in a folder. Raises OSError or SubprocessError where it fails."""
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],  # noqa: S607  git lies where the user's PATH has it
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=True,
-        timeout=60,
-    )
-    return done.stdout
+    command = ["git", "-C", str(folder), *arguments]  # git lies where the user's PATH has it
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=60).stdout

@@ -39,8 +39,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
     """The mean of independent values, (n,), say one a seed, with Student's t interval."""
-    values = _vector(values)
-    return cluster_interval(values, np.arange(len(values)), level)
+    return cluster_interval(values, np.arange(np.size(values)), level)
 
 
 def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
@@ -49,8 +48,7 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients
     (Efron and Stein 1981); with one image a patient it is the usual t interval.
     """
-    values = _vector(values)
-    n, (mean, variance, g) = len(values), _jackknife(values, clusters)
+    n, g, mean, variance = _jackknife(values, clusters)
     return _interval(mean, variance, g - 1, n, level)
 
 
@@ -60,8 +58,7 @@ def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float =
     Wilson's interval at the effective number of images: n over the design effect of the jackknife
     (Korn and Graubard 1998). Where all succeed or all fail the patients count, not the images.
     """
-    values = _vector(successes)
-    n, (share, variance, g) = len(values), _jackknife(values, clusters)
+    n, g, share, variance = _jackknife(successes, clusters)
     if g < 2 or share is None:
         return Estimate(share, None, None, n)
     simple = share * (1 - share) / n
@@ -72,10 +69,9 @@ def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float =
 
 def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
     """Mean of `a` minus mean of `b`, both (n,) over the same images, with the interval by patient."""
-    a, b = _vector(a), _vector(b)
-    if len(a) != len(b):
-        raise ValueError(f"paired values must be as many on both sides, got {len(a)} and {len(b)}")
-    return cluster_interval(a - b, clusters, level)
+    if np.size(a) != np.size(b):
+        raise ValueError(f"paired values must be as many on both sides, got {np.size(a)} and {np.size(b)}")
+    return cluster_interval(np.subtract(a, b), clusters, level)
 
 
 def difference(
@@ -85,15 +81,12 @@ def difference(
 
     Jackknife by patient on each side, joined by Welch and Satterthwaite's degrees of freedom.
     """
-    a, b = _vector(a), _vector(b)
-    (mean_a, var_a, g_a), (mean_b, var_b, g_b) = _jackknife(a, clusters_a), _jackknife(b, clusters_b)
-    n = len(a) + len(b)
-    if mean_a is None or mean_b is None:
-        return Estimate(None, None, None, n)
+    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = _jackknife(a, clusters_a), _jackknife(b, clusters_b)
+    value = None if mean_a is None or mean_b is None else mean_a - mean_b
     if var_a is None or var_b is None or var_a + var_b == 0:
-        return Estimate(mean_a - mean_b, None, None, n)
+        return Estimate(value, None, None, n_a + n_b)
     freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
-    return _interval(mean_a - mean_b, var_a + var_b, freedom, n, level)
+    return _interval(value, var_a + var_b, freedom, n_a + n_b, level)
 
 
 def standard_error(estimate: Estimate, level: float = 0.95) -> float | None:
@@ -125,27 +118,20 @@ def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: floa
     return diff_ci_low > -margin
 
 
-def _vector(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"needs one row of finite numbers, got shape {array.shape}")
-    return array
-
-
-def _jackknife(values: np.ndarray, clusters: ArrayLike) -> tuple[float | None, float | None, int]:
-    """Mean, delete-one-cluster variance (None below two clusters) and number of clusters."""
-    labels = np.asarray(clusters)
-    if len(labels) != len(values):
-        raise ValueError(f"needs one cluster a value, got {len(labels)} for {len(values)}")
-    if len(values) == 0:
-        return None, None, 0
-    _, group = np.unique(labels, return_inverse=True)
-    sums, sizes = np.bincount(group, weights=values), np.bincount(group)
-    g, mean = len(sizes), float(values.mean())
+def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
+    """Number of values and of clusters, mean, delete-one-cluster variance (None below two clusters)."""
+    row, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
+    if row.ndim != 1 or not np.isfinite(row).all():
+        raise ValueError(f"needs one row of finite numbers, got shape {row.shape}")
+    if len(labels) != len(row):
+        raise ValueError(f"needs one cluster a value, got {len(labels)} for {len(row)}")
+    group = np.unique(labels, return_inverse=True)[1]
+    sums, sizes = np.bincount(group, weights=row), np.bincount(group)
+    n, g, mean = len(row), len(sizes), float(row.mean()) if len(row) else None
     if g < 2:
-        return mean, None, g
-    without = (sums.sum() - sums) / (sizes.sum() - sizes)
-    return mean, float((g - 1) / g * ((without - without.mean()) ** 2).sum()), g
+        return n, g, mean, None
+    without = (sums.sum() - sums) / (n - sizes)
+    return n, g, mean, float((g - 1) * without.var())
 
 
 def _interval(value: float | None, variance: float | None, freedom: float, n: int, level: float) -> Estimate:

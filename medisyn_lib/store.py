@@ -11,13 +11,14 @@ import contextlib
 import errno
 import functools
 import hashlib
+import importlib.machinery
 import importlib.util
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,30 +33,13 @@ def _sources(module: str) -> list[Path]:
     """The source files of a module, or of all modules of a package, found without importing it."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
-    if spec is not None:
-        if not rest and not spec.submodule_search_locations:
-            return [Path(str(spec.origin))]
-        for folder in spec.submodule_search_locations or ():
-            place = Path(folder).joinpath(*rest)
-            if place.with_suffix(".py").is_file():
-                return [place.with_suffix(".py")]
-            if found := sorted(place.rglob("*.py")):
-                return found
-    raise ValueError(f"no source of module {module!r}: name an importable module")
-
-
-def _without_docstrings(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return ast.dump(tree)
+    for part in rest:
+        spec = spec and importlib.machinery.PathFinder.find_spec(part, spec.submodule_search_locations or [])
+    if spec is None:
+        raise ValueError(f"no source of module {module!r}: name an importable module")
+    if spec.submodule_search_locations is None:
+        return [Path(str(spec.origin))]
+    return sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob("*.py"))
 
 
 @functools.cache
@@ -66,23 +50,24 @@ def code_hash(*module_names: str) -> str:
     without source.
     """
     digest = hashlib.sha256()
-    for name in sorted(set(module_names)):
-        for path in _sources(name):
-            digest.update(f"{name}/{path.name}\n{_without_docstrings(path.read_text('utf-8'))}\n".encode())
+    found = [(module, path) for module in sorted(set(module_names)) for path in _sources(module)]
+    for module, path in found:
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if documented and ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+        digest.update(f"{module}/{path.name}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _head(step: str, settings: Mapping[str, Any], inputs: Sequence[str], code: Sequence[str]) -> dict[str, Any]:
+def _named(
+    step: str, settings: Mapping[str, Any], inputs: Sequence[str], code: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    """The name of an entry and what its manifest says it was made from."""
     head = {"step": step, "settings": dict(settings), "inputs": list(inputs), "code": code_hash(*code)}
-    return dict(json.loads(_canonical(head)))
-
-
-def _key_of(head: Mapping[str, Any]) -> str:
-    return f"{head['step']}-{hashlib.sha256(_canonical(head).encode()).hexdigest()[:20]}"
+    text = json.dumps(head, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:20]}", json.loads(text)
 
 
 def key(step: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), code: Sequence[str] = ()) -> str:
@@ -90,7 +75,7 @@ def key(step: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), code
 
     `settings` hold plain JSON values; `code` names the modules that make the entry.
     """
-    return _key_of(_head(step, settings, inputs, code))
+    return _named(step, settings, inputs, code)[0]
 
 
 def keep(
@@ -108,39 +93,32 @@ def keep(
     altered file is named on stderr and made anew. One process makes an entry, others wait for it.
     Raises InputError where the store cannot be written or is full.
     """
-    head = _head(step, settings, inputs, code)
-    final = store_dir() / _key_of(head)
-    if final.is_dir() and not _fault(final, head):
+    name, head = _named(step, settings, inputs, code)
+    final = store_dir() / name
+    if _fault(final, head) is None:
         return final
     with _locked(final):
-        fault = _fault(final, head) if final.is_dir() else "absent"
-        if fault is None:  # made by another process while this one waited
+        if (fault := _fault(final, head)) is None:  # made by another process while this one waited
             return final
-        if fault != "absent":
-            print(f"medisyn: store entry {final.name}: {fault}; making it anew", file=sys.stderr)
+        if final.exists():
+            print(f"medisyn: store entry {name}: {fault}; making it anew", file=sys.stderr)
         try:
             _make(final, head, make)
         except Exception as error:
             if _is_full(error):
-                raise _full(final.parent) from error
+                raise _refusal(error) from error
             raise
     return final
 
 
-@contextlib.contextmanager
-def _locked(final: Path) -> Iterator[None]:
+def _locked(final: Path) -> contextlib.AbstractContextManager[object]:
     from filelock import FileLock
 
-    lock = FileLock(final.parent / f"{final.name}.lock")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return FileLock(final.parent / f"{final.name}.lock").acquire()
     except (OSError, NotImplementedError) as error:
-        raise (_full(final.parent) if _is_full(error) else _unwritable(final.parent)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        raise _refusal(error) from error
 
 
 def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) -> None:
@@ -149,18 +127,22 @@ def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) ->
     make(folder)
     for leftover in folder.rglob("*.tmp"):  # of a write that a kill cut short
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    (folder / MANIFEST).unlink(missing_ok=True)
-    files = {str(path.relative_to(folder)): _stamp(path, sync=True) for path in _files(folder)}
+    files = {name: _stamp(path) for name, path in _files(folder).items()}
     write_atomic(folder / MANIFEST, json.dumps({"schema": SCHEMA, **head, "files": files}, indent=1))
-    for inner in {path.parent for path in _files(folder)}:
-        _sync_folder(inner)
-    if final.exists():
-        broken = final.with_name(f"{final.name}.broken.tmp")
-        shutil.rmtree(broken, ignore_errors=True)
-        final.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
-    folder.rename(final)
-    _sync_folder(final.parent)
+    for path in (*_files(folder).values(), *{path.parent for path in folder.rglob("*")}):
+        _flush(path)
+    replace_folder(folder, final)
+
+
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Renames a finished folder to its final name; what lay there goes aside first, so the two never mix."""
+    old = target.with_name(f"{target.name}.old.tmp")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    _flush(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
@@ -174,51 +156,48 @@ def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
         return f"{MANIFEST} is of another schema version than {SCHEMA}"
     if manifest != head:
         return f"{MANIFEST} describes another step"
-    present = {str(path.relative_to(folder)) for path in _files(folder)} - {MANIFEST}
-    if missing := sorted(set(listed) - present):
-        return f"{missing[0]} is missing"
-    if extra := sorted(present - set(listed)):
-        return f"{extra[0]} does not belong to it"
-    for name in sorted(listed):
+    present = _files(folder)
+    for name in sorted(listed.keys() | present.keys()):
+        if name not in present or name not in listed:
+            return f"{name} is missing" if name in listed else f"{name} does not belong to it"
         try:
-            if _stamp(folder / name) != listed[name]:
+            if _stamp(present[name]) != listed[name]:
                 return f"{name} was altered"
         except OSError:
             return f"{name} cannot be read"
     return None
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+def _files(folder: Path) -> dict[str, Path]:
+    """What a folder holds besides its manifest, by relative name."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
+    return {str(path.relative_to(folder)): path for path in found if path != folder / MANIFEST}
 
 
-def _stamp(path: Path, sync: bool = False) -> dict[str, Any]:
+def _stamp(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
-        if sync:
-            os.fsync(stream.fileno())
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
-def _is_full(error: BaseException) -> bool:
+def _is_full(error: BaseException | None) -> bool:
     # Rust and C++ writers (safetensors, Arrow) lose the number and keep the words.
     code = getattr(error, "errno", None)
     return code in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
-def _full(store: Path) -> InputError:
-    return InputError(f"store {store}: no space left; free some or set MEDISYN_STORE to another folder")
-
-
-def _unwritable(store: Path) -> InputError:
-    return InputError(f"store {store}: not writable; set MEDISYN_STORE to a folder that is")
+def _refusal(error: BaseException | None = None) -> InputError:
+    if _is_full(error):
+        return InputError(f"store {store_dir()}: no space left; free some or set MEDISYN_STORE to another folder")
+    return InputError(f"store {store_dir()}: not writable; set MEDISYN_STORE to a folder that is")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -251,7 +230,6 @@ def creatable(folder: Path) -> bool:
 
 def preflight_store() -> None:
     """Raises InputError where the store can neither be written nor holds anything. Creates nothing."""
-    store = store_dir()
     # A finished store on a read-only disk serves what it has.
-    if not creatable(store) and not (store.is_dir() and any(store.glob(f"*/{MANIFEST}"))):
-        raise _unwritable(store)
+    if not creatable(store_dir()) and not any(store_dir().glob(f"*/{MANIFEST}")):
+        raise _refusal()

@@ -47,7 +47,8 @@ def test_judge(passed, partly, controls, verdict):
 
 def test_worst():
     assert claims.worst(["reproduced", "not testable here", "partly"]) == "not testable here"
-    assert claims.worst(["not testable here", "not reproduced"]) == "not reproduced"
+    assert claims.worst(["not testable here", "not reproduced"]) == "not testable here"
+    assert claims.worst(["partly", "not reproduced", "reproduced"]) == "not reproduced"
     assert claims.worst([]) == "not testable here"
 
 
