@@ -1,16 +1,14 @@
 """The data sources behind one function: `load(source, split)` gives a memory-mapped dataset.
 
 A source is one string, `phantom`, `npz:DIR`, `medmnist:NAMES@SIZE`, `folder:DIR` or `hub:OWNER/NAME`.
-Each kind is one module with `preflight`, `fingerprint` and either `build` (phantoms) or `rows` and
-`images` (finite sources), all taking what follows the colon.
+Each kind is one module. That of a finite source has `rows` (of what follows the colon), `images` (of
+rows) and either `files` or `fingerprint`; `preflight` where that is not to read all the images.
 """
 
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,39 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib.data.checks import MIN_TEST_PATIENTS, check, testable
-from medisyn_lib.data.duplicates import near_duplicates
-from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Choice, Row, role_of, sample, share, write
+from medisyn_lib.data import samples
+from medisyn_lib.data.checks import MIN_TEST_PATIENTS as MIN_TEST_PATIENTS
+from medisyn_lib.data.checks import check as check
+from medisyn_lib.data.checks import near_duplicates as near_duplicates
+from medisyn_lib.data.checks import testable as testable
+from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, role_of
 from medisyn_lib.errors import InputError
+from medisyn_lib.modalities import MODALITIES
 
 if TYPE_CHECKING:
     import datasets
 
-__all__ = [
-    "MIN_TEST_PATIENTS",
-    "ROLES",
-    "SPLITS",
-    "check",
-    "describe",
-    "fingerprint",
-    "load",
-    "near_duplicates",
-    "pixels",
-    "preflight",
-    "testable",
-]
-
 KINDS = ("phantom", "npz", "medmnist", "folder", "hub")
 SIZES = (16, 1024)  # smallest and largest side in pixels that a finite source is brought to
+CODE = ("medisyn_lib.phantoms", "medisyn_lib.modalities", "medisyn_lib.data")
 
 
 def source_module(source: str) -> tuple[ModuleType, str]:
     """The module of a source and what follows the colon. Raises InputError for an unknown kind."""
     kind, _, rest = source.partition(":")
     if kind not in KINDS:
-        raise InputError(
-            f"data source {source!r} is unknown: write phantom or one of {', '.join(KINDS[1:])} and ':...'"
-        )
+        mend = f"write phantom or one of {', '.join(KINDS[1:])} and ':...'"
+        raise InputError(f"data source {source!r} is unknown: {mend}")
     return importlib.import_module(f"medisyn_lib.data.{kind}"), rest
 
 
@@ -60,19 +48,29 @@ def describe() -> list[dict[str, str]]:
 
 
 def preflight(source: str) -> None:
-    """Check a source without heavy imports, before any long work.
+    """Check a source down to its bytes without heavy imports, before any long work.
 
     Raises InputError with one line that names the file, what is wrong with it and the mend. The
     contents of `medmnist:` and `hub:` are checked when they are loaded, as that takes a download.
     """
     module, rest = source_module(source)
-    module.preflight(rest)
+    if hasattr(module, "preflight"):
+        module.preflight(rest)
+    else:
+        for _ in module.images(module.rows(rest)):
+            pass
 
 
 def fingerprint(source: str) -> str:
     """A hash of the source's content: of its files' bytes, for phantoms of the code that draws them."""
     module, rest = source_module(source)
-    return str(module.fingerprint(rest))
+    return str(samples.hash_files(module.files(rest)) if hasattr(module, "files") else module.fingerprint(rest))
+
+
+def rows(source: str) -> list[Row]:
+    """All images of a finite source without their pixels. Raises InputError as `preflight` does."""
+    module, rest = source_module(source)
+    return list(module.rows(rest))
 
 
 def load(
@@ -103,19 +101,27 @@ def load(
 
     Raises InputError for bad arguments, a bad source or where nothing is left.
     """
-    module, rest = source_module(source)
+    low, high = getattr(source_module(source)[0], "SIZES", SIZES)
+    if not low <= size <= high:
+        raise InputError(f"size {size}: images of {source} have {low} to {high} pixels a side")
     if seed < 0 or (per_modality is not None and per_modality < 1):
         raise InputError(f"seed {seed}, per_modality {per_modality}: give a seed of 0 or more and at least 1 image")
-    names = tuple(modalities) if modalities else None
-    choice = Choice(_split_of(split, role), role, size, per_modality, names, seed)
-    content = fingerprint(source)
-    _preflight_once(source, content)
-    folder = module.build(choice) if hasattr(module, "build") else _build_finite(module, rest, content, choice)
+    folder = _kept(source, _role(split, role), size, per_modality, tuple(modalities or ()), seed)
     import datasets
 
     # What `map` or `filter` would cache beside the dataset's files would spoil the store's entry.
     datasets.disable_caching()
     return datasets.Dataset.load_from_disk(str(folder / "data"))
+
+
+def pixels(dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    """The images of a dataset, or of some of its rows, as uint8 (n, size, size, 3)."""
+    chosen = dataset if indices is None else dataset.select(np.asarray(indices).tolist())
+    first = chosen[0]["image"].size if len(chosen) else (0, 0)
+    result = np.empty((len(chosen), first[1], first[0], 3), np.uint8)
+    for number, row in enumerate(chosen.select_columns("image")):
+        result[number] = row["image"]
+    return result
 
 
 @lru_cache
@@ -124,67 +130,71 @@ def _preflight_once(source: str, content: str) -> None:
     preflight(source)
 
 
-def pixels(dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-    """The images of a dataset, or of some of its rows, as uint8 (n, size, size, 3)."""
-    import datasets
-    from PIL import Image
-
-    chosen = dataset if indices is None else dataset.select(np.asarray(indices).tolist())
-    packed = chosen.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    first = chosen[0]["image"].size if len(chosen) else (0, 0)
-    result = np.empty((len(chosen), first[1], first[0], 3), np.uint8)
-    for number, row in enumerate(packed):
-        result[number] = Image.open(io.BytesIO(row["image"]["bytes"]))
-    return result
-
-
-def _split_of(split: str | None, role: str | None) -> str:
-    if split is None and role is None:
-        raise InputError(f"neither split nor role is given: choose one of {', '.join(SPLITS)} or {', '.join(ROLES)}")
-    if role is not None and role not in ROLES:
-        raise InputError(f"role {role!r} is unknown: choose among {', '.join(ROLES)}")
-    if split is not None and split not in SPLITS:
-        raise InputError(f"split {split!r} is unknown: choose among {', '.join(SPLITS)}")
+def _role(split: str | None, role: str | None) -> str | None:
+    """The role that is asked for, None for all of train. Raises InputError for what does not fit."""
+    for name, value, known in (("split", split, SPLITS), ("role", role, ROLES)):
+        if value not in (None, *known):
+            raise InputError(f"{name} {value!r} is unknown: choose among {', '.join(known)}")
     if role is not None and split not in (None, SPLIT_OF_ROLE[role]):
         raise InputError(f"role {role!r} belongs to split {SPLIT_OF_ROLE[role]!r}, not {split!r}: give one of them")
-    return SPLIT_OF_ROLE[role] if role is not None else str(split)
+    if split is None and role is None:
+        raise InputError(f"neither split nor role is given: choose one of {', '.join(SPLITS)} or {', '.join(ROLES)}")
+    return role if split in (None, "train") else role_of(split, "")
 
 
-def _build_finite(module: ModuleType, rest: str, content: str, choice: Choice) -> Path:
-    """Write, or find in the store, the chosen images of a finite source."""
+def _kept(
+    source: str, role: str | None, size: int, per_modality: int | None, modalities: tuple[str, ...], seed: int
+) -> Path:
+    """The folder in the store that holds the chosen images, which are drawn or read where they are not there yet."""
     from medisyn_lib.store import keep
 
-    if not SIZES[0] <= choice.size <= SIZES[1]:
-        raise InputError(f"size {choice.size}: images are brought to {SIZES[0]} to {SIZES[1]} pixels")
-    settings = {"source": module.__name__, "fingerprint": content, **asdict(choice)}
-    # A tuple, because datasets deals lists out one element at a time.
-    chosen = tuple(_choose(module.rows(rest), choice))
-    arguments = {"module": module.__name__, "rest": rest, "chosen": chosen, "choice": choice}
-    return keep("data", settings, lambda directory: write(directory, _records, arguments), code=module.CODE)
-
-
-def _choose(rows: Sequence[Row], choice: Choice) -> list[tuple[int, Row]]:
-    """The rows that are asked for, with their numbers in the source."""
-    known = list(dict.fromkeys(row.modality for row in rows))
-    for name in choice.modalities or ():
+    content, module = fingerprint(source), source_module(source)[0]
+    _preflight_once(source, content)
+    every = None if source == "phantom" else rows(source)
+    known = tuple(MODALITIES if every is None else dict.fromkeys(row.modality for row in every))
+    for name in modalities:
         if name not in known:
             raise InputError(f"modality {name!r} is not in the data source: choose among {', '.join(known)}")
-    dealt = "generator" if choice.role == "first_stage" else choice.role
+    names, records, workers = modalities or known, _records, 1
+    arguments: dict[str, Any] = {"size": size, "seed": seed}
+    if every is None:
+        records, arguments["chunks"] = module.records, module.chunks_of(role, per_modality, names)
+        # Starting processes takes about a second: not worth it for a few images.
+        workers = 2 if len(arguments["chunks"]) > 10 else 1
+    else:
+        # A tuple, because datasets deals lists out one element at a time.
+        arguments |= {
+            "module": module.__name__,
+            "role": role,
+            "chosen": tuple(_choose(every, role, per_modality, names, seed)),
+        }
+    settings = {"source": module.__name__, "fingerprint": content, "role": role, "size": size, "seed": seed}
+    settings |= {"per_modality": per_modality, "modalities": names}
+    return keep("data", settings, lambda place: samples.write(place, records, arguments, workers=workers), code=CODE)
+
+
+def _choose(
+    every: Sequence[Row], role: str | None, per_modality: int | None, names: Sequence[str], seed: int
+) -> list[tuple[int, Row]]:
+    """The rows that are asked for, with their numbers in the source."""
+    dealt = ("generator", "evaluator") if role is None else ("generator",) if role == "first_stage" else (role,)
+    there = [(number, row) for number, row in enumerate(every) if role_of(row.split, row.patient_id) in dealt]
     result = []
-    for name in choice.modalities or known:
-        own = [(number, row) for number, row in enumerate(rows) if (row.modality, row.split) == (name, choice.split)]
-        own = [(number, row) for number, row in own if dealt in (None, role_of(row.split, row.patient_id))]
-        if choice.per_modality is not None:
-            own = sorted(own, key=lambda pair: share("cap", choice.seed, pair[1].image_id))[: choice.per_modality]
+    for name in names:
+        own = [pair for pair in there if pair[1].modality == name]
+        if per_modality is not None:
+            own = sorted(own, key=lambda pair: samples.share("cap", seed, pair[1].image_id))[:per_modality]
         result += own
     if not result:
-        raise InputError(f"no image in the data source for {choice.role or choice.split}: add some or choose another")
+        raise InputError(f"no image in the data source for {role or 'train'}: add some or choose another")
     return sorted(result, key=lambda pair: pair[0])
 
 
-def _records(module: str, rest: str, chosen: Sequence[tuple[int, Row]], choice: Choice) -> Iterator[dict[str, Any]]:
+def _records(
+    module: str, chosen: Sequence[tuple[int, Row]], role: str | None, size: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """The records of chosen rows, one image in memory at a time."""
-    images = importlib.import_module(module).images(rest, [row for _, row in chosen])
+    images = importlib.import_module(module).images([row for _, row in chosen])
     for (number, row), image in zip(chosen, images, strict=True):
-        role = choice.role or role_of(row.split, row.patient_id)
-        yield sample(row, image, role=role, size=choice.size, seed=(choice.seed, number))
+        own = role or role_of(row.split, row.patient_id)
+        yield samples.sample(row, image, role=own, size=size, seed=(seed, number))

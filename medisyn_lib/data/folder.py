@@ -9,47 +9,42 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, deal_split, hash_files, open_image
+from PIL import Image, UnidentifiedImageError
+
+from medisyn_lib.data.samples import MAX_PIXELS, SPLITS, Row, check_image, check_rows, check_text, deal_split
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import resolve_out
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 HELP = "folder:DIR - image files beside metadata.csv or metadata.jsonl with file_name,text[,modality,finding,...]"
-CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.folder")
-UNKNOWN_MODALITY, UNKNOWN_FINDING = "image", "unlabelled"
+WORDS = {"modality": "image", "finding": "unlabelled", "patient_id": "", "side": "", "lesion_size": ""}  # and defaults
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
-def preflight(rest: str) -> None:
-    """Check the table and every image file's bytes. Raises InputError naming the line or file and the mend."""
-    for row in rows(rest):
-        with open_image(Path(row.place)) as image:
-            try:
-                image.verify()
-            except (OSError, ValueError, SyntaxError) as error:
-                raise InputError(f"{row.place} is damaged ({type(error).__name__}): copy or save it again") from error
+def files(rest: str) -> list[Path]:
+    """The metadata file and the image files that it names."""
+    return [_metadata(rest), *(Path(row.place) for row in rows(rest))]
 
 
-def fingerprint(rest: str) -> str:
-    """SHA-256 over the metadata file and the image files that it names."""
-    return hash_files([_metadata(rest)] + [Path(row.place) for row in rows(rest)])
-
-
-def images(rest: str, chosen: Sequence[Row]) -> Iterator[Image.Image]:
+def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, opened one at a time."""
     for row in chosen:
-        with open_image(Path(row.place)) as image:
-            try:
-                image.load()
-            except (OSError, ValueError, SyntaxError) as error:
-                raise InputError(f"{row.place} is damaged ({type(error).__name__}): copy or save it again") from error
-            yield image
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_image` has the last word
+                image = Image.open(row.place)
+            check_image(image, row.place).load()
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            limit = f"save it again, with at most {MAX_PIXELS} pixels"
+            raise InputError(f"{row.place} is no image that can be read ({type(error).__name__}): {limit}") from error
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"{row.place} is damaged ({type(error).__name__}): copy or save it again") from error
+        yield image
 
 
 def rows(rest: str) -> list[Row]:
@@ -57,38 +52,37 @@ def rows(rest: str) -> list[Row]:
     path = _metadata(rest)
     result = []
     for number, line in _lines(path):
-        where = f"{path}, line {number}"
-        name = str(line.get("file_name") or "")
+        where, name = f"{path}, line {number}", str(line.get("file_name") or "")
         place = _inside(path.parent, name, where)
-        check_text(str(line.get("text") or ""), f"{where}: text")
-        result.append(row_of(line, image_id=name, place=str(place), where=where))
-    check_rows(result, str(path))
-    return result
+        result.append(row_of(line, image_id=name, place=place, where=where))
+    return check_rows(result, str(path))
 
 
-def row_of(line: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str | None = None) -> Row:
+def row_of(line: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = "") -> Row:
     """One row from a record of metadata; `where` names it in errors, `split` stands in where it has none."""
-    words = {key: str(line.get(key) or "") for key in ("modality", "finding", "patient_id", "side", "lesion_size")}
+    text = str(line.get("text") or line.get("caption") or "")
+    check_text(text, f"{where}: text")
+    words = {key: str(line[key]) for key in WORDS if line.get(key)}
     for key, word in words.items():
-        if word:
-            check_text(word, f"{where}: {key}")
-    own = str(line.get("split") or split or "")
+        check_text(word, f"{where}: {key}")
+    own = str(line.get("split") or split)
     if own and own not in SPLIT_NAMES:
         raise InputError(f"{where}: split {own!r} is unknown: write {', '.join(SPLITS)}")
-    patient = words["patient_id"] or image_id
+    patient = words.get("patient_id", image_id)
+    numbers = {}
+    for key in ("count", "grade"):
+        try:
+            numbers[key] = -1 if line.get(key) in (None, "") else int(str(line[key]))
+        except ValueError:
+            raise InputError(f"{where}: {key} is {line[key]!r}: write a whole number or leave it empty") from None
     return Row(
         image_id=image_id,
-        patient_id=patient,
         split=SPLIT_NAMES[own] if own else deal_split(patient),
-        modality=words["modality"] or UNKNOWN_MODALITY,
-        finding=words["finding"] or UNKNOWN_FINDING,
         place=place,
-        text=str(line.get("text") or line.get("caption") or ""),
-        side=words["side"],
-        lesion_size=words["lesion_size"],
-        count=_whole(line.get("count"), f"{where}: count"),
-        grade=_whole(line.get("grade"), f"{where}: grade"),
-        identity_known=bool(words["patient_id"]),
+        text=text,
+        identity_known="patient_id" in words,
+        **WORDS | words | {"patient_id": patient},
+        **numbers,
     )
 
 
@@ -96,59 +90,35 @@ def _metadata(rest: str) -> Path:
     folder = resolve_out(rest)
     if not rest or not folder.is_dir():
         raise InputError(f"data source 'folder:{rest}': no such folder: give one that holds images and metadata.csv")
-    found = [folder / name for name in ("metadata.csv", "metadata.jsonl") if (folder / name).is_file()]
+    found = [path for path in (folder / "metadata.csv", folder / "metadata.jsonl") if path.is_file()]
     if len(found) != 1:
-        raise InputError(
-            f"data source 'folder:{rest}': {'two metadata files' if found else 'no metadata file'} there: "
-            "keep one of metadata.csv and metadata.jsonl"
-        )
+        fault = f"{'two metadata files' if found else 'no metadata file'} there"
+        raise InputError(f"data source 'folder:{rest}': {fault}: keep one of metadata.csv and metadata.jsonl")
     return found[0]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The records of a metadata file with the number of the line that they end on."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             if path.suffix == ".csv":
                 reader = csv.DictReader(file, strict=True)
-                absent = {"file_name", "text"} - set(reader.fieldnames or ())
-                if absent:
-                    raise InputError(
-                        f"{path} has no column {sorted(absent)[0]}: its first line must name file_name,text"
-                    )
-                yield from ((reader.line_num, line) for line in reader)
-                return
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    line = json.loads(text)
-                    if not isinstance(line, dict):
-                        raise InputError(f"{path}, line {number} is no JSON object: write one object a line")
-                    yield number, line
-        except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
-            raise InputError(f"{path} cannot be read ({error}): save it as UTF-8") from error
+                found = [(reader.line_num, line) for line in reader]
+            else:
+                found = [(number, dict(json.loads(line))) for number, line in enumerate(file, 1) if line.strip()]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object a line") from error
+    if absent := sorted({"file_name", "text"} - set(found[0][1] if found else ())):
+        raise InputError(f"{path} has no column {absent[0]}: each record must name file_name,text")
+    return found
 
 
-def _inside(folder: Path, name: str, where: str) -> Path:
+def _inside(folder: Path, name: str, where: str) -> str:
     """The path of an image file. Raises InputError where it is missing or leaves the folder, also by a link."""
     check_text(name, f"{where}: file_name")
-    path = folder / name
-    try:
-        inside = not Path(name).is_absolute() and path.resolve().is_relative_to(folder.resolve())
-        there = path.is_file()
-    except (OSError, RuntimeError):  # a name too long, a circle of links
-        inside, there = True, False
-    if not inside:
+    path = os.path.realpath(folder / name)
+    if not Path(path).is_relative_to(os.path.realpath(folder)):
         raise InputError(f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
-    if not there:
+    if not os.path.isfile(path):
         raise InputError(f"{where}: there is no image file {name!r}: add it or drop the line")
     return path
-
-
-def _whole(value: Any, where: str) -> int:
-    """A whole number of metadata; missing means unknown, -1."""
-    if value in (None, ""):
-        return -1
-    try:
-        return int(str(value))
-    except ValueError:
-        raise InputError(f"{where} is {str(value)!r}: write a whole number or leave it empty") from None

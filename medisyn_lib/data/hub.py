@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from medisyn_lib.data.folder import SPLIT_NAMES, row_of
-from medisyn_lib.data.samples import Row, check_image, check_rows, check_text
+from medisyn_lib.data.samples import Row, check_image, check_rows
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
     import datasets
-    from PIL import Image
 
 HELP = "hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption (downloads once)"
-CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.folder", "medisyn_lib.data.hub")
 
 
 def preflight(rest: str) -> None:
@@ -31,33 +31,29 @@ def preflight(rest: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
-    """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
+def _tables(rest: str) -> dict[str, datasets.Dataset]:
+    """The splits of the dataset by its own names, not decoded."""
     import datasets
 
     preflight(rest)
+    where = f"data source 'hub:{rest}'"
     try:
         loaded = datasets.load_dataset(rest)
     except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
-        raise InputError(
-            f"data source 'hub:{rest}' could not be loaded ({type(error).__name__}): check the name and the network"
-        ) from error
+        fault = f"could not be loaded ({type(error).__name__})"
+        raise InputError(f"{where} {fault}: check the name and the network") from error
     for name, table in loaded.items():
         if not isinstance(table.features.get("image"), datasets.Image):
-            raise InputError(f"data source 'hub:{rest}': {name} has no column image of images: name it so")
+            raise InputError(f"{where}: {name} has no column image of images: name it so")
         if not {"text", "caption"} & set(table.column_names):
-            raise InputError(f"data source 'hub:{rest}': {name} has no column text or caption: add one")
-    return dict(loaded), _hash(loaded)
+            raise InputError(f"{where}: {name} has no column text or caption: add one")
+    return dict(loaded)
 
 
 def fingerprint(rest: str) -> str:
     """SHA-256 over all columns of all splits."""
-    return _tables(rest)[1]
-
-
-def _hash(tables: Mapping[str, datasets.Dataset]) -> str:
     total = hashlib.sha256()
-    for name, table in tables.items():
+    for name, table in _tables(rest).items():
         total.update(name.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
@@ -67,32 +63,28 @@ def _hash(tables: Mapping[str, datasets.Dataset]) -> str:
 
 def rows(rest: str) -> list[Row]:
     """All images of the dataset without their pixels."""
-    tables, result = _tables(rest)[0], []
+    tables, result = _tables(rest), []
     for name, table in tables.items():
         plain = table.remove_columns("image")
         labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
+        split = name if len(tables) > 1 and name in SPLIT_NAMES else ""
         for number, line in enumerate(plain):
-            place = f"{name}/{number}"
-            where = f"hub:{rest}, {name}, row {number}"
             line |= {key: feature.int2str(line[key]) for key, feature in labels.items() if line[key] is not None}
-            check_text(str(line.get("text") or line.get("caption") or ""), f"{where}: text")
-            split = name if len(tables) > 1 and name in SPLIT_NAMES else None
-            result.append(row_of(line, image_id=place, place=place, where=where, split=split))
-    check_rows(result, f"hub:{rest}")
-    return result
+            where = f"hub:{rest}, {name}, row {number}"
+            named = row_of(line, image_id=f"{name}/{number}", place=f"{rest}/{name}/{number}", where=where, split=split)
+            result.append(named)
+    return check_rows(result, f"hub:{rest}")
 
 
-def images(rest: str, chosen: Sequence[Row]) -> Iterator[Image.Image]:
+def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, decoded one at a time."""
-    from PIL import Image
-
-    tables = _tables(rest)[0]
     for row in chosen:
-        name, _, number = row.place.rpartition("/")
+        rest, name, number = row.place.rsplit("/", 2)
+        where = f"hub:{rest}: image {row.image_id}"
         try:
-            image = tables[name][int(number)]["image"]
+            image = _tables(rest)[name][int(number)]["image"]
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"hub:{rest}: image {row.place} is damaged: drop it from the dataset") from error
+            raise InputError(f"{where} is damaged: drop it from the dataset") from error
         if image is None:
-            raise InputError(f"hub:{rest}: image {row.place} is missing: drop the row from the dataset")
-        yield check_image(image, f"hub:{rest}: image {row.place}")
+            raise InputError(f"{where} is missing: drop the row from the dataset")
+        yield check_image(image, where)

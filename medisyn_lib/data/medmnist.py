@@ -6,91 +6,68 @@ MedMNIST publishes no patient ids, so every image is its own patient, identity u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import numpy as np
-
-from medisyn_lib.data import npz
-from medisyn_lib.data.samples import Row, check_rows, hash_files
+from medisyn_lib.data.npz import archive_rows
+from medisyn_lib.data.npz import images as images
+from medisyn_lib.data.samples import Row
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import store_dir
 
 HELP = "medmnist:NAME[,NAME...][@28|64|128|224] - MedMNIST through its official package (downloads once)"
-CODE = ("medisyn_lib.modalities", "medisyn_lib.data.samples", "medisyn_lib.data.npz", "medisyn_lib.data.medmnist")
-SIZES = (28, 64, 128, 224)
-MULTI_LABEL = "chestmnist"
-MODALITY_OF = {
-    "pneumoniamnist": "chest_xray",
-    "breastmnist": "breast_ultrasound",
-    "retinamnist": "fundus",
-    "octmnist": "retinal_oct",
-    "dermamnist": "dermoscopy",
-    "pathmnist": "histopathology",
-    "bloodmnist": "blood_smear",
-    "organamnist": "ct",
-    "organcmnist": "ct",
-    "organsmnist": "ct",
-    "tissuemnist": "tissuemnist",
-}
+RESOLUTIONS = ("28", "64", "128", "224")
+MODALITY_OF = dict(
+    pair.split(":")
+    for pair in (
+        "pneumoniamnist:chest_xray breastmnist:breast_ultrasound retinamnist:fundus octmnist:retinal_oct "
+        "dermamnist:dermoscopy pathmnist:histopathology bloodmnist:blood_smear tissuemnist:tissuemnist "
+        "organamnist:ct organcmnist:ct organsmnist:ct"
+    ).split()
+)
 
 
-def parse(rest: str) -> tuple[list[str], int]:
-    """Names and size out of `NAME[,NAME...][@SIZE]`. Raises InputError naming what is unknown."""
-    words, _, end = rest.partition("@")
-    names = [word.strip().lower() for word in words.split(",")]
+def preflight(rest: str) -> list[tuple[str, str]]:
+    """Names and their files' stems out of `NAME[,NAME...][@SIZE]`. Raises InputError naming what is unknown.
+
+    The files themselves are verified by the package when they are fetched.
+    """
+    words, _, size = rest.partition("@")
+    names, where = words.replace(" ", "").lower().split(","), f"data source 'medmnist:{rest}'"
     for name in names:
-        if name == MULTI_LABEL:
-            raise InputError(f"data source 'medmnist:{rest}': {name} has several labels an image: choose another set")
+        if name == "chestmnist":
+            raise InputError(f"{where}: {name} has several labels an image: choose another set")
         if name not in MODALITY_OF:
-            raise InputError(f"data source 'medmnist:{rest}': no set {name!r}: choose among {', '.join(MODALITY_OF)}")
+            raise InputError(f"{where}: no set {name!r}: choose among {', '.join(MODALITY_OF)}")
     if len(set(names)) < len(names):
-        raise InputError(f"data source 'medmnist:{rest}': a name stands there twice: keep one")
-    if end and end not in map(str, SIZES):
-        raise InputError(f"data source 'medmnist:{rest}': no size {end!r}: choose among {', '.join(map(str, SIZES))}")
-    return names, int(end or 28)
+        raise InputError(f"{where}: a name stands there twice: keep one")
+    if size and size not in RESOLUTIONS:
+        raise InputError(f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}")
+    return [(name, name if size in ("", "28") else f"{name}_{size}") for name in names]
 
 
-def archives(rest: str) -> list[npz.Archive]:
+def files(rest: str) -> list[Path]:
     """The official files, downloaded and verified by the official package where they are not there yet."""
     import medmnist
 
-    names, size = parse(rest)
     root = store_dir() / "medmnist"
     root.mkdir(parents=True, exist_ok=True)
-    found = []
-    for name in names:
-        info = medmnist.INFO[name]
+    for name, stem in preflight(rest):
+        make, size = getattr(medmnist, medmnist.INFO[name]["python_class"]), int(stem.partition("_")[2] or 28)
         try:
             # The class fetches and verifies the file of all splits; val is the smallest to open.
-            getattr(medmnist, info["python_class"])(split="val", download=True, root=str(root), size=size)
+            make("val", download=True, root=str(root), size=size)
         except RuntimeError as error:
-            raise InputError(
-                f"data source 'medmnist:{rest}': {name} could not be downloaded: check the network or put the "
-                f"official file into {root}"
-            ) from error
-        labels = sorted(info["label"].items(), key=lambda item: int(item[0]))
-        path = root / f"{name}{'' if size == 28 else f'_{size}'}.npz"
-        found.append(npz.Archive(path, MODALITY_OF[name], tuple(text for _, text in labels)))
-    return found
-
-
-def preflight(rest: str) -> None:
-    """Check names and size; the files themselves are verified by the package when they are fetched."""
-    parse(rest)
-
-
-def fingerprint(rest: str) -> str:
-    """SHA-256 over the official files."""
-    return hash_files([archive.path for archive in archives(rest)])
+            mend = f"check the network or put the official file into {root}"
+            raise InputError(f"data source 'medmnist:{rest}': {name} could not be downloaded: {mend}") from error
+    return [root / f"{stem}.npz" for _, stem in preflight(rest)]
 
 
 def rows(rest: str) -> list[Row]:
     """All images of the sets without their pixels."""
-    result = npz.rows_of(archives(rest))
-    check_rows(result, f"medmnist:{rest}")
+    import medmnist
+
+    result = []
+    for (name, _), path in zip(preflight(rest), files(rest), strict=True):
+        labels = medmnist.INFO[name]["label"]
+        result += archive_rows(path, MODALITY_OF[name], [labels[key] for key in sorted(labels, key=int)])
     return result
-
-
-def images(rest: str, chosen: Sequence[Row]) -> Iterator[np.ndarray]:
-    """The pixels of chosen rows, uint8 (h, w) or (h, w, 3), in the order of `rows`."""
-    return npz.images_of(archives(rest), chosen)

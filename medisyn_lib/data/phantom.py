@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from medisyn_lib import phantoms
-from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Choice, Row, cores, sample, share, write
+from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Row, sample, share
 from medisyn_lib.errors import InputError
-from medisyn_lib.modalities import MODALITIES
 
 HELP = "phantom - digital phantoms of all ten modalities, drawn here: any number, every attribute known (the default)"
 PER_MODALITY = 600
 CHUNK = 60  # images a worker takes at a time
-CODE = ("medisyn_lib.phantoms", "medisyn_lib.modalities", "medisyn_lib.data.phantom", "medisyn_lib.data.samples")
+SIZES = phantoms.SIZES
 
 
 def preflight(rest: str) -> None:
@@ -41,14 +39,17 @@ def stream(seed: int, role: str) -> int:
     return int(share("phantom", seed, role) * 2**32)
 
 
-def roles_of(split: str, role: str | None, count: int) -> list[tuple[str, int]]:
-    """Which streams make up a split and how many images a modality each gives; train is dealt 70:30."""
-    if role:
-        return [(role, count)]
-    if split != "train":
-        return [(next(name for name, home in SPLIT_OF_ROLE.items() if home == split), count)]
-    generator = round(count * GENERATOR_SHARE)
-    return [(name, n) for name, n in (("generator", generator), ("evaluator", count - generator)) if n]
+def chunks_of(role: str | None, count: int | None, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
+    """The work for some images a modality, by default 600: (modality, role, start, stop); train is dealt 70:30."""
+    count = count or PER_MODALITY
+    first = round(count * GENERATOR_SHARE)
+    parts = [(role, count)] if role else [("generator", first), ("evaluator", count - first)]
+    return [
+        (name, part, start, min(start + CHUNK, many))
+        for part, many in parts
+        for name in names
+        for start in range(0, many, CHUNK)
+    ]
 
 
 def records(chunks: Sequence[tuple[str, str, int, int]], size: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -57,43 +58,15 @@ def records(chunks: Sequence[tuple[str, str, int, int]], size: int, seed: int) -
         stream_seed = stream(seed, role)
         for index in range(start, stop):
             pixels, factors = phantoms.draw(modality, seed=stream_seed, index=index, size=size)
+            known = ("patient_id", "finding", "side", "lesion_size", "count", "grade")
             row = Row(
                 image_id=f"{modality}-{stream_seed}-{index}",
-                patient_id=factors["patient_id"],
                 split=SPLIT_OF_ROLE[role],
                 modality=modality,
-                finding=factors["finding"],
                 place="",
-                side=factors.get("side", ""),
-                lesion_size=factors.get("lesion_size", ""),
-                count=int(factors.get("count", -1)),
-                grade=int(factors.get("grade", -1)),
                 identity_known=True,
+                **{key: factors[key] for key in known if key in factors},
             )
             words = (stream_seed, zlib.crc32(modality.encode()), 2, index)  # 0 and 1 are the phantoms' own
             record = sample(row, pixels, role=role, size=size, seed=words)
             yield record | {"factors": json.dumps(factors, sort_keys=True)}
-
-
-def build(choice: Choice) -> Path:
-    """Draw, or find in the store, the phantoms that are asked for; the folder holds the dataset as `data`."""
-    from medisyn_lib.store import keep
-
-    if not phantoms.SIZES[0] <= choice.size <= phantoms.SIZES[1]:
-        raise InputError(f"size {choice.size}: phantoms are drawn at {phantoms.SIZES[0]} to {phantoms.SIZES[1]} pixels")
-    names = choice.modalities or tuple(MODALITIES)
-    for name in names:
-        if name not in MODALITIES:
-            raise InputError(f"modality {name!r} is unknown: choose among {', '.join(MODALITIES)}")
-    parts = roles_of(choice.split, choice.role, choice.per_modality or PER_MODALITY)
-    settings = {"source": "phantom", "streams": parts, "size": choice.size, "modalities": names, "seed": choice.seed}
-    chunks = [
-        (name, part, start, min(start + CHUNK, count))
-        for part, count in parts
-        for name in names
-        for start in range(0, count, CHUNK)
-    ]
-    # Starting processes takes about a second: not worth it for a few images.
-    workers = min(cores(), 2) if len(chunks) > 10 else 1
-    arguments = {"chunks": chunks, "size": choice.size, "seed": choice.seed}
-    return keep("data", settings, lambda directory: write(directory, records, arguments, workers=workers), code=CODE)

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import re
 import shutil
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES, caption
 
 if TYPE_CHECKING:
     import datasets
-    from PIL import Image
 
 SPLITS = ("train", "val", "test")
 ROLES = ("first_stage", "generator", "evaluator", "calibration", "test")
@@ -53,18 +51,6 @@ class Row:
     identity_known: bool = False
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which images of a source are asked for, and how: the arguments of `load`, checked."""
-
-    split: str
-    role: str | None
-    size: int
-    per_modality: int | None
-    modalities: tuple[str, ...] | None
-    seed: int
-
-
 def share(*words: object) -> float:
     """A number in [0, 1) that depends on the words alone: the same on every machine, in every run."""
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
@@ -84,17 +70,6 @@ def deal_split(patient_id: str) -> str:
     return "train" if number < 0.7 else "val" if number < 0.8 else "test"
 
 
-def slug(name: str) -> str:
-    """A class name as a key: lower case, anything but letters and digits turned into single underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def icdr_grade(modality: str, finding: str) -> int:
-    """The ICDR grade 0-4 that a finding of the fundus stands for, else -1."""
-    keys = [entry.key for entry in MODALITIES["fundus"].findings]
-    return keys.index(finding) if modality == "fundus" and finding in keys else -1
-
-
 def check_text(text: str, where: str) -> None:
     """Raise InputError where a text is empty or holds control characters; `where` names it."""
     if not text.strip():
@@ -103,44 +78,29 @@ def check_text(text: str, where: str) -> None:
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
-def check_rows(rows: Sequence[Row], where: str) -> None:
-    """Raise InputError for a name that stands twice, a patient in two splits, a class without train images.
+def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> list[Row]:
+    """The rows; raises InputError for a name that stands twice, a patient in two splits, a class without train images.
 
-    A class that is empty in val or test is no error: `check` reports it.
+    `findings` are classes that must be there besides those of the rows. A class that is empty in val
+    or test is no error: `check` reports it.
     """
-    names: set[str] = set()
+    if double := [name for name, times in Counter(row.image_id for row in rows).items() if times > 1]:
+        raise InputError(f"{where}: the image {double[0]!r} stands there twice: keep one of them")
     home: dict[str, str] = {}
     for row in rows:
-        if row.image_id in names:
-            raise InputError(f"{where}: the image {row.image_id!r} stands there twice: keep one of them")
-        names.add(row.image_id)
-        if home.setdefault(row.patient_id, row.split) != row.split:
-            raise InputError(
-                f"{where}: patient {row.patient_id!r} is in {home[row.patient_id]} and in {row.split}: "
-                "keep all images of a patient in one split"
-            )
+        if (first := home.setdefault(row.patient_id, row.split)) != row.split:
+            both = f"patient {row.patient_id!r} is in {first} and in {row.split}"
+            raise InputError(f"{where}: {both}: keep all images of a patient in one split")
     for modality in dict.fromkeys(row.modality for row in rows):
         train = Counter(row.finding for row in rows if row.modality == modality and row.split == "train")
         if train.total() < 2:
             raise InputError(f"{where}: {modality} needs at least 2 train images, got {train.total()}: add images")
-        for finding in dict.fromkeys(row.finding for row in rows if row.modality == modality):
+        for finding in dict.fromkeys([*findings, *(row.finding for row in rows if row.modality == modality)]):
             if finding not in train:
-                raise InputError(f"{where}: class {finding!r} of {modality} has no train image: add some or drop it")
-
-
-def open_image(path: Path) -> Image.Image:
-    """Open an image file, refusing what is corrupt, too large or deeper than 8 bits. Pixels are read later."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path} has more than {MAX_PIXELS} pixels: make it smaller") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path} is no image that can be read ({type(error).__name__}): save it again") from error
-    return check_image(image, str(path))
+                raise InputError(
+                    f"{where}: {modality} class {finding!r} has no train image: add some or drop the class"
+                )
+    return rows
 
 
 def check_image(image: Image.Image, where: str) -> Image.Image:
@@ -152,56 +112,35 @@ def check_image(image: Image.Image, where: str) -> Image.Image:
     return image
 
 
-def square(image: Image.Image | np.ndarray, size: int) -> Image.Image:
-    """The centre square of an image as RGB of (size, size) pixels; untouched where it is that already."""
-    from PIL import Image, ImageOps
-
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
-    picture = picture.convert("RGB")
-    if picture.size == (size, size):
-        return picture
-    return ImageOps.fit(picture, (size, size), method=Image.Resampling.LANCZOS)
-
-
-def png(image: Image.Image) -> dict[str, Any]:
-    """An image as the Arrow value of an image column: PNG bytes, packed for speed rather than size."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
 def features() -> datasets.Features:
     """The columns of every dataset of this package."""
     import datasets
 
-    text, whole = datasets.Value("string"), datasets.Value("int64")
-    names = ("caption", "modality", "specialty", "finding", "side", "lesion_size", "patient_id", "image_id")
-    return datasets.Features(
-        {"image": datasets.Image()}
-        | dict.fromkeys(names, text)
-        | {"split": text, "role": text, "count": whole, "grade": whole}
-        | {"identity_known": datasets.Value("bool"), "factors": text}
-    )
+    texts = "caption modality specialty finding side lesion_size patient_id image_id split role"
+    kinds = dict.fromkeys(texts.split(), "string") | dict(count="int64", grade="int64", identity_known="bool")
+    kinds["factors"] = "string"
+    values = {name: datasets.Value(kind) for name, kind in kinds.items()}
+    return datasets.Features({"image": datasets.Image()} | values)
 
 
 def sample(row: Row, image: Image.Image | np.ndarray, *, role: str, size: int, seed: Sequence[int]) -> dict[str, Any]:
-    """One record: the row with its pixels, and a caption drawn by `seed` where the source has no text of its own."""
+    """One record: the row with the centre square of its pixels, RGB (size, size), packed for speed rather than size.
+
+    Where the source has no text of its own the caption is drawn by `seed`.
+    """
     record = {key: value for key, value in asdict(row).items() if key not in ("place", "text")}
     words = row.text or caption(row.modality, row.finding, record, rng=np.random.default_rng(seed))
-    known = MODALITIES.get(row.modality)
-    specialty = known.specialty if known else ""
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
+    packed = io.BytesIO()
+    squared = ImageOps.fit(picture.convert("RGB"), (size, size), method=Image.Resampling.LANCZOS)
+    squared.save(packed, format="PNG", compress_level=1)
     return record | {
-        "image": png(square(image, size)),
+        "image": {"bytes": packed.getvalue(), "path": None},
         "caption": words,
-        "specialty": specialty,
+        "specialty": MODALITIES[row.modality].specialty if row.modality in MODALITIES else "",
         "role": role,
         "factors": "{}",
     }
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write(
@@ -213,22 +152,12 @@ def write(
     """
     import datasets
 
-    draft, noisy = directory / "draft", datasets.utils.is_progress_bar_enabled()
+    draft = directory / "draft.tmp"
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
     datasets.disable_progress_bars()
-    try:
-        made = datasets.Dataset.from_generator(
-            samples,
-            features=features(),
-            cache_dir=str(draft),
-            gen_kwargs=arguments,
-            num_proc=workers if workers > 1 else None,
-            writer_batch_size=200,
-        )
-        made.save_to_disk(directory / "data")
-    finally:
-        if noisy:
-            datasets.enable_progress_bars()
+    kind = {"features": features(), "gen_kwargs": arguments, "num_proc": workers if workers > 1 else None}
+    made = datasets.Dataset.from_generator(samples, cache_dir=str(draft), writer_batch_size=200, **kind)
+    made.save_to_disk(directory / "data")
     del made  # frees the memory map, or the draft could not go on every system
     shutil.rmtree(draft)
 
@@ -242,13 +171,8 @@ def hash_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-_hashes: dict[tuple[Path, int, int], str] = {}
-
-
+@cache
 def _hash_file(path: Path, size: int, changed: int) -> str:
     """SHA-256 of a file's bytes, read once in a process while its size and time of change stay."""
-    key = (path, size, changed)
-    if key not in _hashes:
-        with path.open("rb") as file:
-            _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _hashes[key]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
