@@ -59,7 +59,8 @@ _ROWS = (
             normal="no acute finding; clear lungs and normal heart size",
             pneumonia="pneumonia; {lesion_size} consolidation in the {side} lung, pneumonia; pneumonia with a "
             "{lesion_size} opacity of the {side} lung",
-            pleural_effusion="pleural effusion; {lesion_size} {side} pleural effusion; {lesion_size} effusion blunting the "
+            pleural_effusion="pleural effusion; {lesion_size} {side} pleural effusion; {lesion_size}"
+            " effusion blunting the "
             "{side} costophrenic angle",
             cardiomegaly="cardiomegaly; enlarged cardiac silhouette",
         ),
@@ -71,7 +72,8 @@ _ROWS = (
         ("abdominal CT", "axial CT slice of the abdomen"),
         _findings(
             normal="no focal lesion; unremarkable liver and kidneys",
-            liver_lesion="liver lesion; {count} {lesion_size} hypodense liver lesions; liver with {count} {lesion_size} dark"
+            liver_lesion="liver lesion; {count} {lesion_size} hypodense liver lesions; liver "
+            "with {count} {lesion_size} dark"
             " lesions",
             renal_mass="renal mass; {lesion_size} mass of the {side} kidney; {side} renal mass, {lesion_size}",
         ),
@@ -86,7 +88,8 @@ _ROWS = (
             normal="no abnormality; normal brain parenchyma",
             tumour="enhancing tumour; {lesion_size} enhancing tumour in the {side} hemisphere; {side} sided "
             "{lesion_size} enhancing mass",
-            white_matter_lesions="white matter lesions; {count} white matter lesions; demyelination with {count} periventricular "
+            white_matter_lesions="white matter lesions; {count} white matter lesions; demyelination with"
+            " {count} periventricular "
             "lesions",
         ),
         "an oval head on black, bright scalp, dark skull, folded grey cortex around lighter white matter, "
@@ -115,9 +118,11 @@ _ROWS = (
             "retina",
             mild_npdr="mild nonproliferative diabetic retinopathy; mild nonproliferative diabetic retinopathy, {side} "
             "eye; ICDR grade {grade}, microaneurysms only, {side} retina",
-            moderate_npdr="moderate nonproliferative diabetic retinopathy; moderate nonproliferative diabetic retinopathy, "
+            moderate_npdr="moderate nonproliferative diabetic retinopathy; moderate "
+            "nonproliferative diabetic retinopathy, "
             "{side} eye; ICDR grade {grade}, haemorrhages and exudates, {side} retina",
-            severe_npdr="severe nonproliferative diabetic retinopathy; severe nonproliferative diabetic retinopathy, {side}"
+            severe_npdr="severe nonproliferative diabetic retinopathy; severe nonproliferative "
+            "diabetic retinopathy, {side}"
             " eye; ICDR grade {grade}, haemorrhages in four quadrants, {side} retina",
             pdr="proliferative diabetic retinopathy; proliferative diabetic retinopathy, {side} eye; ICDR grade "
             "{grade}, neovascularisation, {side} retina",
@@ -145,7 +150,8 @@ _ROWS = (
         _findings(
             naevus="benign naevus; {lesion_size} benign naevus; {lesion_size} symmetric melanocytic naevus",
             melanoma="melanoma; {lesion_size} melanoma; {lesion_size} asymmetric melanoma, several colours",
-            seborrhoeic_keratosis="seborrhoeic keratosis; {lesion_size} seborrhoeic keratosis; {lesion_size} waxy seborrhoeic "
+            seborrhoeic_keratosis="seborrhoeic keratosis; {lesion_size} seborrhoeic keratosis; "
+            "{lesion_size} waxy seborrhoeic "
             "keratosis",
         ),
         "a brown lesion in the middle of pink to brown skin, sometimes hairs across it, darker corners",

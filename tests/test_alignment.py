@@ -1,0 +1,117 @@
+"""Reading prompts back: the reader, deranged captions, and the verdict of claim 01 with its controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+from medisyn_lib import alignment, evaluators, models, training
+from medisyn_lib.errors import InputError
+from medisyn_lib.profiles import PROFILES
+
+RULE = "a rule"
+
+
+def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
+    rows = []
+    for modality in ("ct", "fundus"):
+        for patient in range(patients):
+            finding = ("normal", "ill")[patient % 2]
+            rows += [{"modality": modality, "finding": finding, "patient_id": f"{modality}-{patient}"}] * images
+    table = pd.DataFrame(rows).assign(split="test", caption="x", identity_known=True)
+    return datasets.Dataset.from_pandas(table)
+
+
+def table(part: datasets.Dataset, *, modality: float, finding: float, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = part.select_columns(["modality", "finding"]).to_pandas()
+    frame["patient"] = part["patient_id"][:]
+    frame["modality_right"] = rng.random(len(frame)) < modality
+    frame["finding_right"] = rng.random(len(frame)) < finding
+    return frame
+
+
+def judged(synthetic: tuple[float, float], deranged: float = 0.5, real: float = 1.0, untrained: float = 0.5) -> str:
+    part = asked(200, 1)
+    read = {
+        "real": table(part, modality=real, finding=0.95),
+        "synthetic": table(part, modality=synthetic[0], finding=synthetic[1], seed=1),
+        "untrained": table(part, modality=untrained, finding=0.5, seed=2),
+        "deranged": table(part, modality=1.0, finding=deranged, seed=3),
+    }
+    return alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict
+
+
+def test_verdict_follows_the_rule() -> None:
+    assert judged((1.0, 0.95)) == "reproduced"
+    assert judged((0.5, 0.5)) == "not reproduced"
+    assert judged((1.0, 0.5)) == "partly"
+    assert judged((1.0, 0.81)) == "not testable here"  # the interval straddles the margin
+
+
+def test_each_control_can_fail() -> None:
+    assert judged((1.0, 0.95), deranged=0.95) == "not testable here"
+    assert judged((1.0, 0.95), real=0.6) == "not testable here"
+    assert judged((1.0, 0.95), untrained=0.9) == "not testable here"
+
+
+def test_few_patients_are_not_testable() -> None:
+    part = asked(4, 1)
+    read = dict.fromkeys(("real", "synthetic", "untrained", "deranged"), table(part, modality=1.0, finding=0.9))
+    assert alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict == "not testable here"
+
+
+def test_deranged_captions_come_from_other_patients_of_the_modality() -> None:
+    part = asked(7)
+    other = alignment.derange(part, seed=4)
+    assert sorted(other["patient_id"][:]) == sorted(part["patient_id"][:])
+    assert other["modality"][:] == part["modality"][:]
+    assert not any(a == b for a, b in zip(other["patient_id"][:], part["patient_id"][:], strict=True))
+
+
+def test_chance_by_hand() -> None:
+    frame = pd.DataFrame({"modality": ["ct"] * 4 + ["mri"] * 4, "finding": list("aabb") + list("abbb")})
+    assert alignment.chance(datasets.Dataset.from_pandas(frame)) == pytest.approx((0.5 + 0.625) / 2)
+
+
+def test_finding_gap_is_paired_and_signed() -> None:
+    part = asked(10, 1)
+    real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
+    synthetic.loc[:4, "finding_right"] = False
+    found = alignment.finding_gap(real=real, synthetic=synthetic)
+    assert found.value == pytest.approx(-0.25) and found.ci_high < 0 and found.n == 20
+
+
+def test_reader_learns_reads_and_is_read_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = [("ct", "dark"), ("ct", "bright"), ("fundus", "red")]
+    pixels, modality, finding = [], [], []
+    for number in range(60):
+        name, kind = labels[number % 3]
+        image = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+        image[8:24, 8:24] += np.array(
+            {"dark": (0, 0, 0), "bright": (180, 180, 180), "red": (180, 0, 0)}[kind], np.uint8
+        )
+        pixels.append(image), modality.append(name), finding.append(kind)
+    plan = training.Plan(steps=60, batch=16, rate=3e-3)
+    evaluators.train(np.stack(pixels), modality, finding, plan, tmp_path)
+    reader = evaluators.Reader(tmp_path)
+    scores = reader.scores(np.stack(pixels))
+    assert reader.modality_right(scores, modality).mean() > 0.95
+    assert reader.finding_right(scores, modality, finding).mean() > 0.95
+    np.testing.assert_allclose(reader.scores(np.stack(pixels), batch=7), scores, atol=1e-4)
+    with pytest.raises(InputError, match="at least 2 classes"):
+        evaluators.train(np.stack(pixels), ["ct"] * 60, ["dark"] * 60, plan, tmp_path)
+
+
+def test_finding_is_read_within_its_modality(tmp_path: Path) -> None:
+    reader = object.__new__(evaluators.Reader)
+    reader.classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
+    scores = np.array([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]])
+    assert reader.modality_right(scores, ["ct", "ct"]).tolist() == [False, True]
+    assert reader.finding_right(scores, ["ct", "ct"], ["b", "b"]).tolist() == [True, False]
+    assert models.LATENT_CHANNELS == 16

@@ -1,0 +1,192 @@
+"""From text and seeds to images: tokenizer, first stage, flow matching, pipeline folders, sampling."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medisyn_lib import denoising, first_stage, generators, models, sampling, training
+from medisyn_lib.errors import InputError
+
+PROMPTS = ["brain MRI, no abnormality", "fundus photograph showing no diabetic retinopathy, left eye", "endoscopy"]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Path:
+    """A generator of profile tiny, from the tests' store."""
+    return generators.generator_entry(generators.Study("tiny", "phantom"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny: Path):
+    return sampling.load_pipeline(str(tiny))
+
+
+def test_tokenizer_reads_any_text() -> None:
+    tokenizer = models.tokenizer(["chest X-ray, pneumonia", "brain MRI"] * 3)
+    for text in ("Chest X-ray", "Ωmega ünïcode", "漢字 🙂", "\t a  b "):
+        numbers = tokenizer(text)["input_ids"]
+        assert tokenizer.unk_token_id not in numbers[1:-1]
+        assert tokenizer.decode(numbers[1:-1]).split() == text.lower().split()
+    assert models.tokens(tokenizer, ["a", ""]).shape == (2, models.CONTEXT)
+    with pytest.raises(InputError, match="48 tokens"):
+        models.tokens(tokenizer, ["zebra quagga " * 30])
+
+
+def test_standardising_changes_latents_and_nothing_else() -> None:
+    with models.seeded(1):
+        vae = models.first_stage(first_stage.WIDTHS).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    with torch.no_grad():
+        before = vae(models.to_tensor(pixels)).sample
+        first_stage.standardise(vae, pixels)
+        after = vae(models.to_tensor(pixels)).sample
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
+    latents = first_stage.encode(vae, pixels)
+    assert latents.shape == (12, models.LATENT_CHANNELS, 4, 4)
+    np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=0.02)
+    np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
+
+
+def test_shipped_first_stage_keeps_phantoms_and_is_small() -> None:
+    from medisyn_lib.modalities import MODALITIES
+    from medisyn_lib.phantoms import draw
+
+    assert first_stage.shipped_weights().stat().st_size <= 6e6
+    real = np.stack([draw(name, seed=77, index=i)[0] for name in MODALITIES for i in (0, 3)])
+    vae = first_stage.load_shipped()
+    decibels = first_stage.peak_signal_to_noise(
+        real=real, decoded=first_stage.decode(vae, first_stage.encode(vae, real))
+    )
+    assert decibels.mean() > 20
+
+
+def test_peak_signal_to_noise_by_hand() -> None:
+    real = np.zeros((1, 2, 2, 3), np.uint8)
+    assert first_stage.peak_signal_to_noise(real=real, decoded=real + 255)[0] == pytest.approx(0)
+    assert first_stage.peak_signal_to_noise(real=real, decoded=real + 51)[0] == pytest.approx(20 * np.log10(5))
+
+
+def test_flow_matching_loss_by_hand() -> None:
+    class Knows(torch.nn.Module):
+        """Answers with the latents it was shown: x_t at time t."""
+
+        def forward(self, x, time, text, return_dict):
+            self.seen = x, time
+            return (x,)
+
+    knows = Knows()
+    latents, noise = torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 1, 1), -1.0)
+    loss = denoising.flow_matching(knows)(latents, noise, torch.tensor([0.0, 0.5]), torch.zeros(2, 1, 1))
+    assert knows.seen[0].flatten().tolist() == [3.0, 1.0]  # x_0, then half-way to the noise
+    assert knows.seen[1].tolist() == [0.0, 500.0]
+    assert loss == pytest.approx(((3 - -4) ** 2 + (1 - -4) ** 2) / 2)
+
+
+def test_operations_agree_with_a_count_by_hand() -> None:
+    """The U-Net's cost is that of its convolutions and linear layers, counted from their shapes."""
+    net = models.denoiser(64, (64, 128), layers=1, text_width=32)
+    total = 0.0
+    hooks = []
+
+    def count(module, inputs, output) -> None:
+        nonlocal total
+        per = np.prod(module.weight.shape)  # multiply-adds an output position
+        places = output.shape[-2] * output.shape[-1] if output.ndim == 4 else output.numel() / output.shape[-1]
+        total += 2 * per * places
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            hooks.append(module.register_forward_hook(count))
+    counted = denoising.operations(net, 8, 32)
+    # backward costs twice the forward, but for the first layer's input; attention's products come on top
+    assert counted == pytest.approx(3 * total, rel=0.06)
+
+
+def test_plain_diffusers_loads_it_without_this_package(tiny: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "medisyn_lib":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+try:
+    import medisyn_lib
+    raise SystemExit("still there")
+except ModuleNotFoundError:
+    pass
+import torch
+from diffusers import DiffusionPipeline
+pipe = DiffusionPipeline.from_pretrained({str(tiny)!r})
+image = pipe("brain MRI, no abnormality", num_inference_steps=2, guidance_scale=2.0,
+             generator=torch.Generator().manual_seed(0)).images[0]
+print(image.size)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip().endswith("(64, 64)"), done.stderr[-2000:]
+    files = {path.suffix for path in tiny.rglob("*") if path.is_file()}
+    assert files <= {".json", ".safetensors", ".md", ".txt"}
+    card = (tiny / "README.md").read_text()
+    assert "Not for clinical use" in card and "profile `tiny`" in card
+
+
+def test_neither_batch_nor_order_matters(pipeline) -> None:
+    prompts, seeds = PROMPTS * 3, list(range(20, 29))
+    call = {"num_inference_steps": 4, "guidance_scale": 2.0}
+    together = sampling.sample(pipeline, prompts, seeds, **call)
+    backwards = sampling.sample(pipeline, prompts[::-1], seeds[::-1], batch=4, **call)[::-1]
+    alone = np.concatenate([sampling.sample(pipeline, [p], [s], **call) for p, s in zip(prompts, seeds, strict=True)])
+    for other in (backwards, alone):
+        apart = np.abs(together.astype(int) - other)
+        assert (apart > 1).mean() <= 0.001
+    assert np.abs(together[0].astype(int) - together[3]).mean() > 1  # same prompt, other seed
+
+
+def test_images_say_that_they_are_synthetic(tiny: Path, tmp_path: Path) -> None:
+    paths = sampling.generate(str(tiny), PROMPTS[0], 2, 5, tmp_path / "out")
+    assert [path.name for path in paths] == ["seed-000005.png", "seed-000006.png"]
+    info = Image.open(paths[1]).text
+    assert info["Synthetic"] == "true" and info["Seed"] == "6" and info["Prompt"] == PROMPTS[0]
+    assert info["Model"] == tiny.name and "Not a patient" in info["Comment"]
+    rows = list(csv.DictReader((tmp_path / "out" / "metadata.csv").open()))
+    assert [row["file_name"] for row in rows] == [path.name for path in paths]
+    assert not list((tmp_path / "out").glob("*.tmp"))
+
+
+def test_bad_prompts_and_models_are_refused(pipeline, tmp_path: Path) -> None:
+    for prompts, word in ((["a", " "], "prompt 1 is empty"), ([], "0 prompts"), (["word " * 60], "48 tokens")):
+        with pytest.raises(InputError, match=word):
+            sampling.sample(pipeline, prompts, list(range(len(prompts))))
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    for model in (str(tmp_path / "absent"), str(tmp_path)):
+        with pytest.raises(InputError, match="no diffusers pipeline"):
+            sampling.load_pipeline(model)
+
+
+def test_specialist_sees_its_modality_as_often_as_the_generalist() -> None:
+    for profile in ("tiny", "quick", "full"):
+        study = generators.Study(profile, "phantom")
+        whole, part = generators.denoiser_plan(study), generators.denoiser_plan(study, "fundus")
+        assert part.batch == whole.batch and abs(part.steps - whole.steps / 10) < 1
+        assert generators.snapshot_steps(whole)[-1] == whole.steps
+
+
+def test_latents_and_captions_belong_together(tiny: Path) -> None:
+    study = generators.Study("tiny", "phantom")
+    words, latents = generators.text_entry(study), generators.load_latents(generators.latents_entry(study))
+    caption, embeddings = np.load(words / "caption.npy"), np.load(words / "embeddings.npy")
+    captions = study.images("generator")["caption"][:]
+    assert len(captions) == len(latents) == len(caption) and len(embeddings) == len(set(captions)) + 1
+    assert len({(c, n) for c, n in zip(captions, caption, strict=True)}) == len(set(captions))
+    assert isinstance(latents, np.memmap) and latents.dtype == np.float16
+    plan = training.Plan(steps=1, batch=1, rate=1.0)
+    assert plan.average == 0.0

@@ -1,0 +1,148 @@
+"""The training loop: what a step sees, resuming, processes, and the few numbers behind it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medisyn_lib import training
+from medisyn_lib.errors import InputError
+
+PLAN = training.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
+
+
+class Regression(torch.nn.Module):
+    """A tiny objective: predicts noise from inputs, so that data order and noise both matter."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.random.default_generator.manual_seed(0)
+            self.layer = torch.nn.Linear(4, 4)
+        self.calls, self.stop_at = 0, stop_at
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        return ((self.layer(x) - noise) ** 2).mean()
+
+
+def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+    x = torch.from_numpy(rows[:, None] * np.array([0.01, 0.02, -0.01, 0.03])).float()
+    return {"x": x, "noise": draws.normal(4)}
+
+
+def test_rows_cover_every_sample_once_an_epoch() -> None:
+    rows = np.concatenate([training.sample_rows(5, 12, step, 8) for step in range(3)])
+    assert sorted(rows[:12]) == list(range(12)) == sorted(rows[12:])
+    assert list(rows[:12]) != list(rows[12:])
+
+
+def test_rate_warms_up_and_falls_to_zero() -> None:
+    plan = training.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
+    assert training.rate_at(plan, 0) == pytest.approx(0.2)
+    assert training.rate_at(plan, 9) == training.rate_at(plan, 10) == 2.0
+    assert training.rate_at(plan, 55) == pytest.approx(1.0)
+    assert training.rate_at(plan, 99) < 0.001
+
+
+def test_draws_are_those_of_the_global_batch() -> None:
+    whole = training.Draws(1, 2, 8, slice(0, 8)).normal(3)
+    second = training.Draws(1, 2, 8, slice(4, 8)).normal(3)
+    assert torch.equal(whole[4:], second)
+    assert not torch.equal(whole, training.Draws(1, 3, 8, slice(0, 8)).normal(3))
+
+
+def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
+    straight, broken, resumed = Regression(), Regression(stop_at=7), Regression()
+    for folder in ("straight", "broken"):
+        (tmp_path / folder).mkdir()
+    training.fit(straight, batch_of, n=20, plan=PLAN, directory=tmp_path / "straight", snapshots=(5, 9))
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(broken, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
+    training.fit(resumed, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
+    assert resumed.calls == 5  # went on after step 4, not from the start
+    assert torch.equal(straight.layer.weight, resumed.layer.weight)
+    for name in ("history.csv", "step-5.safetensors", "step-9.safetensors"):
+        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+
+
+def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
+    plan = training.Plan(steps=2, batch=8, rate=1e-2, average=0.9, decay=0.0)
+    seen: list[torch.Tensor] = []
+
+    class Watched(Regression):
+        def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            seen.append(self.layer.weight.detach().clone())
+            return super().forward(x, noise)
+
+    averaged, plain = Watched(), Regression()
+    training.fit(averaged, batch_of, n=20, plan=plan, directory=tmp_path)
+    training.fit(plain, batch_of, n=20, plan=training.Plan(steps=2, batch=8, rate=1e-2, decay=0.0), directory=tmp_path)
+    after_one = seen[0] + (1 - 1 / 10) * (seen[1] - seen[0])
+    expected = after_one + (1 - 2 / 11) * (plain.layer.weight - after_one)
+    torch.testing.assert_close(averaged.layer.weight, expected)
+
+
+def test_divergence_and_uneven_batches_are_refused(tmp_path: Path) -> None:
+    def nonsense(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+        return {"x": torch.full((len(rows), 4), torch.inf), "noise": draws.normal(4)}
+
+    with pytest.raises(ValueError, match="training diverged"):
+        training.fit(Regression(), nonsense, n=20, plan=PLAN, directory=tmp_path)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_training import PLAN, Regression, batch_of
+from medisyn_lib import models, training
+net = Regression()
+folder = training.keep_together("toy", {}, lambda d: (
+    training.fit(net, batch_of, n=20, plan=PLAN, directory=d),
+    training.accelerator().is_main_process and models.save_weights(net, d / "net.safetensors"),
+), code=("medisyn_lib.errors",))
+print(folder)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    weights = []
+    for processes in (1, 2):
+        store = tmp_path / f"store-{processes}"
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        done = subprocess.run(
+            [*launch, str(script), str(tmp_path), str(Path(__file__).parent)],
+            env={**os.environ, "MEDISYN_STORE": str(store), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        weights.append(load_file(next(store.glob("toy-*/net.safetensors"))))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = training.accelerator()
+
+    class Three:
+        num_processes, process_index, device = 3, 0, real.device
+
+    monkeypatch.setattr(training, "accelerator", lambda half=True: Three())
+    with pytest.raises(InputError, match="batch of 8"):
+        training.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
