@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import io
 import json
 import os
 import shutil
@@ -82,10 +82,10 @@ def reproduce(
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
     with _kernel_of_this_interpreter():
         for notebook in notebooks:
-            say = functools.partial(print, end="", flush=True) if progress else lambda _: None
-            say(f"{notebook.stem:24}")
+            print(f"{notebook.stem:24}" if progress else "", end="", flush=True)
             outcomes.append(outcome := _execute(notebook, given, out))
-            say(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s\n")
+            if progress:
+                print(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s", flush=True)
             if outcome.error:
                 print(f"medisyn: {outcome.error}", file=sys.stderr, flush=True)
     return outcomes
@@ -118,25 +118,19 @@ def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
     for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log):
         stale.unlink(missing_ok=True)
     quiet = {"kernel_name": "python3", "progress_bar": False, "log_output": False, "cwd": str(notebooks_dir())}
-    braced = str(running).replace("{", "{{").replace("}", "}}")  # papermill fills in braces
+    stderr, braced = io.StringIO(), str(running).replace("{", "{{").replace("}", "}}")  # papermill fills in braces
     try:
-        papermill.execute_notebook(str(notebook), braced, given, **quiet)
+        papermill.execute_notebook(str(notebook), braced, given, stderr_file=stderr, **quiet)
         running.replace(folder / notebook.name)
         return Outcome(name, time.perf_counter() - start)
     except Exception as error:  # a kernel that dies, say of memory, must not stop the other notebooks
         if running.exists():
             running.replace(failed)
-        write_atomic(log, _stderr_of(failed) + f"{type(error).__name__}: {error}\n")
+        write_atomic(log, stderr.getvalue() + f"{type(error).__name__}: {error}\n")
         bad_input = getattr(error, "ename", "") == "InputError"
         said = getattr(error, "evalue", None) or f"{type(error).__name__} {error}".strip()
         line = said if bad_input else f"notebook {name} failed: {' '.join(said.split())[:200]} (see {log})"
         return Outcome(name, time.perf_counter() - start, line, bad_input)
-
-
-def _stderr_of(notebook: Path) -> str:
-    cells = json.loads(notebook.read_text("utf-8"))["cells"] if notebook.exists() else []
-    outputs = [output for cell in cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
-    return "".join("".join(output["text"]) for output in outputs)
 
 
 def refresh(names: Sequence[str] = ()) -> list[Path]:
@@ -157,8 +151,9 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
             notebook.nbformat, notebook.nbformat_minor = 4, 5
             for number, cell in enumerate(notebook.cells):
                 cell["id"] = f"cell-{number:02d}"  # not another one each time
-            options = {"timeout": None, "coalesce_streams": True, "record_timing": False}
-            NotebookClient(notebook, resources={"metadata": {"path": str(path.parent)}}, **options).execute()
+            place = {"metadata": {"path": str(path.parent)}}
+            client = NotebookClient(notebook, resources=place, timeout=None, coalesce_streams=True, record_timing=False)
+            client.execute()
             notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
             notebook.metadata.pop("widgets", None)
             text = nbformat.writes(notebook) + "\n"
@@ -179,8 +174,8 @@ def publish(out: Path) -> str:
     needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
     if lacking := [path.stem for path in needed if not (out / path).is_file()]:
         raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
-    found = {name: result.provenance for name, result in results_of(out).items()}
-    made = {(str(p.get("profile")), str(p.get("data"))) for p in found.values()}
+    found = results_of(out)
+    made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
     if [profile for profile, _ in made] != ["full"]:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
     name = run_name(*made.pop())

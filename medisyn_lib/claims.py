@@ -10,13 +10,15 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import notebooks_dir
 from medisyn_lib.provenance import git
-from medisyn_lib.statistics import Estimate
 from medisyn_lib.store import write_atomic
+
+if TYPE_CHECKING:  # statistics brings numpy, which the command line need not wait for
+    from medisyn_lib.statistics import Estimate
 
 # From best to worst: a run that could not test something says so before anything else.
 VERDICTS = ("reproduced", "partly", "not reproduced", "not testable here")
@@ -140,17 +142,12 @@ def make_claim(
     interval is not testable. Raises ValueError for a primary measure that is missing or of kind
     "machine", and for values that are not finite, out of their interval or of an unknown kind.
     """
-    if any(m.name == primary and _lacks_interval(m) for m in measures):
-        passed = None
-    verdict, sha = judge(passed, partly, controls), rule_sha(rule)
+    bare = {m.name for m in measures if m.kind == "estimate" and m.ci_low is None}
+    verdict, sha = judge(None if primary in bare else passed, partly, controls), rule_sha(rule)
     claim = Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
     if wrong := _wrong(claim):
         raise ValueError(f"claim {id!r}: {wrong}")
     return claim
-
-
-def _lacks_interval(measure: Measure) -> bool:
-    return measure.kind == "estimate" and measure.ci_low is None
 
 
 def _wrong(claim: Claim) -> str | None:
@@ -172,7 +169,8 @@ def _wrong(claim: Claim) -> str | None:
             return f"control {c.name!r} must be positive or negative, and passed or not"
     if claim.verdict not in VERDICTS or claim.rule_sha != rule_sha(claim.rule):
         return "verdict or rule_sha is not as the rule says"
-    if claim.verdict != NOT_TESTABLE and (_lacks_interval(primary) or not all(c.passed for c in claim.controls)):
+    bare = primary.kind == "estimate" and primary.ci_low is None
+    if claim.verdict != NOT_TESTABLE and (bare or not all(c.passed for c in claim.controls)):
         return f"verdict {claim.verdict!r} needs an interval and passed controls"
     return None
 
@@ -190,8 +188,12 @@ def read_result(path: Path) -> Result:
     """A result file's content, checked. Raises InputError that names the file and what is wrong."""
     try:
         content = json.loads(path.read_text("utf-8"))
-        result = Result(content["provenance"], content["verdict"], tuple(map(_claim_from, content["claims"])))
-        wrong = next(filter(None, map(_wrong, result.claims)), None)
+        for entry in content["claims"]:
+            entry["measures"] = tuple(Measure(**m) for m in entry["measures"])
+            entry["controls"] = tuple(Control(**c) for c in entry["controls"])
+        claims = tuple(Claim(**entry) for entry in content["claims"])
+        result = Result(dict(content["provenance"]), content["verdict"], claims)
+        wrong = next(filter(None, map(_wrong, claims)), None)
         if result.verdict not in VERDICTS:
             wrong = f"unknown verdict {result.verdict!r}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -201,11 +203,6 @@ def read_result(path: Path) -> Result:
     return result
 
 
-def _claim_from(entry: Mapping[str, Any]) -> Claim:
-    measures, controls = (Measure(**m) for m in entry["measures"]), (Control(**c) for c in entry["controls"])
-    return Claim(**{**entry, "measures": tuple(measures), "controls": tuple(controls)})
-
-
 def rule_committed_before_result(rule: str, result: Path, source: Path | None = None) -> bool | None:
     """Whether git held the rule before it first held this result under that rule.
 
@@ -213,14 +210,13 @@ def rule_committed_before_result(rule: str, result: Path, source: Path | None = 
     A result not committed yet is compared with HEAD. None where there is no git history to ask.
     """
     source = source or notebooks_dir() / f"{result.stem}.py"
-    folder = source.parent
+    folder, place, sha = source.parent, result.resolve(), rule_sha(rule)
     try:
-        if git(folder, "rev-parse", "--is-shallow-repository").strip() == "true":
+        shallow, top, _ = git(folder, "rev-parse", "--is-shallow-repository", "--show-toplevel", "HEAD").splitlines()
+        if shallow == "true":
             return None
-        finding = ["log", "--reverse", "--format=%H", f"-S{rule_sha(rule)}", "--", str(result.resolve())]
-        inside = result.resolve().is_relative_to(git(folder, "rev-parse", "--show-toplevel").strip())
-        commits = git(folder, *finding).split() if inside else []
-        git(folder, "rev-parse", "--verify", "HEAD")
+        finding = ["log", "--reverse", "--format=%H", f"-S{sha}", "--", str(place)]
+        commits = git(folder, *finding).split() if place.is_relative_to(top) else []
     except (OSError, subprocess.SubprocessError):
         return None
     try:
@@ -235,34 +231,33 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     rows = []
     for name, statement in NOTEBOOKS.items():
         path = results_dir / f"{name}.json"
-        if path.is_file():
-            rows += [_row(name, claim, path) for claim in read_result(path).claims]
-        else:
+        if not path.is_file():
             rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
+            continue
+        for claim in read_result(path).claims:
+            first = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
+            rows.append({"notebook": name, **_words(claim), "rule first": first})
     return rows
 
 
-def _row(name: str, claim: Claim, path: Path) -> dict[str, str]:
+def _words(claim: Claim) -> dict[str, str]:
+    def number(value: float | None) -> str:
+        return "none" if value is None else f"{value:.3g}"
+
     primary = next(m for m in claim.measures if m.name == claim.primary)
     ends = (primary.ci_low, primary.ci_high)
     return {
-        "notebook": name,
         "claim": claim.statement,
         "source": claim.source,
         "verdict": claim.verdict,
         "measure": primary.name,
-        "value": f"{_number(primary.value)} {primary.unit}".strip(),
-        "interval": "none" if None in ends else " to ".join(map(_number, ends)),
+        "value": f"{number(primary.value)} {primary.unit}".strip(),
+        "interval": "none" if None in ends else " to ".join(map(number, ends)),
         "n": str(primary.n),
         "seeds": str(primary.seeds),
-        "detectable": _number(claim.detectable),
+        "detectable": number(claim.detectable),
         "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
-        "rule first": {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)],
     }
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"
 
 
 def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:

@@ -6,16 +6,20 @@ Exit codes: 0 done, 1 two runs differ, 2 bad input, 4 a notebook or something in
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from medisyn_lib import batch, compare
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import from_root, from_shell, resolve_out, results_dir
+from medisyn_lib.provenance import run_name
+from medisyn_lib.store import creatable, preflight_store, write_atomic
 
 PROMPT_LIMIT = 2000  # characters
 COUNT_LIMIT = 10_000  # images a command
@@ -48,13 +52,14 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
     verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
     inner = verb.add_subparsers(required=True, metavar="list|check")
-    _verb(inner, "list", _data_list, "the kinds of source")
-    _verb(inner, "check", _data_check, "splits, classes, patients and leaks of a source").add_argument("source")
+    _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
+    _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source")
     verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
     verb.add_argument("a", metavar="A")
     verb.add_argument("b", metavar="B")
-    inner = verbs.add_parser("notebooks", help="maintain the stored notebooks")
-    verb = _verb(inner.add_subparsers(required=True, metavar="refresh"), "refresh", _refresh, "run them with defaults")
+    verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
+    inner = verb.add_subparsers(required=True, metavar="refresh")
+    verb = _verb(inner, "refresh", _refresh, "run them with defaults")
     verb.add_argument("names", nargs="*", metavar="NN")
     verb = _verb(verbs, "publish", _publish, "copy a finished full run into results/ and figures/")
     verb.add_argument("out", metavar="OUT")
@@ -68,10 +73,8 @@ def _verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int | None],
 
 
 def _reproduce(given: argparse.Namespace) -> int:
-    from medisyn_lib import batch, data
+    from medisyn_lib import data
     from medisyn_lib.profiles import PROFILES
-    from medisyn_lib.provenance import run_name
-    from medisyn_lib.store import preflight_store
 
     if given.profile not in PROFILES:
         raise InputError(f"profile {given.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
@@ -117,39 +120,30 @@ def _figures(given: argparse.Namespace) -> None:
         redraw(folder)
 
 
-def _data_list(given: argparse.Namespace) -> None:
+def _data(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
-    _print_table(data.describe())
-
-
-def _data_check(given: argparse.Namespace) -> None:
-    from medisyn_lib import data
-
-    source = _source(given.source)
-    data.preflight(source)
-    from medisyn_lib.data.checks import check
-
-    _print_table(check(source))
+    if given.source is not None:
+        data.preflight(source := _source(given.source))
+    rows = data.describe() if given.source is None else data.check(source)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def _diff(given: argparse.Namespace) -> int:
-    from medisyn_lib.compare import compare
-
-    lines = compare(from_shell(given.a), from_shell(given.b))
+    lines = compare.compare(from_shell(given.a), from_shell(given.b))
     print("\n".join(lines) or "the same within tolerances")
     return 1 if lines else 0
 
 
 def _refresh(given: argparse.Namespace) -> None:
-    from medisyn_lib import batch
-
     print(*(path.name for path in batch.refresh(given.names)), sep="\n")
 
 
 def _publish(given: argparse.Namespace) -> None:
-    from medisyn_lib import batch
-
     print(f"published as {batch.publish(from_shell(given.out))}")
 
 
@@ -172,19 +166,9 @@ def _model(text: str, option: str, *marks: str) -> str:
 
 
 def _out(text: str) -> Path:
-    from medisyn_lib.store import creatable
-
     if not text or not creatable(from_shell(text)):
         raise InputError(f"--out {text!r}: cannot be written; give a folder that can")
     return from_shell(text)
-
-
-def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 def _one_line(words: object) -> str:
@@ -197,15 +181,11 @@ def _report(error: Exception, given: argparse.Namespace) -> str:
     if os.environ.get("MEDISYN_DEBUG") == "1":
         traceback.print_exception(error)
         return line
-    try:
+    with contextlib.suppress(OSError):  # the disk may be what failed
         if getattr(given, "do", None) in (_reproduce, _generate) and given.out:
-            from medisyn_lib.store import write_atomic
-
             log = from_shell(given.out) / "error.log"
             write_atomic(log, "".join(traceback.format_exception(error)))
             return f"{line} (traceback in {log})"
-    except OSError:
-        pass  # the disk may be what failed
     return f"{line} (set MEDISYN_DEBUG=1 for the traceback)"
 
 

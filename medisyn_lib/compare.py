@@ -13,6 +13,7 @@ from medisyn_lib.errors import InputError
 # (absolute, relative) by a measure's unit: what other arithmetic moves in a model trained alike.
 TOLERANCES = {"share": (0.05, 0.0), "points": (5.0, 0.0), "dB": (0.3, 0.0), "levels": (1.0, 0.0)}
 OTHERWISE = (1e-6, 0.1)
+INEXACT = ("value", "ci_low", "ci_high")
 
 
 def results_of(folder: Path) -> dict[str, Result]:
@@ -50,11 +51,13 @@ def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     lines = []
     for key in sorted(a.keys() | b.keys()):
         x, y = a.get(key), b.get(key)
-        inexact = key in ("value", "ci_low", "ci_high") and x is not None and y is not None
         if key not in a or key not in b:
             lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
         elif isinstance(x, dict) and isinstance(y, dict):
             lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
-        elif not (math.isclose(x, y, abs_tol=absolute, rel_tol=relative) if inexact else x == y):
+        elif key in INEXACT and isinstance(x, int | float) and isinstance(y, int | float):
+            if not math.isclose(x, y, abs_tol=absolute, rel_tol=relative):
+                lines.append(f"{where}{key} {x} / {y}")
+        elif x != y:
             lines.append(f"{where}{key} {x} / {y}")
     return lines

@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from medisyn_lib.paths import store_dir
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+Names = Sequence[str]
 
 
 def _sources(module: str) -> list[Path]:
@@ -50,27 +51,23 @@ def code_hash(*module_names: str) -> str:
     without source.
     """
     digest = hashlib.sha256()
-    found = [(module, path) for module in sorted(set(module_names)) for path in _sources(module)]
-    for module, path in found:
+    for name, path in [(module, path) for module in sorted(set(module_names)) for path in _sources(module)]:
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            if documented and ast.get_docstring(node, clean=False) is not None:
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
-        digest.update(f"{module}/{path.name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{name}/{path.name}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()
 
 
-def _named(
-    step: str, settings: Mapping[str, Any], inputs: Sequence[str], code: Sequence[str]
-) -> tuple[str, dict[str, Any]]:
+def _named(step: str, settings: Mapping[str, Any], inputs: Names, code: Names) -> tuple[str, dict[str, Any]]:
     """The name of an entry and what its manifest says it was made from."""
     head = {"step": step, "settings": dict(settings), "inputs": list(inputs), "code": code_hash(*code)}
     text = json.dumps(head, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:20]}", json.loads(text)
 
 
-def key(step: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), code: Sequence[str] = ()) -> str:
+def key(step: str, settings: Mapping[str, Any], inputs: Names = (), code: Names = ()) -> str:
     """The name of an entry, `step-<20 hex>`: a hash of settings, keys of inputs and the step's code.
 
     `settings` hold plain JSON values; `code` names the modules that make the entry.
@@ -79,12 +76,7 @@ def key(step: str, settings: Mapping[str, Any], inputs: Sequence[str] = (), code
 
 
 def keep(
-    step: str,
-    settings: Mapping[str, Any],
-    make: Callable[[Path], None],
-    *,
-    inputs: Sequence[str] = (),
-    code: Sequence[str] = (),
+    step: str, settings: Mapping[str, Any], make: Callable[[Path], None], *, inputs: Names = (), code: Names = ()
 ) -> Path:
     """The folder that `make` fills for these settings, inputs and code: read if kept, else made.
 
@@ -127,9 +119,9 @@ def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) ->
     make(folder)
     for leftover in folder.rglob("*.tmp"):  # of a write that a kill cut short
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    files = {name: _stamp(path) for name, path in _files(folder).items()}
-    write_atomic(folder / MANIFEST, json.dumps({"schema": SCHEMA, **head, "files": files}, indent=1))
-    for path in (*_files(folder).values(), *{path.parent for path in folder.rglob("*")}):
+    manifest = {"schema": SCHEMA, **head, "files": _stamps(folder)}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1))
+    for path in (*folder.rglob("*"), folder):
         _flush(path)
     replace_folder(folder, final)
 
@@ -149,34 +141,30 @@ def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
     """What is wrong with an entry, in one line; None if every byte is as it was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        listed = dict(manifest.pop("files"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        listed, present = dict(manifest.pop("files")), _stamps(folder)
+    except OSError as error:
+        return f"{Path(str(error.filename)).name} cannot be read"
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or damaged"
-    if manifest.pop("schema", None) != SCHEMA:
-        return f"{MANIFEST} is of another schema version than {SCHEMA}"
-    if manifest != head:
-        return f"{MANIFEST} describes another step"
-    present = _files(folder)
+    if manifest != {"schema": SCHEMA, **head}:
+        return f"{MANIFEST} is of another step or schema version"
     for name in sorted(listed.keys() | present.keys()):
         if name not in present or name not in listed:
             return f"{name} is missing" if name in listed else f"{name} does not belong to it"
-        try:
-            if _stamp(present[name]) != listed[name]:
-                return f"{name} was altered"
-        except OSError:
-            return f"{name} cannot be read"
+        if present[name] != listed[name]:
+            return f"{name} was altered"
     return None
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """What a folder holds besides its manifest, by relative name."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
-    return {str(path.relative_to(folder)): path for path in found if path != folder / MANIFEST}
-
-
-def _stamp(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+def _stamps(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of what a folder holds besides its manifest, by relative name."""
+    stamps = {}
+    for path in sorted(folder.rglob("*")):
+        if path != folder / MANIFEST and (path.is_file() or path.is_symlink()):
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            stamps[str(path.relative_to(folder))] = {"size": path.stat().st_size, "sha256": digest}
+    return stamps
 
 
 def _flush(path: Path) -> None:
@@ -219,13 +207,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def creatable(folder: Path) -> bool:
-    """Whether a folder can be written, or made where it does not exist yet. Leaves nothing behind."""
+    """Whether a folder can be written, or made where it does not exist yet."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            return True
-    except OSError:
-        return False
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 def preflight_store() -> None:
