@@ -8,7 +8,7 @@ rows) and either `files` or `fingerprint`; `preflight` where that is not to read
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib.data import samples
-from medisyn_lib.data.checks import MIN_TEST_PATIENTS as MIN_TEST_PATIENTS
-from medisyn_lib.data.checks import check as check
-from medisyn_lib.data.checks import near_duplicates as near_duplicates
-from medisyn_lib.data.checks import testable as testable
+from medisyn_lib.data.checks import MIN_TEST_PATIENTS, check, near_duplicates, testable  # noqa: F401
 from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, role_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
@@ -142,59 +139,48 @@ def _role(split: str | None, role: str | None) -> str | None:
     return role if split in (None, "train") else role_of(split, "")
 
 
-def _kept(
-    source: str, role: str | None, size: int, per_modality: int | None, modalities: tuple[str, ...], seed: int
-) -> Path:
+def _kept(source: str, role: str | None, size: int, many: int | None, modalities: tuple[str, ...], seed: int) -> Path:
     """The folder in the store that holds the chosen images, which are drawn or read where they are not there yet."""
     from medisyn_lib.store import keep
 
     content, module = fingerprint(source), source_module(source)[0]
     _preflight_once(source, content)
-    every = None if source == "phantom" else rows(source)
-    known = tuple(MODALITIES if every is None else dict.fromkeys(row.modality for row in every))
+    every = rows(source) if hasattr(module, "rows") else []
+    known = tuple(dict.fromkeys(row.modality for row in every) or MODALITIES)
     for name in modalities:
         if name not in known:
             raise InputError(f"modality {name!r} is not in the data source: choose among {', '.join(known)}")
-    names, records, workers = modalities or known, _records, 1
+    names = modalities or known
     arguments: dict[str, Any] = {"size": size, "seed": seed}
-    if every is None:
-        records, arguments["chunks"] = module.records, module.chunks_of(role, per_modality, names)
-        # Starting processes takes about a second: not worth it for a few images.
-        workers = 2 if len(arguments["chunks"]) > 10 else 1
+    if every:
+        records = _records
+        arguments |= {"images": module.images, "role": role, "chosen": _choose(every, role, many, names, seed)}
     else:
-        # A tuple, because datasets deals lists out one element at a time.
-        arguments |= {
-            "module": module.__name__,
-            "role": role,
-            "chosen": tuple(_choose(every, role, per_modality, names, seed)),
-        }
-    settings = {"source": module.__name__, "fingerprint": content, "role": role, "size": size, "seed": seed}
-    settings |= {"per_modality": per_modality, "modalities": names}
+        records, arguments["chunks"] = module.records, module.chunks_of(role, many, names)
+    # Starting processes takes about a second: not worth it for a few images.
+    workers = 2 if len(arguments.get("chunks", ())) > 10 else 1
+    settings = {"source": source.partition(":")[0], "fingerprint": content, "role": role, "size": size, "seed": seed}
+    settings |= {"per_modality": many, "modalities": ",".join(names)}
     return keep("data", settings, lambda place: samples.write(place, records, arguments, workers=workers), code=CODE)
 
 
 def _choose(
-    every: Sequence[Row], role: str | None, per_modality: int | None, names: Sequence[str], seed: int
-) -> list[tuple[int, Row]]:
-    """The rows that are asked for, with their numbers in the source."""
+    every: Sequence[Row], role: str | None, many: int | None, names: Sequence[str], seed: int
+) -> tuple[tuple[int, Row], ...]:
+    """The rows that are asked for, with their numbers in the source; no list, which `datasets` would deal out."""
     dealt = ("generator", "evaluator") if role is None else ("generator",) if role == "first_stage" else (role,)
-    there = [(number, row) for number, row in enumerate(every) if role_of(row.split, row.patient_id) in dealt]
-    result = []
-    for name in names:
-        own = [pair for pair in there if pair[1].modality == name]
-        if per_modality is not None:
-            own = sorted(own, key=lambda pair: samples.share("cap", seed, pair[1].image_id))[:per_modality]
-        result += own
+    pairs = [pair for pair in enumerate(every) if role_of(pair[1].split, pair[1].patient_id) in dealt]
+    pairs.sort(key=lambda pair: samples.share("cap", seed, pair[1].image_id))
+    result = [pair for name in names for pair in [pair for pair in pairs if pair[1].modality == name][:many]]
     if not result:
         raise InputError(f"no image in the data source for {role or 'train'}: add some or choose another")
-    return sorted(result, key=lambda pair: pair[0])
+    return tuple(sorted(result, key=lambda pair: pair[0]))
 
 
 def _records(
-    module: str, chosen: Sequence[tuple[int, Row]], role: str | None, size: int, seed: int
+    images: Callable[..., Iterator[Any]], chosen: Sequence[tuple[int, Row]], role: str | None, size: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     """The records of chosen rows, one image in memory at a time."""
-    images = importlib.import_module(module).images([row for _, row in chosen])
-    for (number, row), image in zip(chosen, images, strict=True):
+    for (number, row), image in zip(chosen, images([row for _, row in chosen]), strict=True):
         own = role or role_of(row.split, row.patient_id)
         yield samples.sample(row, image, role=own, size=size, seed=(seed, number))

@@ -64,7 +64,7 @@ def _by_modality(source: str | datasets.Dataset) -> dict[str, pandas.DataFrame]:
     import pandas
 
     table = data.rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas()
-    return dict(iter(pandas.DataFrame(table).groupby("modality", sort=False)))
+    return {str(name): own for name, own in pandas.DataFrame(table).groupby("modality", sort=False)}
 
 
 def _reason(own: pandas.DataFrame) -> str:

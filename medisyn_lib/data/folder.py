@@ -17,9 +17,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from medisyn_lib.data.samples import MAX_PIXELS, SPLITS, Row, check_image, check_rows, check_text, deal_split
+from medisyn_lib.data.samples import Row, check_image, check_rows, check_text, deal_split, source_folder
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import resolve_out
 
 HELP = "folder:DIR - image files beside metadata.csv or metadata.jsonl with file_name,text[,modality,finding,...]"
 WORDS = {"modality": "image", "finding": "unlabelled", "patient_id": "", "side": "", "lesion_size": ""}  # and defaults
@@ -40,60 +39,51 @@ def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
                 image = Image.open(row.place)
             check_image(image, row.place).load()
         except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            limit = f"save it again, with at most {MAX_PIXELS} pixels"
-            raise InputError(f"{row.place} is no image that can be read ({type(error).__name__}): {limit}") from error
+            raise InputError(f"{row.place} is no image that can be read ({error!r}): save it again, smaller") from error
         except (OSError, SyntaxError) as error:
             raise InputError(f"{row.place} is damaged ({type(error).__name__}): copy or save it again") from error
         yield image
 
 
 def rows(rest: str) -> list[Row]:
-    """All images of the folder without their pixels."""
-    path = _metadata(rest)
-    result = []
+    """All images of the folder without their pixels. A file outside of it, also by a link, is an InputError."""
+    path, result = _metadata(rest), []
     for number, line in _lines(path):
         where, name = f"{path}, line {number}", str(line.get("file_name") or "")
-        place = _inside(path.parent, name, where)
+        check_text(name, f"{where}: file_name")
+        place = os.path.realpath(path.parent / name)
+        if not Path(place).is_relative_to(os.path.realpath(path.parent)):
+            raise InputError(f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
+        if not os.path.isfile(place):
+            raise InputError(f"{where}: there is no image file {name!r}: add it or drop the line")
         result.append(row_of(line, image_id=name, place=place, where=where))
     return check_rows(result, str(path))
 
 
 def row_of(line: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = "") -> Row:
     """One row from a record of metadata; `where` names it in errors, `split` stands in where it has none."""
-    text = str(line.get("text") or line.get("caption") or "")
-    check_text(text, f"{where}: text")
     words = {key: str(line[key]) for key in WORDS if line.get(key)}
-    for key, word in words.items():
+    text = str(line.get("text") or line.get("caption") or "")
+    for key, word in {"text": text, **words}.items():
         check_text(word, f"{where}: {key}")
-    own = str(line.get("split") or split)
-    if own and own not in SPLIT_NAMES:
-        raise InputError(f"{where}: split {own!r} is unknown: write {', '.join(SPLITS)}")
     patient = words.get("patient_id", image_id)
-    numbers = {}
+    split = str(line.get("split") or split or deal_split(patient))
+    if split not in SPLIT_NAMES:
+        raise InputError(f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}")
+    own: dict[str, Any] = WORDS | words | {"patient_id": patient, "identity_known": "patient_id" in words}
     for key in ("count", "grade"):
         try:
-            numbers[key] = -1 if line.get(key) in (None, "") else int(str(line[key]))
+            own[key] = -1 if line.get(key) in (None, "") else int(str(line[key]))
         except ValueError:
             raise InputError(f"{where}: {key} is {line[key]!r}: write a whole number or leave it empty") from None
-    return Row(
-        image_id=image_id,
-        split=SPLIT_NAMES[own] if own else deal_split(patient),
-        place=place,
-        text=text,
-        identity_known="patient_id" in words,
-        **WORDS | words | {"patient_id": patient},
-        **numbers,
-    )
+    return Row(image_id=image_id, split=SPLIT_NAMES[split], place=place, text=text, **own)
 
 
 def _metadata(rest: str) -> Path:
-    folder = resolve_out(rest)
-    if not rest or not folder.is_dir():
-        raise InputError(f"data source 'folder:{rest}': no such folder: give one that holds images and metadata.csv")
-    found = [path for path in (folder / "metadata.csv", folder / "metadata.jsonl") if path.is_file()]
+    found = [path for path in sorted(source_folder(rest).glob("metadata.*")) if path.suffix in (".csv", ".jsonl")]
     if len(found) != 1:
-        fault = f"{'two metadata files' if found else 'no metadata file'} there"
-        raise InputError(f"data source 'folder:{rest}': {fault}: keep one of metadata.csv and metadata.jsonl")
+        fault = "two metadata files" if found else "no metadata file"
+        raise InputError(f"data source 'folder:{rest}': {fault} there: keep one of metadata.csv and metadata.jsonl")
     return found[0]
 
 
@@ -111,14 +101,3 @@ def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     if absent := sorted({"file_name", "text"} - set(found[0][1] if found else ())):
         raise InputError(f"{path} has no column {absent[0]}: each record must name file_name,text")
     return found
-
-
-def _inside(folder: Path, name: str, where: str) -> str:
-    """The path of an image file. Raises InputError where it is missing or leaves the folder, also by a link."""
-    check_text(name, f"{where}: file_name")
-    path = os.path.realpath(folder / name)
-    if not Path(path).is_relative_to(os.path.realpath(folder)):
-        raise InputError(f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
-    if not os.path.isfile(path):
-        raise InputError(f"{where}: there is no image file {name!r}: add it or drop the line")
-    return path

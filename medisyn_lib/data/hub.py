@@ -31,8 +31,8 @@ def preflight(rest: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _tables(rest: str) -> dict[str, datasets.Dataset]:
-    """The splits of the dataset by its own names, not decoded."""
+def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
+    """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
     import datasets
 
     preflight(rest)
@@ -40,30 +40,29 @@ def _tables(rest: str) -> dict[str, datasets.Dataset]:
     try:
         loaded = datasets.load_dataset(rest)
     except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
-        fault = f"could not be loaded ({type(error).__name__})"
-        raise InputError(f"{where} {fault}: check the name and the network") from error
+        kind = type(error).__name__
+        raise InputError(f"{where} could not be loaded ({kind}): check the name and the network") from error
+    total = hashlib.sha256()
     for name, table in loaded.items():
         if not isinstance(table.features.get("image"), datasets.Image):
             raise InputError(f"{where}: {name} has no column image of images: name it so")
         if not {"text", "caption"} & set(table.column_names):
             raise InputError(f"{where}: {name} has no column text or caption: add one")
-    return dict(loaded)
-
-
-def fingerprint(rest: str) -> str:
-    """SHA-256 over all columns of all splits."""
-    total = hashlib.sha256()
-    for name, table in _tables(rest).items():
         total.update(name.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
                 total.update(part.serialize())
-    return total.hexdigest()
+    return dict(loaded), total.hexdigest()
+
+
+def fingerprint(rest: str) -> str:
+    """SHA-256 over all columns of all splits."""
+    return _tables(rest)[1]
 
 
 def rows(rest: str) -> list[Row]:
     """All images of the dataset without their pixels."""
-    tables, result = _tables(rest), []
+    tables, result = _tables(rest)[0], []
     for name, table in tables.items():
         plain = table.remove_columns("image")
         labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
@@ -71,8 +70,8 @@ def rows(rest: str) -> list[Row]:
         for number, line in enumerate(plain):
             line |= {key: feature.int2str(line[key]) for key, feature in labels.items() if line[key] is not None}
             where = f"hub:{rest}, {name}, row {number}"
-            named = row_of(line, image_id=f"{name}/{number}", place=f"{rest}/{name}/{number}", where=where, split=split)
-            result.append(named)
+            names = {"image_id": f"{name}/{number}", "place": f"{rest}/{name}/{number}", "where": where}
+            result.append(row_of(line, **names, split=split))
     return check_rows(result, f"hub:{rest}")
 
 
@@ -82,9 +81,9 @@ def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
         rest, name, number = row.place.rsplit("/", 2)
         where = f"hub:{rest}: image {row.image_id}"
         try:
-            image = _tables(rest)[name][int(number)]["image"]
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{where} is damaged: drop it from the dataset") from error
+            image = _tables(rest)[0][name][int(number)]["image"]
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            image = None
         if image is None:
-            raise InputError(f"{where} is missing: drop the row from the dataset")
+            raise InputError(f"{where} is missing or damaged: drop the row from the dataset")
         yield check_image(image, where)

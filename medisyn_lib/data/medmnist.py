@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medisyn_lib.data.npz import archive_rows
-from medisyn_lib.data.npz import images as images
+from medisyn_lib.data.npz import archive_rows, images  # noqa: F401
 from medisyn_lib.data.samples import Row
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import store_dir

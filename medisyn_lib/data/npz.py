@@ -1,10 +1,8 @@
-"""Source `npz:DIR`: every top-level *.npz of a folder, in the layout of MedMNIST.
+"""Source `npz:DIR`: every top-level *.npz of a folder, in the layout of MedMNIST v2 (doi:10.1038/s41597-022-01721-8).
 
 A file holds `{split}_images` uint8 (n, h, w) or (n, h, w, 3), `{split}_labels` integers (n,) or
 (n, 1) for train, val and test; optional `class_names`, `{split}_source_ids` (the patients) and
 `identity_known` (0 or 1). Other arrays are ignored. The file's stem is the modality.
-
-Source: the layout of MedMNIST v2 (Yang et al. 2023, doi:10.1038/s41597-022-01721-8).
 """
 
 from __future__ import annotations
@@ -16,15 +14,14 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text
+from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, source_folder
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
-from medisyn_lib.paths import resolve_out
 
 HELP = "npz:DIR - every top-level *.npz of a folder in MedMNIST layout, file stem = modality"
 MAX_BYTES = 16 * 2**30  # unpacked, of one array of images; they are read one image at a time
@@ -34,69 +31,55 @@ ICDR = [finding.key for finding in MODALITIES["fundus"].findings]
 
 
 def files(rest: str) -> list[Path]:
-    """The npz files and `panel.csv`, which says what the patient ids are worth."""
-    found = _archives(rest)
-    return found + [path for path in [found[0].with_name("panel.csv")] if path.is_file()]
+    """The npz files and `panel.csv`, which says what the patient ids are worth. Raises InputError without any."""
+    folder = source_folder(rest)
+    if not (found := sorted(folder.glob("*.npz"))):
+        raise InputError(f"data source 'npz:{rest}': no npz file there: put one <modality>.npz a modality in it")
+    return found + sorted(folder.glob("panel.csv"))
 
 
 def rows(rest: str) -> list[Row]:
     """All images of the folder without their pixels."""
-    return [row for path in _archives(rest) for row in archive_rows(path, path.stem)]
+    return [row for path in files(rest) if path.suffix == ".npz" for row in archive_rows(path, path.stem)]
 
 
 def images(chosen: Sequence[Row]) -> Iterator[np.ndarray]:
     """The pixels of chosen rows, uint8 (h, w) or (h, w, 3): one pass over an array, one image in memory at a time."""
     for place, own in itertools.groupby(chosen, key=lambda row: Path(row.place).parent):
         numbers, name = [int(Path(row.place).name) for row in own], f"{place.name}_images"
-        with _opened(place.parent) as file:
-            shape, fortran, _, start = _header(file, name)
+        with _opened(place.parent) as file, file.open(f"{name}.npy") as member:
+            shape, fortran, _ = _header(file, name)
             if fortran:
-                yield from _array(file, name)[numbers]
+                yield from np.lib.format.read_array(member, allow_pickle=False)[numbers]
                 continue
-            with file.open(f"{name}.npy") as member:
-                for number in numbers:
-                    member.seek(start + number * math.prod(shape[1:]))
-                    yield np.frombuffer(member.read(math.prod(shape[1:])), np.uint8).reshape(shape[1:])
+            length = math.prod(shape[1:])
+            start = file.getinfo(f"{name}.npy").file_size - shape[0] * length
+            for number in numbers:
+                member.seek(start + number * length)
+                yield np.frombuffer(member.read(length), np.uint8).reshape(shape[1:])
 
 
-def archive_rows(path: Path, modality: str, class_names: Sequence[str] = ()) -> list[Row]:
+def archive_rows(path: Path, modality: str, class_names: Sequence[str] | None = None) -> list[Row]:
     """The rows of one file, checked; raises InputError naming the file, the array and the mend."""
     with _opened(path) as file:
         small = {name: _array(file, name) for name in SMALL if f"{name}.npy" in file.NameToInfo}
         labels = {split: _labels(file, split) for split in SPLITS}
-    findings = _findings(path, modality, class_names or small.get("class_names"), labels)
+    needed = max(int(values.max(initial=-1)) for values in labels.values()) + 1
+    given = class_names or small.get("class_names", [f"class {number}" for number in range(needed)])
+    findings = _findings(path, modality, np.asarray(given), needed)
     result = []
     for split, values in labels.items():
         names = [f"{split}/{number}" for number in range(len(values))]
         ids = small.get(f"{split}_source_ids")
         if ids is not None and ids.shape != values.shape:
-            fault = f"{split}_source_ids has shape {ids.shape} for {len(values)} images"
-            raise InputError(f"{path}: {fault}: give each image one")
+            raise InputError(f"{path}: {split}_source_ids has shape {ids.shape}: give each of {len(values)} images one")
         known = ids is not None and bool(np.all(small.get("identity_known", _panel_says(path))))
-        result += [
-            Row(
-                image_id=f"{path.stem}/{name}",
-                patient_id=f"{path.stem}/{patient}",
-                split=split,
-                modality=modality,
-                finding=findings[label],
-                place=f"{path}/{name}",
-                grade=ICDR.index(findings[label]) if modality == "fundus" and findings[label] in ICDR else -1,
-                identity_known=known,
-            )
-            for name, patient, label in zip(names, names if ids is None else ids.tolist(), values, strict=True)
-        ]
+        patients = names if ids is None else ids.tolist()
+        for name, patient, finding in zip(names, patients, (findings[label] for label in values), strict=True):
+            grade = ICDR.index(finding) if modality == "fundus" and finding in ICDR else -1
+            who = f"{path.stem}/{name}", f"{path.stem}/{patient}", split, modality, finding
+            result.append(Row(*who, f"{path}/{name}", grade=grade, identity_known=known))
     return check_rows(result, str(path), findings)
-
-
-def _archives(rest: str) -> list[Path]:
-    """The npz files of a folder. Raises InputError where there is none."""
-    folder = resolve_out(rest)
-    if not rest or not folder.is_dir():
-        raise InputError(f"data source 'npz:{rest}': no such folder: give one that holds npz files")
-    if not (found := sorted(folder.glob("*.npz"))):
-        raise InputError(f"data source 'npz:{rest}': no npz file there: put one <modality>.npz a modality in it")
-    return found
 
 
 @contextlib.contextmanager
@@ -113,27 +96,26 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise InputError(f"{path} is damaged ({error!r:.80}): copy it again or save it with numpy.savez") from error
 
 
-def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, Fortran order, dtype and first byte of an array, held against the size that the zip file states."""
+def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype of an array, held against the size that the zip file states."""
     if f"{name}.npy" not in file.NameToInfo:
         raise InputError(f"{file.filename} has no array {name}: add it (an empty one will do for val and test)")
     with file.open(f"{name}.npy") as member:
         np.lib.format.read_magic(member)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)  # 2.0 is for structures alone
         start = member.tell()
-    where, stated = f"{file.filename}: the array {name}", file.NameToInfo[f"{name}.npy"].file_size
+    where, stated = f"{file.filename}: the array {name}", file.getinfo(f"{name}.npy").file_size
     limit, promised = MAX_TABLE_BYTES if name in SMALL else MAX_BYTES, math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise InputError(f"{where} holds Python objects, which may run code: save it as plain numbers")
     if max(stated, promised) > limit:
         raise InputError(f"{where} unpacks to over {limit >> 30} GiB: split the file or drop images")
-    if promised > stated:
-        raise InputError(f"{where} is shorter than its header says: save the file again")
-    return shape, fortran, dtype, start
+    if start + promised != stated:
+        raise InputError(f"{where} is longer or shorter than its header says: save the file again")
+    return shape, fortran, dtype
 
 
 def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array, read whole after its header was checked."""
     _header(file, name)
     with file.open(f"{name}.npy") as member:
         return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
@@ -141,30 +123,26 @@ def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _labels(file: zipfile.ZipFile, split: str) -> np.ndarray:
     """Labels (n,) of one split, after the shapes and dtypes of images and labels were checked."""
-    shape, _, dtype, _ = _header(file, f"{split}_images")
+    shape, _, dtype = _header(file, f"{split}_images")
     values, images, labels = _array(file, f"{split}_labels"), f"{split}_images has", f"{split}_labels has"
-    fits = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
-    low, high = values.min(initial=0), values.max(initial=0)
+    fits = (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)) and 0 < min(shape[1:3]) <= max(shape[1:3]) <= 8192
+    codes = values.astype(np.int64) if values.dtype.kind in "iu" else np.zeros(0, np.int64)
+    many, low, high = (*shape, 0)[0], codes.min(initial=0), codes.max(initial=0)
     for wrong, fault in (
         (dtype != np.uint8, f"{images} dtype {dtype}, not uint8: scale the images to 0-255 and save them as uint8"),
-        (not fits, f"{images} shape {shape}: it must be (n, h, w) or (n, h, w, 3)"),
-        (not all(0 < side <= 8192 for side in shape[1:3]), f"{images} shape {shape}: sides must be 1 to 8192"),
+        (not fits, f"{images} shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192"),
         (values.shape[1:] not in ((), (1,)), f"{labels} shape {values.shape}: give one label an image, (n,) or (n, 1)"),
-        (values.size and values.dtype.kind not in "iu", f"{labels} dtype {values.dtype}, not integers: number classes"),
-        (values.shape[:1] != shape[:1], f"{labels} {values.size} labels for {shape[0]} images: give each image one"),
+        (values.size != codes.size, f"{labels} dtype {values.dtype}, not integers: number the classes from 0"),
+        (values.shape[:1] != shape[:1], f"{labels} {values.size} labels for {many} images: give each image one label"),
         (low < 0 or high >= 10_000, f"{labels} labels from {low} to {high}: number the classes from 0"),
     ):
         if wrong:
             raise InputError(f"{file.filename}: {fault}")
-    return values.reshape(-1).astype(np.int64)
+    return codes.reshape(-1)
 
 
-def _findings(
-    path: Path, modality: str, class_names: Sequence[str] | np.ndarray | None, labels: Mapping[str, np.ndarray]
-) -> list[str]:
-    """The findings' keys: of the names of the classes, of their numbers where there is none."""
-    needed = max(int(values.max(initial=-1)) for values in labels.values()) + 1
-    names = np.array([f"class {number}" for number in range(needed)] if class_names is None else class_names)
+def _findings(path: Path, modality: str, names: np.ndarray, needed: int) -> list[str]:
+    """The findings' keys of the names of classes: lower case, all but letters and digits as single underscores."""
     if names.size and (names.dtype.kind != "U" or names.ndim != 1):
         raise InputError(f"{path}: class_names must be a list of texts: save numpy.array([...]) of strings")
     for name in names.tolist():
@@ -174,9 +152,8 @@ def _findings(
         raise InputError(f"{path}: label {needed - 1} is out of range: there are {len(findings)} class_names")
     if len(set(findings) - {""}) != len(findings):
         raise InputError(f"{path}: class_names has a name twice or without a letter or digit: rename it")
-    if modality != "fundus":
-        return findings
-    return [ICDR[int(name)] if name in tuple("01234") else name for name in findings]
+    icdr = dict(zip("01234", ICDR, strict=True)) if modality == "fundus" else {}
+    return [icdr.get(name, name) for name in findings]
 
 
 def _panel_says(path: Path) -> bool:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import shutil
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,6 +21,7 @@ from PIL import Image, ImageOps
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES, caption
+from medisyn_lib.paths import resolve_out
 
 if TYPE_CHECKING:
     import datasets
@@ -78,28 +78,37 @@ def check_text(text: str, where: str) -> None:
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
-def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> list[Row]:
+def source_folder(rest: str) -> Path:
+    """The folder that a source names. Raises InputError where there is none."""
+    if not rest or not (folder := resolve_out(rest)).is_dir():
+        raise InputError(f"data source folder {rest!r}: no such folder: give one that holds the images")
+    return folder
+
+
+def check_rows(rows: list[Row], where: str, findings: Sequence[str] = ()) -> list[Row]:
     """The rows; raises InputError for a name that stands twice, a patient in two splits, a class without train images.
 
     `findings` are classes that must be there besides those of the rows. A class that is empty in val
     or test is no error: `check` reports it.
     """
-    if double := [name for name, times in Counter(row.image_id for row in rows).items() if times > 1]:
-        raise InputError(f"{where}: the image {double[0]!r} stands there twice: keep one of them")
-    home: dict[str, str] = {}
+    if not rows:
+        raise InputError(f"{where} holds no image: add some")
+    homes = dict(reversed([(row.patient_id, row.split) for row in rows]))
+    names: set[str] = set()
     for row in rows:
-        if (first := home.setdefault(row.patient_id, row.split)) != row.split:
-            both = f"patient {row.patient_id!r} is in {first} and in {row.split}"
+        if row.image_id in names:
+            raise InputError(f"{where}: the image {row.image_id!r} stands there twice: keep one of them")
+        names.add(row.image_id)
+        if row.split != (home := homes[row.patient_id]):
+            both = f"patient {row.patient_id!r} is in {home} and in {row.split}"
             raise InputError(f"{where}: {both}: keep all images of a patient in one split")
     for modality in dict.fromkeys(row.modality for row in rows):
-        train = Counter(row.finding for row in rows if row.modality == modality and row.split == "train")
-        if train.total() < 2:
-            raise InputError(f"{where}: {modality} needs at least 2 train images, got {train.total()}: add images")
-        for finding in dict.fromkeys([*findings, *(row.finding for row in rows if row.modality == modality)]):
-            if finding not in train:
-                raise InputError(
-                    f"{where}: {modality} class {finding!r} has no train image: add some or drop the class"
-                )
+        own = [row for row in rows if row.modality == modality]
+        train = [row.finding for row in own if row.split == "train"]
+        if len(train) < 2:
+            raise InputError(f"{where}: {modality} needs at least 2 train images, got {len(train)}: add images")
+        if absent := sorted({*findings, *(row.finding for row in own)} - {*train}):
+            raise InputError(f"{where}: {modality} class {absent[0]!r} has no train image: add some or drop it")
     return rows
 
 
