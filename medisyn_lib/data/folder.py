@@ -80,7 +80,9 @@ def row_of(line: Mapping[str, Any], *, image_id: str, place: str, where: str, sp
 
 
 def _metadata(rest: str) -> Path:
-    found = [path for path in sorted(source_folder(rest).glob("metadata.*")) if path.suffix in (".csv", ".jsonl")]
+    found = [
+        path for path in sorted(source_folder("folder", rest).glob("metadata.*")) if path.suffix in (".csv", ".jsonl")
+    ]
     if len(found) != 1:
         fault = "two metadata files" if found else "no metadata file"
         raise InputError(f"data source 'folder:{rest}': {fault} there: keep one of metadata.csv and metadata.jsonl")

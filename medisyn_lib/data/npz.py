@@ -32,7 +32,7 @@ ICDR = [finding.key for finding in MODALITIES["fundus"].findings]
 
 def files(rest: str) -> list[Path]:
     """The npz files and `panel.csv`, which says what the patient ids are worth. Raises InputError without any."""
-    folder = source_folder(rest)
+    folder = source_folder("npz", rest)
     if not (found := sorted(folder.glob("*.npz"))):
         raise InputError(f"data source 'npz:{rest}': no npz file there: put one <modality>.npz a modality in it")
     return found + sorted(folder.glob("panel.csv"))

@@ -78,10 +78,10 @@ def check_text(text: str, where: str) -> None:
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
-def source_folder(rest: str) -> Path:
+def source_folder(kind: str, rest: str) -> Path:
     """The folder that a source names. Raises InputError where there is none."""
     if not rest or not (folder := resolve_out(rest)).is_dir():
-        raise InputError(f"data source folder {rest!r}: no such folder: give one that holds the images")
+        raise InputError(f"data source '{kind}:{rest}': no such folder: give one that holds the images")
     return folder
 
 
