@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from medisyn_lib import batch, compare
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import from_root, from_shell, resolve_out, results_dir
+from medisyn_lib.paths import from_root, from_shell, resolve_out, figures_dir
 from medisyn_lib.provenance import run_name
 from medisyn_lib.store import creatable, preflight_store, write_atomic
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on (default: 0)")
     verb.add_argument("--out", required=True, help="output folder")
     verb = _verb(verbs, "figures", _figures, "redraw figures from stored results, computing nothing")
-    verb.add_argument("--results", help="a folder of results (default: every folder in results/)")
+    verb.add_argument("--results", help="a run's folder (default: the committed figures)")
     verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
     inner = verb.add_subparsers(required=True, metavar="list|check")
     _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
@@ -111,13 +111,13 @@ def _generate(given: argparse.Namespace) -> None:
 
 
 def _figures(given: argparse.Namespace) -> None:
-    folders = [from_shell(given.results)] if given.results else sorted(p for p in results_dir().glob("*") if p.is_dir())
-    if not folders or not folders[0].is_dir():
-        raise InputError(f"results folder {folders[0] if folders else results_dir()}: not there; run `reproduce` first")
+    folder = from_shell(given.results) if given.results else figures_dir()
+    if not any(folder.rglob("*.csv")):
+        raise InputError(f"results folder {folder}: not there or without figures' tables; run `reproduce` first")
     from medisyn_lib.figures import redraw
 
-    for folder in folders:
-        redraw(folder)
+    for path in redraw(folder):
+        print(path)
 
 
 def _data(given: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib import encoders, models, training
+from medisyn_lib import encoders, models, store, training
 
 if TYPE_CHECKING:
     import torch
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 WIDTHS = (16, 32, 64, 128)
 KL_WEIGHT = 1e-4  # just enough to keep the latents' scale; Rombach et al., section 3.1
 LATENT_NOISE = 0.1  # the decoder also sees latents this far off, as the denoiser will hand it
-PERCEPTUAL_WEIGHT = 0.15
+EDGE_WEIGHT, PERCEPTUAL_WEIGHT = 0.5, 0.3
 SHIPPED_IMAGES = 3000  # phantoms a modality
-SHIPPED_PLAN = training.Plan(steps=4400, batch=16, rate=1e-3)  # how the shipped weights were made
+# How the shipped weights were made, one plan after the other (see weights/README.md).
+SHIPPED_PLANS = (
+    training.Plan(steps=4400, batch=16, rate=1e-3),
+    training.Plan(steps=7000, batch=16, rate=7e-4, seed=1),
+)
 
 
 def shipped_weights() -> Path:
@@ -56,7 +60,7 @@ def objective(vae: AutoencoderKL) -> torch.nn.Module:
             decoded = self.vae.decode(latent.mean + (latent.std + scale) * noise).sample.float()
             loss = F.l1_loss(decoded, images)
             for axis in (2, 3):
-                loss = loss + F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
+                loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
             loss = loss + PERCEPTUAL_WEIGHT * _perceptual_distance(perceive, decoded, images)
             return loss + KL_WEIGHT * latent.kl().mean()
 
@@ -148,16 +152,20 @@ def peak_signal_to_noise(*, real: np.ndarray, decoded: np.ndarray) -> np.ndarray
 
 def remake_shipped() -> None:
     """Trains the shipped first stage anew and writes it: `python -m medisyn_lib.first_stage`."""
-    from medisyn_lib import data, store
+    from medisyn_lib import data
 
     def make(directory: Path) -> None:
         pixels = data.pixels(data.load("phantom", role="first_stage", per_modality=SHIPPED_IMAGES))
         with models.seeded(0):
             vae = models.first_stage(WIDTHS)
-        train(vae, pixels, SHIPPED_PLAN, directory)
+        for number, plan in enumerate(SHIPPED_PLANS):
+            (directory / str(number)).mkdir(exist_ok=True)
+            train(vae, pixels, plan, directory / str(number))
         models.save_weights(vae.half(), directory / "first_stage.safetensors")
 
-    made = store.keep("shipped_first_stage", vars(SHIPPED_PLAN), make, code=("medisyn_lib.phantoms",))
+    plans = {"plans": [vars(plan) for plan in SHIPPED_PLANS]}
+    code = ("medisyn_lib.phantoms", "medisyn_lib.first_stage", "medisyn_lib.models", "medisyn_lib.training")
+    made = store.keep("shipped_first_stage", plans, make, code=code)
     store.write_atomic(shipped_weights(), (made / "first_stage.safetensors").read_bytes())
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 2
 MODELS_CODE = ("medisyn_lib.models", "medisyn_lib.training")
-WEIGHTS = "denoiser.safetensors"
 
 
 @dataclass(frozen=True)
@@ -175,12 +174,22 @@ def denoiser_plan(study: Study, modality: str | None = None, seed: int = 0) -> t
 
 
 def snapshot_steps(plan: training.Plan) -> tuple[int, ...]:
-    """The steps after which a denoiser's weights are kept: an eighth, a quarter, a half, the end."""
+    """The steps after which the generalist's weights are kept: an eighth, a quarter, a half, the end."""
     return tuple(sorted({max(1, plan.steps // share) for share in (8, 4, 2, 1)}))
 
 
+def load_denoiser(study: Study, entry: Path, seed: int = 0, step: int | None = None) -> UNet2DConditionModel:
+    """The denoiser of an entry after `step` steps, by default all of its plan; 0 is the untrained one."""
+    net = new_denoiser(study, seed)
+    if step is None:
+        step = json.loads((entry / "compute.json").read_text("utf-8"))["steps"]
+    if step:
+        models.load_weights(net, entry / f"step-{step}.safetensors", prefix="denoiser.")
+    return net.eval()
+
+
 def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) -> Path:
-    """Folder of a trained denoiser: weights, snapshots, `history.csv`, `compute.json`."""
+    """Folder of a trained denoiser: `step-N.safetensors`, `history.csv`, `compute.json`."""
     latents, words = latents_entry(study), text_entry(study)
     plan = denoiser_plan(study, modality, seed)
 
@@ -192,10 +201,10 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) 
             kept, caption = kept[rows], caption[rows]
         net = new_denoiser(study, seed)
         flops = denoising.operations(net, kept.shape[-1], TEXT_WIDTH)
-        denoising.train(net, kept, embeddings, caption, plan, directory, snapshot_steps(plan))
-        models.save_weights(net, directory / WEIGHTS)
-        total = flops * plan.steps * plan.batch
-        cost = {"images": plan.steps * plan.batch, "flops_per_image": flops, "flops": total}
+        kept_steps = snapshot_steps(plan) if modality is None else (plan.steps,)
+        denoising.train(net, kept, embeddings, caption, plan, directory, kept_steps)
+        seen = plan.steps * plan.batch
+        cost = {"steps": plan.steps, "images": seen, "flops_per_image": flops, "flops": flops * seen}
         store.write_atomic(directory / "compute.json", json.dumps(cost))
 
     what = {"plan": asdict(plan), "widths": study.settings.denoiser_widths, "modality": modality}
@@ -208,22 +217,19 @@ def flops_of(entries: Iterable[Path]) -> float:
     return sum(json.loads((entry / "compute.json").read_text("utf-8"))["flops"] for entry in entries)
 
 
-def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0, weights: str = WEIGHTS) -> Path:
+def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0, step: int | None = None) -> Path:
     """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
 
-    `weights` names the denoiser's file: the last or a snapshot (`step-N.safetensors`).
+    `step` takes the denoiser's weights from the way there; 0 leaves it untrained.
     """
     stage, words, trained = first_stage_entry(study), text_entry(study), denoiser_entry(study, modality, seed=seed)
 
     def make(directory: Path) -> None:
-        net = new_denoiser(study, seed)
-        if weights != "untrained":
-            models.load_weights(net, trained / weights)
-        assemble(directory, stage, words, net, study)
+        assemble(directory, stage, words, load_denoiser(study, trained, seed, step), study)
         cost = json.loads((trained / "compute.json").read_text("utf-8"))
         store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
 
-    what = {"modality": modality, "seed": seed, "weights": weights, "steps": study.settings.sampling_steps}
+    what = {"modality": modality, "seed": seed, "step": step, "steps": study.settings.sampling_steps}
     what |= {"guidance": study.settings.guidance, "profile": study.profile}
     inputs = [stage.name, words.name, trained.name]
     return store.keep("generator", what, make, inputs=inputs, code=("medisyn_lib.generators", "medisyn_lib.models"))

@@ -175,8 +175,8 @@ def save_weights(model: torch.nn.Module, path: Path) -> None:
     save_file({name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}, path)
 
 
-def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """The inverse of `save_weights`; every name and shape must match."""
+def load_weights(model: torch.nn.Module, path: Path, prefix: str = "") -> None:
+    """The inverse of `save_weights`; every name, less `prefix`, and every shape must match."""
     from safetensors.torch import load_file
 
-    model.load_state_dict(load_file(path))
+    model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()})

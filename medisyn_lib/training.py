@@ -108,93 +108,98 @@ def fit(
     objective ends with the averaged weights if the plan averages. Raises InputError if the batch
     does not divide among the processes, ValueError if the loss stops being finite.
     """
-    import torch
-
     accel = accelerator(half=half)
-    share, rest = divmod(plan.batch, accel.num_processes)
-    if rest:
-        raise InputError(f"batch of {plan.batch}: does not divide among {accel.num_processes} processes; change one")
-    rows = slice(accel.process_index * share, (accel.process_index + 1) * share)
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.99), fused=True)
-    average = [p.detach().clone().to(accel.device) for p in parameters] if plan.average else []
-    model = accel.prepare_model(objective)
-    state = _State(objective, optimiser, average, directory)
-    start, history = state.resume()
-    model.train()
-    for step in range(start, plan.steps):
+    rows = _share(plan.batch, accel)
+    run = _Run(objective, plan, directory, accel)
+    for step in range(run.resume(), plan.steps):
         draws = Draws(plan.seed, step, plan.batch, rows)
-        batch = batch_of(sample_rows(plan.seed, n, step, plan.batch)[rows], draws)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(plan, step)
-        with accel.autocast():
-            loss = model(**{name: tensor.to(accel.device) for name, tensor in batch.items()})
-        accel.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if average:
-            keep = min(plan.average, (1 + step) / (10 + step))
-            torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
-        _record(history, accel, step, loss, plan)
+        run.advance(step, batch_of(sample_rows(plan.seed, n, step, plan.batch)[rows], draws))
         done = step + 1
         if accel.is_main_process and done in snapshots:
-            state.snapshot(done)
+            run.snapshot(done)
         if accel.is_main_process and done % plan.checkpoint_every == 0 and done < plan.steps:
-            state.save(done, history)
-    if average:
-        torch._foreach_copy_([p.data for p in parameters], average)
-    if accel.is_main_process:
-        store.write_atomic(directory / HISTORY, _as_csv(history))
-    objective.eval()
-    accel.wait_for_everyone()
+            run.save(done)
+    run.finish()
 
 
-def _record(history: list[tuple[int, float]], accel: Accelerator, step: int, loss: torch.Tensor, plan: Plan) -> None:
-    if step % max(1, plan.steps // 200) and step + 1 != plan.steps:
-        return
-    value = float(accel.gather(loss.detach().reshape(1)).mean())
-    if not math.isfinite(value):
-        raise ValueError(f"training diverged: loss {value} at step {step} of {plan.steps}; lower the rate {plan.rate}")
-    history.append((step, value))
+def _share(batch: int, accel: Accelerator) -> slice:
+    share, rest = divmod(batch, accel.num_processes)
+    if rest:
+        raise InputError(f"batch of {batch}: does not divide among {accel.num_processes} processes; change one")
+    return slice(accel.process_index * share, (accel.process_index + 1) * share)
 
 
-def _as_csv(history: Sequence[tuple[int, float]]) -> str:
-    return "step,loss\n" + "".join(f"{step},{loss:.6g}\n" for step, loss in history)
+class _Run:
+    """A training under way: weights, optimiser, averaged weights, loss history, and their checkpoint."""
 
+    def __init__(self, objective: torch.nn.Module, plan: Plan, directory: Path, accel: Accelerator) -> None:
+        import torch
 
-class _State:
-    """What a checkpoint holds: weights, optimiser moments, averaged weights, step and loss history."""
+        self.objective, self.plan, self.directory, self.accel = objective, plan, directory, accel
+        self.model = accel.prepare_model(objective)
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.99), fused=True
+        )
+        self.average = [p.detach().clone() for p in self.parameters] if plan.average else []
+        self.history: list[tuple[int, float]] = []
+        self.model.train()
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        optimiser: torch.optim.Optimizer,
-        average: list[torch.Tensor],
-        directory: Path,
-    ) -> None:
-        self.model, self.optimiser, self.average, self.directory = model, optimiser, average, directory
+    def advance(self, step: int, batch: Mapping[str, torch.Tensor]) -> None:
+        """One optimiser step."""
+        import torch
 
-    def save(self, step: int, history: Sequence[tuple[int, float]]) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.plan, step)
+        with self.accel.autocast():
+            loss = self.model(**{name: tensor.to(self.accel.device) for name, tensor in batch.items()})
+        self.accel.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            keep = min(self.plan.average, (1 + step) / (10 + step))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - keep)
+        if step % max(1, self.plan.steps // 200) == 0 or step + 1 == self.plan.steps:
+            value = float(self.accel.gather(loss.detach().reshape(1)).mean())
+            if not math.isfinite(value):
+                raise ValueError(f"training diverged: loss {value} at step {step}; lower the rate {self.plan.rate}")
+            self.history.append((step, value))
+
+    def finish(self) -> None:
+        """Averaged weights take the place of the last ones; the loss history is written."""
+        import torch
+
+        if self.average:
+            torch._foreach_copy_([p.data for p in self.parameters], self.average)
+        if self.accel.is_main_process:
+            lines = "".join(f"{step},{loss:.6g}\n" for step, loss in self.history)
+            store.write_atomic(self.directory / HISTORY, f"step,loss\n{lines}")
+        self.objective.eval()
+        self.accel.wait_for_everyone()
+
+    def save(self, step: int) -> None:
+        """The checkpoint after `step` steps: tensors as safetensors, scalars in its header."""
         from safetensors.torch import save
 
-        tensors = {f"model.{name}": t.contiguous() for name, t in self.model.state_dict().items()}
+        tensors = {f"model.{name}": t.contiguous() for name, t in self.objective.state_dict().items()}
         tensors |= {f"average.{i}": t for i, t in enumerate(self.average)}
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{name}": t.contiguous() for name, t in moments.items()}
-        scalars = {"step": str(step), "history": json.dumps(history)}
+        scalars = {"step": str(step), "history": json.dumps(self.history)}
         store.write_atomic(self.directory / CHECKPOINT, save({k: t.cpu() for k, t in tensors.items()}, scalars))
 
-    def resume(self) -> tuple[int, list[tuple[int, float]]]:
+    def resume(self) -> int:
+        """Takes up the checkpoint, if there is one; the number of steps done."""
         from safetensors import safe_open
 
         path = self.directory / CHECKPOINT
         if not path.exists():
-            return 0, []
+            return 0
         with safe_open(path, "pt") as file:
             scalars = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        self.model.load_state_dict({k[6:]: t for k, t in tensors.items() if k.startswith("model.")})
+        self.objective.load_state_dict({k[6:]: t for k, t in tensors.items() if k.startswith("model.")})
         for i, averaged in enumerate(self.average):
             averaged.copy_(tensors[f"average.{i}"])
         moments: dict[int, dict[str, Any]] = {}
@@ -204,14 +209,15 @@ class _State:
                 moments.setdefault(int(i), {})[moment] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        return int(scalars["step"]), [(int(s), float(v)) for s, v in json.loads(scalars["history"])]
+        self.history = [(int(s), float(v)) for s, v in json.loads(scalars["history"])]
+        return int(scalars["step"])
 
     def snapshot(self, step: int) -> None:
         """The averaged (else current) trainable weights after `step` steps, under their parameters' names."""
         from safetensors.torch import save
 
-        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
-        values = self.average or [p for p in self.model.parameters() if p.requires_grad]
+        names = [name for name, p in self.objective.named_parameters() if p.requires_grad]
+        values = self.average or self.parameters
         tensors = {k: t.detach().contiguous().cpu() for k, t in zip(names, values, strict=True)}
         store.write_atomic(self.directory / f"step-{step}.safetensors", save(tensors))
 

@@ -130,15 +130,14 @@ trained = generators.generator_entry(study)
 some = [int(np.flatnonzero(modality == name)[0]) for name in names]
 prompts = [held_out[row]["caption"] for row in some]
 steps = generators.snapshot_steps(generators.denoiser_plan(study))
-columns = ["untrained", *(f"step-{step}.safetensors" for step in steps)]
 strips = []
-for weights in columns:
-    stop = generators.generator_entry(study, weights=weights)
+for step in (0, *steps):
+    stop = generators.generator_entry(study, step=step)
     strips.append(alignment.load_samples(alignment.samples_entry(stop, prompts, first_seed=7)))
-progress = pd.DataFrame([(row, column) for column in range(len(columns)) for row in range(len(names))])
+progress = pd.DataFrame([(row, column) for column in range(len(strips)) for row in range(len(names))])
 progress.columns = ["row", "column"]
 progress["row_label"] = [names[row].replace("_", " ") for row in progress["row"]]
-progress["column_label"] = progress["column"].map(lambda c: f"{c and steps[c - 1]} steps")
+progress["column_label"] = progress["column"].map(lambda c: f"{(0, *steps)[c]} steps")
 progress["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
 figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips))
 
@@ -177,7 +176,7 @@ for prompt in sheet["prompt"][::8]:
 
 # %%
 reader = evaluators.Reader(alignment.reader_entry(study))
-untrained = generators.generator_entry(study, weights="untrained")
+untrained = generators.generator_entry(study, step=0)
 noise = alignment.load_samples(alignment.samples_entry(untrained, held_out["caption"][:]))
 read = {
     "real": alignment.readings(reader, real, held_out),

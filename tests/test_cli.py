@@ -58,7 +58,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*GENERATE, "--model", ""], "no such folder, nor a hub id"),
         ([*GENERATE, "--model", "empty"], "has no model_index.json"),
         ([*GENERATE, "--out", ""], "--out ''"),
-        (["figures"], "not there; run `reproduce` first"),
+        (["figures"], "without figures' tables; run `reproduce` first"),
         (["figures", "--results", "none"], "not there"),
         (["data", "check", "magic"], "data source 'magic' is unknown"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
