@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from medisyn_lib import batch, compare
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import from_root, from_shell, resolve_out, figures_dir
+from medisyn_lib.paths import figures_dir, from_root, from_shell, resolve_out
 from medisyn_lib.provenance import run_name
 from medisyn_lib.store import creatable, preflight_store, write_atomic
 
