@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
 IMAGES_PER_PATIENT = 3
@@ -32,16 +33,16 @@ def draw(
 
     The image is uint8 (size, size, 3). Image `index` belongs to patient `index //
     IMAGES_PER_PATIENT`; the same (seed, index) has the same factors at any size. `finding`
-    overrides the patient's own. Raises ValueError for an unknown modality, finding or size.
+    overrides the patient's own. Raises InputError for an unknown modality, finding or size.
     """
     if modality not in MODALITIES:
-        raise ValueError(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
+        raise InputError(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
     if not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"phantom size must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
+        raise InputError(f"phantom size must be {SIZES[0]} to {SIZES[1]} pixels, got {size}")
     module = importlib.import_module(f"medisyn_lib.phantoms.{modality}")
     keys = [f.key for f in MODALITIES[modality].findings]
     if finding is not None and finding not in keys:
-        raise ValueError(f"unknown finding {finding!r} of {modality}: choose one of {', '.join(keys)}")
+        raise InputError(f"unknown finding {finding!r} of {modality}: choose one of {', '.join(keys)}")
     patient_index, code = index // IMAGES_PER_PATIENT, zlib.crc32(modality.encode())
     patient_rng = np.random.default_rng([seed, code, 0, patient_index])
     own = keys[int(patient_rng.integers(len(keys)))]

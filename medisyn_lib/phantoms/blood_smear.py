@@ -7,11 +7,9 @@ picture than in a usual field, so that the nucleus is readable at 64 px.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 # Absorbances (red, green, blue) of the dyes as bound in each part of the cells.
 AZURE_NUCLEUS = (0.85, 1.55, 0.36)
@@ -23,30 +21,21 @@ HAEMOGLOBIN = (0.20, 0.48, 0.44)
 CELL_RADIUS = {"neutrophil": 0.40, "lymphocyte": 0.33, "eosinophil": 0.42, "monocyte": 0.50}
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """The film and the blood of one patient: stain strength and tint, size and pallor of the red cells."""
     return {
-        "stain_strength": float(rng.uniform(0.75, 1.25)),
-        "azure_to_eosin": float(rng.uniform(0.8, 1.2)),
-        "ground_warmth": float(rng.uniform(-1, 1)),
-        "red_radius": float(rng.uniform(0.23, 0.31)),
-        "red_density": float(rng.uniform(0.55, 1.1)),
-        "pallor": float(rng.uniform(0.35, 0.85)),
-        "red_spacing": float(rng.uniform(1.35, 2.1)),
-        "white_scale": float(rng.uniform(0.9, 1.12)),
+        **uniform(rng, stain_strength=(0.75, 1.25), azure_to_eosin=(0.8, 1.2), ground_warmth=(-1, 1)),
+        **uniform(rng, red_radius=(0.23, 0.31), red_density=(0.55, 1.1), pallor=(0.35, 0.85), red_spacing=(1.35, 2.1)),
+        **uniform(rng, white_scale=(0.9, 1.12)),
     }
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One white cell of the patient among its red cells, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors: dict[str, Any] = {
-        "cell_x": float(rng.uniform(-0.25, 0.25)),
-        "cell_y": float(rng.uniform(-0.25, 0.25)),
-        "cell_angle": float(rng.uniform(0, 2 * np.pi)),
-        "cell_scale": float(rng.uniform(0.93, 1.07)),
+    factors: Factors = {
+        **uniform(rng, cell_x=(-0.25, 0.25), cell_y=(-0.25, 0.25), cell_angle=(0, 2 * np.pi), cell_scale=(0.93, 1.07)),
         "lobes": int(rng.integers(3, 6)) if patient["finding"] == "neutrophil" else 0,
-        "exposure": float(rng.uniform(0.92, 1.02)),
-        "defocus": float(rng.uniform(0.004, 0.011)),
+        **uniform(rng, exposure=(0.92, 1.02), defocus=(0.004, 0.011)),
         "layout_seed": int(rng.integers(2**31)),
     }
     detail = np.random.default_rng(factors["layout_seed"])
@@ -71,9 +60,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     return blur(image, factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
 
 
-def _red_cells(
-    rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], white_radius: float, size: int
-) -> np.ndarray:
+def _red_cells(rng: Rng, patient: Factors, factors: Factors, white_radius: float, size: int) -> np.ndarray:
     """Density of biconcave red cells thrown like darts: they may touch and overlap a little."""
     radius, placed = patient["red_radius"], [(factors["cell_x"], factors["cell_y"], white_radius)]
     for x, y, scale in rng.uniform((-1.2, -1.2, 0.85), (1.2, 1.2, 1.15), (80, 3)).tolist():
@@ -91,7 +78,7 @@ def _red_cells(
 
 
 def _white_cell(
-    rng: np.random.Generator, finding: str, factors: dict[str, Any], radius: float, size: int
+    rng: Rng, finding: str, factors: Factors, radius: float, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks in [0, 1] of the cell body, its nucleus and its orange granules."""
     x, y = grid(size)

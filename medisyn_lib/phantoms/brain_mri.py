@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import ellipse, paint, posed_grid, texture
+from medisyn_lib.phantoms.drawing import Factors, Rng, ellipse, paint, posed_grid, texture, uniform
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient: dict[str, Any] = {
-        "head_width": float(rng.uniform(0.62, 0.74)),
-        "head_length": float(rng.uniform(0.8, 0.92)),
-        "scalp_width": float(rng.uniform(0.03, 0.07)),
-        "skull_width": float(rng.uniform(0.04, 0.07)),
-        "ventricle_size": float(rng.uniform(0.6, 1.25)),
-        "slice_level": float(rng.uniform(0.0, 1.0)),
-        "atrophy": float(rng.uniform(0.06, 0.2)),
-        "gyri": float(rng.uniform(9.0, 12.5)),
-        "grey_signal": float(rng.uniform(0.36, 0.46)),
-        "white_signal": float(rng.uniform(0.56, 0.68)),
-        "scalp_signal": float(rng.uniform(0.75, 1.0)),
+    patient: Factors = {
+        **uniform(rng, head_width=(0.62, 0.74), head_length=(0.8, 0.92), scalp_width=(0.03, 0.07)),
+        **uniform(rng, skull_width=(0.04, 0.07), ventricle_size=(0.6, 1.25), slice_level=(0.0, 1.0)),
+        **uniform(rng, atrophy=(0.06, 0.2), gyri=(9.0, 12.5), grey_signal=(0.36, 0.46), white_signal=(0.56, 0.68)),
+        **uniform(rng, scalp_signal=(0.75, 1.0)),
         "texture_seed": int(rng.integers(2**31)),
         "side": "",
         "lesion_size": "",
@@ -40,9 +31,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     return patient
 
 
-def _brain(
-    x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]
-) -> np.ndarray:
+def _brain(x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: Factors) -> np.ndarray:
     """Signal inside the skull: folded cortex round white matter, deep grey nuclei, ventricles."""
     folds, fine, ax = fields[0], fields[1], np.abs(x)
     grey, white, csf = patient["grey_signal"], patient["white_signal"], 0.1
@@ -69,7 +58,7 @@ def _brain(
     return signal
 
 
-def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarray, patient: dict[str, Any]) -> None:
+def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarray, patient: Factors) -> None:
     """Paint the finding: an enhancing mass in a dark swelling, or dark plaques beside the ventricles."""
     if patient["finding"] == "tumour":
         radius, cx = patient["lesion_radius"], 0.31 if patient["side"] == "left" else -0.31
@@ -86,7 +75,7 @@ def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarra
             paint(signal, ellipse(x, y, cx + jx, cy + jy, r, 1.3 * r, jx * 20, 0.04), 0.2)
 
 
-def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: dict[str, Any]) -> np.ndarray:
+def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: Factors) -> np.ndarray:
     """Noiseless signal: scalp fat, skull with its marrow, fluid, brain and finding."""
     w, h = patient["head_width"], patient["head_length"]
     egg = 1 - 0.09 * y / h  # the forehead is narrower than the back of the head
@@ -106,7 +95,7 @@ def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: dict[
     return signal
 
 
-def _acquire(rng: np.random.Generator, signal: np.ndarray, k_space_share: float, noise: float) -> np.ndarray:
+def _acquire(rng: Rng, signal: np.ndarray, k_space_share: float, noise: float) -> np.ndarray:
     """Magnitude image from the inner share of k-space: Gibbs ringing, and Rician noise of that sigma."""
     frequency = np.abs(np.fft.fftfreq(len(signal))) * 2
     kept = np.clip((k_space_share - frequency) / 0.06 + 0.5, 0, 1)
@@ -115,18 +104,12 @@ def _acquire(rng: np.random.Generator, signal: np.ndarray, k_space_share: float,
     return np.abs(filtered + real + 1j * imaginary)
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One slice: position, coil bias, sampled share of k-space, noise and display level vary."""
-    image: dict[str, Any] = {
-        "shift_x": float(rng.uniform(-0.06, 0.06)),
-        "shift_y": float(rng.uniform(-0.05, 0.05)),
-        "rotation": float(rng.uniform(-0.15, 0.15)),
-        "zoom": float(rng.uniform(0.94, 1.05)),
-        "bias": float(rng.uniform(0.0, 0.22)),
-        "bias_angle": float(rng.uniform(0, 2 * np.pi)),
-        "k_space_share": float(rng.uniform(0.7, 1.0)),
-        "noise": float(rng.uniform(0.008, 0.035)),
-        "brightness": float(rng.uniform(0.85, 1.08)),
+    image: Factors = {
+        **uniform(rng, shift_x=(-0.06, 0.06), shift_y=(-0.05, 0.05), rotation=(-0.15, 0.15), zoom=(0.94, 1.05)),
+        **uniform(rng, bias=(0.0, 0.22), bias_angle=(0, 2 * np.pi), k_space_share=(0.7, 1.0), noise=(0.008, 0.035)),
+        **uniform(rng, brightness=(0.85, 1.08)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])

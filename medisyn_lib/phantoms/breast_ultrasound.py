@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import posed_grid, speckle, texture
+from medisyn_lib.phantoms.drawing import Factors, Rng, posed_grid, speckle, texture, uniform
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """Layers of one breast (y from -1 at the probe to 1), and its mass if there is one."""
-    patient: dict[str, Any] = {
-        "skin_depth": float(rng.uniform(0.06, 0.14)),
-        "fat_depth": float(rng.uniform(-0.8, -0.3)),
-        "gland_depth": float(rng.uniform(0.3, 0.75)),
-        "gland_echo": float(rng.uniform(-0.2, 0.5)),
-        "fat_echo": float(rng.uniform(-1.5, -0.8)),
-        "strand_contrast": float(rng.uniform(0.5, 1.1)),
-        "strand_slope": float(rng.uniform(-0.6, 0.6)),
-        "strand_scale": float(rng.uniform(3.5, 6.0)),
-        "undulation": float(rng.uniform(0.03, 0.1)),
-        "attenuation": float(rng.uniform(0.2, 0.9)),
+    patient: Factors = {
+        **uniform(rng, skin_depth=(0.06, 0.14), fat_depth=(-0.8, -0.3), gland_depth=(0.3, 0.75)),
+        **uniform(rng, gland_echo=(-0.2, 0.5), fat_echo=(-1.5, -0.8), strand_contrast=(0.5, 1.1)),
+        **uniform(rng, strand_slope=(-0.6, 0.6), strand_scale=(3.5, 6.0), undulation=(0.03, 0.1)),
+        **uniform(rng, attenuation=(0.2, 0.9)),
         "texture_seed": int(rng.integers(2**31)),
         "side": "",
         "lesion_size": "",
@@ -36,7 +28,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     return patient
 
 
-def _tissue(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+def _tissue(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     """Log echogenicity of skin, fat with septa, fibroglandular strands, deep fat, muscle with its fascia."""
     rng, f = np.random.default_rng(patient["texture_seed"]), patient["strand_scale"]
     u, v = x[0], y[:, 0]
@@ -61,7 +53,7 @@ def _tissue(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray
     return echo * (1 - skin) + 1.2 * skin
 
 
-def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: Factors) -> np.ndarray:
     """Log echogenicity with the mass in it, its rim and its shadow or glow."""
     rng, r, malignant = (
         np.random.default_rng(patient["lesion_seed"]),
@@ -83,16 +75,11 @@ def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: dict[str, Any
     return (echo + rim + trail * below) * (1 - inside) + inside * (patient["lesion_echo"] + 0.2 * echo)
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One frame: probe position, pressure, gain, depth compensation and dynamic range vary."""
-    image: dict[str, Any] = {
-        "shift_x": float(rng.uniform(-0.18, 0.18)),
-        "shift_y": float(rng.uniform(-0.05, 0.05)),
-        "zoom": float(rng.uniform(0.9, 1.12)),
-        "gain": float(rng.uniform(-0.3, 0.35)),
-        "depth_compensation": float(rng.uniform(0.0, 0.5)),
-        "dynamic_range": float(rng.uniform(4.2, 5.4)),
-        "focus": float(rng.uniform(-0.4, 0.4)),
+    image: Factors = {
+        **uniform(rng, shift_x=(-0.18, 0.18), shift_y=(-0.05, 0.05), zoom=(0.9, 1.12), gain=(-0.3, 0.35)),
+        **uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4)),
         "looks": int(rng.integers(2, 4)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import blur, ellipse, paint, posed_grid, texture
+from medisyn_lib.phantoms.drawing import Factors, Rng, blur, ellipse, paint, posed_grid, texture, uniform
 
 AIR, FAT, MUSCLE = -1000.0, -100.0, 55.0  # Hounsfield units
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient: dict[str, Any] = {
-        "body_width": float(rng.uniform(0.84, 0.97)),
-        "body_height": float(rng.uniform(0.66, 0.84)),
-        "fat_rim": float(rng.uniform(0.03, 0.15)),
-        "visceral_fat": float(rng.uniform(0.0, 0.12)),
-        "liver_size": float(rng.uniform(0.9, 1.12)),
-        "kidney_size": float(rng.uniform(0.16, 0.2)),
-        "spleen_size": float(rng.uniform(0.14, 0.23)),
-        "spine_size": float(rng.uniform(0.13, 0.17)),
-        "stomach_x": float(rng.uniform(0.12, 0.34)),
-        "stomach_gas": float(rng.uniform(0.0, 1.0)),
-        "contrast_phase": float(rng.uniform(0.3, 1.0)),
+    patient: Factors = {
+        **uniform(rng, body_width=(0.84, 0.97), body_height=(0.66, 0.84), fat_rim=(0.03, 0.15)),
+        **uniform(rng, visceral_fat=(0.0, 0.12), liver_size=(0.9, 1.12), kidney_size=(0.16, 0.2)),
+        **uniform(rng, spleen_size=(0.14, 0.23), spine_size=(0.13, 0.17), stomach_x=(0.12, 0.34)),
+        **uniform(rng, stomach_gas=(0.0, 1.0), contrast_phase=(0.3, 1.0)),
         "texture_seed": int(rng.integers(2**31)),
         "side": "",
         "lesion_size": "",
@@ -40,7 +31,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     return patient | {"side": side, "lesion_radius": 0.25 + 0.05 * spread if large else 0.15 + 0.02 * spread}
 
 
-def _wall(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _wall(x: np.ndarray, y: np.ndarray, patient: Factors, fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Body outline in HU (skin, fat, muscle ring with ribs, fatty inside) and the mask of the inside."""
     w, h, fat = patient["body_width"], patient["body_height"], patient["fat_rim"]
     hu = np.full(x.shape, AIR, dtype=np.float32)
@@ -56,7 +47,7 @@ def _wall(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], fine: np.ndarra
     return hu, inside
 
 
-def _viscera(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], grain: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _viscera(x: np.ndarray, y: np.ndarray, patient: Factors, grain: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """HU of the organs in the cavity, drawn on fat: bowel, liver, spleen, stomach, kidneys, vessels, spine."""
     fine, coarse = grain
     w, h = patient["body_width"] - patient["fat_rim"] - 0.11, patient["body_height"] - patient["fat_rim"] - 0.1
@@ -95,7 +86,7 @@ def _viscera(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], grain: tuple
     return hu
 
 
-def _liver_lesions(x: np.ndarray, y: np.ndarray, w: float, h: float, patient: dict[str, Any]) -> np.ndarray:
+def _liver_lesions(x: np.ndarray, y: np.ndarray, w: float, h: float, patient: Factors) -> np.ndarray:
     """Mask of `count` round lesions spread over the liver."""
     rng, n = np.random.default_rng(patient["lesion_seed"]), patient["count"]
     turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(n) / n + rng.uniform(-0.3, 0.3, n)
@@ -108,7 +99,7 @@ def _liver_lesions(x: np.ndarray, y: np.ndarray, w: float, h: float, patient: di
     return mask
 
 
-def _renal_mass(x: np.ndarray, y: np.ndarray, kx: float, ky: float, patient: dict[str, Any]) -> np.ndarray:
+def _renal_mass(x: np.ndarray, y: np.ndarray, kx: float, ky: float, patient: Factors) -> np.ndarray:
     """Mask of a lobular mass that grows out of a kidney, to the front or to the flank."""
     rng, radius = np.random.default_rng(patient["lesion_seed"]), patient["lesion_radius"]
     turn = float(rng.uniform(0.3, 1.3))
@@ -117,16 +108,11 @@ def _renal_mass(x: np.ndarray, y: np.ndarray, kx: float, ky: float, patient: dic
     return np.maximum(lobe, ellipse(x, y, cx, cy, radius, 0.85 * radius, turn, 0.03))
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One slice: position, dose and display window vary."""
-    image: dict[str, Any] = {
-        "shift_x": float(rng.uniform(-0.05, 0.05)),
-        "shift_y": float(rng.uniform(-0.1, 0.06)),
-        "rotation": float(rng.uniform(-0.07, 0.07)),
-        "zoom": float(rng.uniform(0.9, 1.04)),
-        "noise_hu": float(rng.uniform(5.0, 18.0)),
-        "window_level": float(rng.uniform(30.0, 70.0)),
-        "window_width": float(rng.uniform(280.0, 400.0)),
+    image: Factors = {
+        **uniform(rng, shift_x=(-0.05, 0.05), shift_y=(-0.1, 0.06), rotation=(-0.07, 0.07), zoom=(0.9, 1.04)),
+        **uniform(rng, noise_hu=(5.0, 18.0), window_level=(30.0, 70.0), window_width=(280.0, 400.0)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])

@@ -7,11 +7,9 @@ waxy yellow-brown, sharply bordered, with pale milia-like and dark comedo-like d
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 MELANIN = (0.55, 1.00, 1.35)
 HAEMOGLOBIN = (0.10, 0.65, 0.45)
@@ -19,37 +17,29 @@ KERATIN = (0.20, 0.42, 0.95)
 DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: short waves are scattered back first
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """The skin and the lesion of one patient."""
     large = bool(rng.integers(2))
     rough = {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
     return {
         "lesion_size": "large" if large else "small",
         "radius": float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34)),
-        "elongation": float(rng.uniform(1.0, 1.35)),
-        "axis": float(rng.uniform(0, np.pi)),
+        **uniform(rng, elongation=(1.0, 1.35), axis=(0, np.pi)),
         "roughness": float(rough * rng.uniform(0.7, 1.3)),
         "skin_melanin": float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2),
-        "skin_redness": float(rng.uniform(0.05, 0.55)),
-        "pigment": float(rng.uniform(0.75, 1.5)),
-        "warmth": float(rng.uniform(-0.25, 0.25)),
+        **uniform(rng, skin_redness=(0.05, 0.55), pigment=(0.75, 1.5), warmth=(-0.25, 0.25)),
         "hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0,
         "lesion_seed": int(rng.integers(2**31)),
     }
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
-    factors: dict[str, Any] = {
-        "shift_x": float(rng.uniform(-0.16, 0.16)),
-        "shift_y": float(rng.uniform(-0.16, 0.16)),
-        "turn": float(rng.uniform(-0.5, 0.5)),
-        "zoom": float(rng.uniform(0.92, 1.08)),
-        "exposure": float(rng.uniform(0.85, 1.03)),
-        "white_balance": float(rng.uniform(-0.06, 0.06)),
-        "vignetting": float(rng.uniform(0.0, 0.3)),
+    factors: Factors = {
+        **uniform(rng, shift_x=(-0.16, 0.16), shift_y=(-0.16, 0.16), turn=(-0.5, 0.5), zoom=(0.92, 1.08)),
+        **uniform(rng, exposure=(0.85, 1.03), white_balance=(-0.06, 0.06), vignetting=(0.0, 0.3)),
         "skin_seed": int(rng.integers(2**31)),
-        "defocus": float(rng.uniform(0.002, 0.007)),
+        **uniform(rng, defocus=(0.002, 0.007)),
     }
     x, y = grid(size)
     c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
@@ -74,7 +64,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     return blur(image * light[:, :, None], factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
 
 
-def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+def _field(rng: Rng, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
     way = (np.arange(6) + rng.uniform(0, 0.8, 6)) * np.pi / 6  # spread over all directions: no stripes
     phase = rng.uniform(0, 2 * np.pi, 6)
@@ -83,9 +73,7 @@ def _field(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, scale: float)
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
-def _depth(
-    rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray, orders: tuple
-) -> np.ndarray:
+def _depth(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray, orders: tuple) -> np.ndarray:
     """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
     c, s = np.cos(patient["axis"]), np.sin(patient["axis"])
     stretch = np.sqrt(patient["elongation"])
@@ -95,7 +83,7 @@ def _depth(
     return patient["radius"] * (1 + patient["roughness"] * wave) - np.hypot(a, b)
 
 
-def _naevus(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+def _naevus(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of a symmetric, even, smooth-bordered lesion."""
     depth = _depth(rng, patient, u, v, (2, 3))
     mask = np.clip(0.5 + depth / rng.uniform(0.10, 0.2), 0, 1)
@@ -105,7 +93,7 @@ def _naevus(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v:
     return brown, 0 * mask, mask * (0.15 + patient["warmth"] / 2), mask * 0.25, 0 * mask
 
 
-def _melanoma(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+def _melanoma(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of an asymmetric lesion of several colours."""
     ragged = 0.20 * patient["radius"] * _field(rng, u, v, 0.45 * patient["radius"] + 0.1)
     depth = _depth(rng, patient, u, v, (1, 2, 3, 5)) + ragged * 0.55
@@ -126,7 +114,7 @@ def _melanoma(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, 
     return brown, 1.1 * veil + 0.8 * black, 0 * mask, 0.35 * mask + 0.7 * regress, 0.6 * regress
 
 
-def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray, v: np.ndarray) -> tuple:
+def _keratosis(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of a waxy, sharply bordered lesion with pale and dark dots."""
     depth = _depth(rng, patient, u, v, (2, 3, 4, 7))
     mask = np.clip(0.5 + depth / 0.035, 0, 1)
@@ -148,7 +136,7 @@ def _keratosis(rng: np.random.Generator, patient: dict[str, Any], u: np.ndarray,
     return brown, 0 * mask, yellow, 0.12 * mask * (1 - milia), 0.5 * milia
 
 
-def _hairs(rng: np.random.Generator, number: int, size: int) -> np.ndarray:
+def _hairs(rng: Rng, number: int, size: int) -> np.ndarray:
     """Mask in [0, 1] of curved dark hairs that lie in roughly one direction."""
     s = np.linspace(-1, 1, size + 16)
     lean, bend = rng.uniform(0, np.pi) + rng.normal(0, 0.45, (number, 1)), rng.normal(0, 0.18, (number, 1))

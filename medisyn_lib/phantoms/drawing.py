@@ -1,13 +1,22 @@
-"""Brushes shared by the phantoms: coordinates, soft shapes, textures, blur."""
+"""What the phantoms share: how factors are drawn, and brushes (coordinates, soft shapes, textures, blur)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
+
+Factors = dict[str, Any]  # plain numbers and words by name
+Rng = np.random.Generator
+
+
+def uniform(rng: Rng, **ranges: tuple[float, float]) -> Factors:
+    """One number for each name, uniform in its (low, high), drawn in the order given."""
+    return {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +42,7 @@ def _zoom_weights(cells: int, size: int) -> np.ndarray:
     return ndimage.zoom(np.eye(cells), (size / cells, 1), order=3, mode="nearest", grid_mode=True)
 
 
-def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
+def smooth_noise(rng: Rng, size: int, scale: float) -> np.ndarray:
     """Zero-mean, unit-variance noise (size, size) with correlation length `scale`, as a share of the image side."""
     cells = max(2, min(size, round(1.0 / max(scale, 1.0 / size)) + 3))
     weights = _zoom_weights(cells, size)
@@ -100,7 +109,7 @@ def paint(image: np.ndarray, mask: np.ndarray, value: float | np.ndarray) -> Non
     image += mask * (value - image)
 
 
-def texture(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, period: int = 32) -> np.ndarray:
+def texture(rng: Rng, u: np.ndarray, v: np.ndarray, period: int = 32) -> np.ndarray:
     """Smooth noise of unit variance, (len(v), len(u)), at coordinates in cells of about one correlation length.
 
     The field belongs to `rng`, not to the pixels: moved or scaled coordinates show the same texture
@@ -117,7 +126,7 @@ def texture(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, period: int 
     return (field / 0.479).astype(np.float32)  # 0.479 = the mean over t of the sum of squared weights
 
 
-def speckle(rng: np.random.Generator, amplitude: np.ndarray, across: float, along: float, looks: int = 1) -> np.ndarray:
+def speckle(rng: Rng, amplitude: np.ndarray, across: float, along: float, looks: int = 1) -> np.ndarray:
     """Envelope of random scatterers of local `amplitude` (h, w) blurred by a Gaussian point-spread function.
 
     `across` and `along` (the beam, downwards) are its standard deviations as shares of the side, and at
@@ -127,6 +136,5 @@ def speckle(rng: np.random.Generator, amplitude: np.ndarray, across: float, alon
     scatterers = rng.standard_normal((looks, 2, *amplitude.shape), dtype=np.float32) * amplitude.astype(np.float32)
     field = ndimage.gaussian_filter(scatterers, (0, 0, *widths), truncate=3.0)
     power = np.sqrt((field**2).sum(axis=1)).mean(axis=0)
-    return power * float(
-        np.sqrt(8.0 * widths[0] * widths[1])
-    )  # blur: 1/(4 pi s t) of the power; Rayleigh mean: sqrt(pi/2)
+    # The blur leaves 1 / (4 pi s t) of the power; the Rayleigh mean is sqrt(pi / 2).
+    return power * float(np.sqrt(8.0 * widths[0] * widths[1]))

@@ -8,17 +8,15 @@ are those of the picture.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 HAEMOGLOBIN = (0.20, 1.00, 1.05)
 LAMP = (1.0, 0.86, 0.74)
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """The colon of one patient, and the polyp's place and size where there is one."""
     polyp, large = finding == "polyp", bool(rng.integers(2))
     side = ("left", "right")[int(rng.integers(2))]
@@ -30,7 +28,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
         "polyp_y": float(rng.uniform(-0.35, 0.35)) if polyp else 0.0,
         "polyp_redness": float(rng.uniform(-0.25, 0.35)) if polyp else 0.0,
         "redness": float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8)),
-        "yellowness": float(rng.uniform(0.0, 0.35)),
+        **uniform(rng, yellowness=(0.0, 0.35)),
         "fold_height": float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1)),
         "fold_lobes": int(rng.integers(2, 4)),
         "vessels": 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5)),
@@ -39,22 +37,17 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     }
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
-    factors: dict[str, Any] = {
+    factors: Factors = {
         "lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95)),
-        "lumen_y": float(rng.uniform(-0.65, 0.65)),
-        "lumen_radius": float(rng.uniform(0.16, 0.36)),
-        "lumen_squash": float(rng.uniform(0.6, 1.0)),
-        "roll": float(rng.uniform(0, 2 * np.pi)),
+        **uniform(rng, lumen_y=(-0.65, 0.65), lumen_radius=(0.16, 0.36), lumen_squash=(0.6, 1.0), roll=(0, 2 * np.pi)),
         "folds": int(rng.integers(3, 6)),
-        "exposure": float(rng.uniform(0.75, 1.15)),
-        "cut_corner": float(rng.uniform(1.42, 1.85)),
-        "frame_width": float(rng.uniform(0.88, 1.0)),
+        **uniform(rng, exposure=(0.75, 1.15), cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0)),
         "inset_box": bool(rng.random() < 0.2),
         "highlights": int(rng.integers(8, 26)),
-        "defocus": float(rng.uniform(0.003, 0.008)),
+        **uniform(rng, defocus=(0.003, 0.008)),
         "frame_seed": int(rng.integers(2**31)),
     }
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
@@ -76,7 +69,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
 
 
-def _tube(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _tube(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple[np.ndarray, np.ndarray]:
     """Distance from the lumen (1 at its rim) and direction, for each picture point."""
     c, s = np.cos(factors["roll"]), np.sin(factors["roll"])
     dx, dy = x - factors["lumen_x"], y - factors["lumen_y"]
@@ -85,12 +78,7 @@ def _tube(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> tuple[np.nda
 
 
 def _folds(
-    rng: np.random.Generator,
-    r: np.ndarray,
-    theta: np.ndarray,
-    patient: dict[str, Any],
-    factors: dict[str, Any],
-    size: int,
+    rng: Rng, r: np.ndarray, theta: np.ndarray, patient: Factors, factors: Factors, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Brightness of the wall and its fold crests, each (size, size)."""
     warp = 0.10 * smooth_noise(rng, size, 0.3)
@@ -112,7 +100,7 @@ def _folds(
     return light * (1 + 0.25 * patient["fold_height"] * crest), crest
 
 
-def _mucosa(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+def _mucosa(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Density of blood in the mucosa, and the mask of ulcers, each (size, size)."""
     blood = patient["redness"] * (1 + 0.14 * smooth_noise(rng, size, 0.3))
     if not patient["ulcers"]:
@@ -129,7 +117,7 @@ def _mucosa(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tup
 
 
 def _polyp(
-    x: np.ndarray, y: np.ndarray, light: np.ndarray, blood: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]
+    x: np.ndarray, y: np.ndarray, light: np.ndarray, blood: np.ndarray, patient: Factors, factors: Factors
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Brightness and blood with a dome on the wall, and the dome's mask."""
     rng = np.random.default_rng(patient["wall_seed"])
@@ -149,9 +137,7 @@ def _polyp(
     return light + dome * (np.clip(shaded, 0.1, 1.1) - light), blood + dome * (tone - blood), dome
 
 
-def _highlights(
-    rng: np.random.Generator, light: np.ndarray, patient: dict[str, Any], factors: dict[str, Any], size: int
-) -> np.ndarray:
+def _highlights(rng: Rng, light: np.ndarray, patient: Factors, factors: Factors, size: int) -> np.ndarray:
     """Mask of wet specular highlights: small, elongated, in clusters where the wall is near and bright."""
     number = factors["highlights"]
     centre = rng.uniform(-0.85, 0.85, (4, 2))[rng.integers(0, 4, number)] + rng.normal(0, 0.14, (number, 2))
@@ -170,7 +156,7 @@ def _highlights(
     return 0.95 * gloss
 
 
-def _surround(x: np.ndarray, y: np.ndarray, factors: dict[str, Any]) -> np.ndarray:
+def _surround(x: np.ndarray, y: np.ndarray, factors: Factors) -> np.ndarray:
     """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
     a, b = np.abs(x) / factors["frame_width"], np.abs(y)
     window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.phantoms.drawing import absorb, blur, ellipse, grid, smooth_noise, stamp
+from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, ellipse, grid, smooth_noise, stamp, uniform
 
 QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")
 Vessels = tuple[np.ndarray, np.ndarray, np.ndarray]  # u, v, width, a row a vessel
@@ -60,7 +59,7 @@ def icdr_grade(
     return 1 if microaneurysms else 0
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one eye and its lesions by quadrant, such that the finding is its ICDR grade."""
     lesions = _draw_lesions(rng, GRADES.index(finding))
 
@@ -80,21 +79,16 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     anatomy = {
         "side": ("left", "right")[int(rng.integers(2))],
         "grade": grade,
-        "melanin": float(rng.uniform(0.0, 0.75)),
-        "redness": float(rng.uniform(-1, 1)),
-        "disc_x": float(rng.uniform(0.46, 0.66)),
-        "disc_y": float(rng.uniform(-0.08, 0.08)),
-        "disc_radius": float(rng.uniform(0.115, 0.155)),
-        "cup_ratio": float(rng.uniform(0.3, 0.65)),
-        "arcade_height": float(rng.uniform(0.5, 0.68)),
-        "vessel_width": float(rng.uniform(0.85, 1.2)),
+        **uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08)),
+        **uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68)),
+        **uniform(rng, vessel_width=(0.85, 1.2)),
         "vessel_seed": int(rng.integers(2**31)),
         "lesion_seed": int(rng.integers(2**31)),
     }
     return {**anatomy, **lesions}
 
 
-def _draw_lesions(rng: np.random.Generator, grade: int) -> dict[str, Any]:
+def _draw_lesions(rng: Rng, grade: int) -> Factors:
     """Counts of each lesion in each quadrant, as an eye of this grade has them."""
     signs = int(rng.integers(1, 8)) if grade == 3 else 0  # which of the three severe signs: bits, at least one
     if grade == 4 and rng.random() < 0.3:
@@ -111,25 +105,19 @@ def _draw_lesions(rng: np.random.Generator, grade: int) -> dict[str, Any]:
         "beading": (worst < (int(rng.integers(2, 5)) if signs & 2 else 0)).astype(int),
         "irma": (worst[::-1] < (int(rng.integers(1, 4)) if signs & 4 else 0)).astype(int),
     }
-    lesions: dict[str, Any] = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
+    lesions: Factors = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
     kind = int(rng.integers(1, 4)) if grade == 4 else 0
     site = ("disc", "elsewhere")[int(rng.random() > 0.6)] if kind & 1 else ""
     growth = {"neovascularisation": bool(kind & 1), "neovascularisation_site": site}
     return {**lesions, **growth, "preretinal_haemorrhage": bool(kind & 2)}
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
     factors = {
-        "field_radius": float(rng.uniform(0.95, 1.15)),
-        "shift_x": float(rng.uniform(-0.07, 0.07)),
-        "shift_y": float(rng.uniform(-0.06, 0.06)),
-        "tilt": float(rng.uniform(-0.1, 0.1)),
-        "exposure": float(rng.uniform(0.75, 1.12)),
-        "flash_x": float(rng.uniform(-0.35, 0.35)),
-        "flash_y": float(rng.uniform(-0.35, 0.35)),
-        "vignetting": float(rng.uniform(0.25, 0.6)),
-        "defocus": float(rng.uniform(0.002, 0.006)),
+        **uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1)),
+        **uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6)),
+        **uniform(rng, defocus=(0.002, 0.006)),
     }
     x, y = grid(size)
     u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
@@ -147,14 +135,14 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     return image * field[:, :, None] + 0.01, factors
 
 
-def _retina(x: np.ndarray, y: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]) -> tuple:
+def _retina(x: np.ndarray, y: np.ndarray, patient: Factors, factors: Factors) -> tuple:
     """Retinal coordinates of picture points: fovea at 0, nasal at positive u, field edge at 1."""
     c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
     x, y = x / factors["field_radius"] - factors["shift_x"], y / factors["field_radius"] - factors["shift_y"]
     return (x * c + y * s) * (1 if patient["side"] == "right" else -1), y * c - x * s
 
 
-def _picture(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dict[str, Any]) -> tuple:
+def _picture(u: np.ndarray, v: np.ndarray, patient: Factors, factors: Factors) -> tuple:
     """Picture coordinates of retinal points: the inverse of `_retina`."""
     c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
     u = u * (1 if patient["side"] == "right" else -1)
@@ -162,7 +150,7 @@ def _picture(u: np.ndarray, v: np.ndarray, patient: dict[str, Any], factors: dic
     return x * factors["field_radius"], y * factors["field_radius"]
 
 
-def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+def _choroid(u: np.ndarray, v: np.ndarray, patient: Factors) -> np.ndarray:
     """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
     texture, size = np.random.default_rng(patient["vessel_seed"] + 1), len(u)
     mottle = 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
@@ -179,7 +167,7 @@ def _choroid(u: np.ndarray, v: np.ndarray, patient: dict[str, Any]) -> np.ndarra
     return image
 
 
-def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> Vessels:
+def _trunks(rng: Rng, patient: Factors, size: int) -> Vessels:
     """Four arteries, then four veins, from the disc to each quadrant in the order of `QUADRANTS`."""
     s = np.linspace(0, 1, 12 + 5 * size // 8)
     rows = []
@@ -198,7 +186,7 @@ def _trunks(rng: np.random.Generator, patient: dict[str, Any], size: int) -> Ves
     return u, v, width
 
 
-def _sprout(rng: np.random.Generator, parents: Vessels, each: int, length: float, size: int) -> Vessels:
+def _sprout(rng: Rng, parents: Vessels, each: int, length: float, size: int) -> Vessels:
     """Branches of vessels: `each` of about `length` from every parent."""
     u, v, width = parents
     rows = np.repeat(np.arange(len(u)), each)
@@ -213,7 +201,7 @@ def _sprout(rng: np.random.Generator, parents: Vessels, each: int, length: float
     return new_u, new_v, 0.68 * width[rows, at, None] * (1 - 0.45 * s)
 
 
-def _vessels(patient: dict[str, Any], place: Placing, size: int) -> np.ndarray:
+def _vessels(patient: Factors, place: Placing, size: int) -> np.ndarray:
     """Density of blood in the vessel tree: thick dark veins, thin brighter arteries, none at the fovea."""
     rng = np.random.default_rng(patient["vessel_seed"])
     trunks = _trunks(rng, patient, size)
@@ -233,7 +221,7 @@ def _vessels(patient: dict[str, Any], place: Placing, size: int) -> np.ndarray:
 
 
 def _lesions(
-    patient: dict[str, Any], place: Placing, u: np.ndarray, v: np.ndarray
+    patient: Factors, place: Placing, u: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Density of shed blood, and masks of hard exudates and of cotton-wool spots, on a grid of retinal u, v."""
     rng, size = np.random.default_rng(patient["lesion_seed"]), len(u)
@@ -259,7 +247,7 @@ def _lesions(
     return np.max(blood, 0), np.minimum(layers["exudates"], 1), cotton_wool
 
 
-def _strew(rng: np.random.Generator, quadrant: str, number: int, macular: bool = False) -> np.ndarray:
+def _strew(rng: Rng, quadrant: str, number: int, macular: bool = False) -> np.ndarray:
     """Retinal u, v (2, number) in a quadrant about the fovea; `macular` ones keep close to it."""
     way = rng.uniform(0.12, np.pi / 2 - 0.12, number)
     reach = rng.uniform(0.16, 0.45, number) if macular else np.sqrt(rng.uniform(0.06, 0.66, number))
@@ -267,9 +255,7 @@ def _strew(rng: np.random.Generator, quadrant: str, number: int, macular: bool =
     return np.stack([across * reach * np.cos(way), down * reach * np.sin(way)])
 
 
-def _tangle(
-    rng: np.random.Generator, centre: np.ndarray, reach: float, fronds: int, place: Placing, size: int
-) -> np.ndarray:
+def _tangle(rng: Rng, centre: np.ndarray, reach: float, fronds: int, place: Placing, size: int) -> np.ndarray:
     """A tuft of fine tortuous vessels around a retinal point (2, 1)."""
     s = np.linspace(0, 1, 40)
     wriggle = rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))

@@ -7,39 +7,30 @@ Inflammation is strewn with small round dark lymphocytes in loose pink stroma an
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import absorb, blur, grid, smooth_noise, stamp
+from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 # Stain vectors of Ruifrok and Johnston 2001 (Anal Quant Cytol Histol 23:291), scaled to natural absorbance.
 HAEMATOXYLIN = (1.50, 1.62, 0.66)
 EOSIN = (0.12, 1.10, 0.38)
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """The block of one patient: how strongly each stain took, how large the cells appear, how fibrous the stroma."""
     return {
-        "haematoxylin": float(rng.uniform(0.75, 1.3)),
-        "eosin": float(rng.uniform(0.6, 1.35)),
-        "blueness": float(rng.uniform(-0.15, 0.25)),
-        "cell_scale": float(rng.uniform(0.85, 1.25)),
-        "fibre_angle": float(rng.uniform(0, np.pi)),
-        "fibre_contrast": float(rng.uniform(0.1, 0.35)),
-        "crowding": float(rng.uniform(0.8, 1.2)),
+        **uniform(rng, haematoxylin=(0.75, 1.3), eosin=(0.6, 1.35), blueness=(-0.15, 0.25), cell_scale=(0.85, 1.25)),
+        **uniform(rng, fibre_angle=(0, np.pi), fibre_contrast=(0.1, 0.35), crowding=(0.8, 1.2)),
         "pleomorphism": float(rng.uniform(0.25, 0.5)) if finding == "tumour" else 0.08,
     }
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors: dict[str, Any] = {
+    factors: Factors = {
         "glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0,
         "mitoses": int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0,
-        "oedema": float(rng.uniform(-1.9, -1.0)),
-        "lamp": float(rng.uniform(0.95, 1.0)),
-        "defocus": float(rng.uniform(0.003, 0.008)),
+        **uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008)),
         "layout_seed": int(rng.integers(2**31)),
     }
     detail = np.random.default_rng(factors["layout_seed"])
@@ -59,7 +50,7 @@ def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> 
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
 
 
-def _stroma(rng: np.random.Generator, patient: dict[str, Any], size: int) -> np.ndarray:
+def _stroma(rng: Rng, patient: Factors, size: int) -> np.ndarray:
     """Eosin density of collagen: wavy fibres along the patient's direction."""
     x, y = grid(size)
     c, s = np.cos(patient["fibre_angle"]), np.sin(patient["fibre_angle"])
@@ -68,7 +59,7 @@ def _stroma(rng: np.random.Generator, patient: dict[str, Any], size: int) -> np.
     return np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
 
 
-def _scatter(rng: np.random.Generator, spacing: float, jitter: float = 0.33) -> tuple[np.ndarray, np.ndarray]:
+def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[np.ndarray, np.ndarray]:
     """Cell centres over the picture and a little beyond: a hexagonal lattice, turned and shaken."""
     count = int(np.ceil(1.6 / spacing))
     i, j = np.meshgrid(np.arange(-count, count + 1), np.arange(-count, count + 1))
@@ -86,7 +77,7 @@ def _chromatin(radius: np.ndarray) -> np.ndarray:
     return 0.6 + 0.45 * radius**2
 
 
-def _ring(rng: np.random.Generator, gx: float, gy: float, radius: float, scale: float, size: int) -> tuple:
+def _ring(rng: Rng, gx: float, gy: float, radius: float, scale: float, size: int) -> tuple:
     """One gland: distance outside its rim (size, size), and x, y, angle of the nuclei along it (3, n)."""
     x, y = grid(size)
     waves, phase = rng.uniform(0, 0.09, (3, 1)), rng.uniform(0, 2 * np.pi, (3, 1))
@@ -107,7 +98,7 @@ def _ring(rng: np.random.Generator, gx: float, gy: float, radius: float, scale: 
     return outside, np.stack([gx + nx, gy + ny, np.arctan2(ny, nx)])
 
 
-def _glands(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple:
+def _glands(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     """Nuclei, (purple, pink) cytoplasm and white gaps of normal glandular tissue."""
     scale = patient["cell_scale"]
     placed: list[tuple[float, float, float]] = []
@@ -130,7 +121,7 @@ def _glands(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str
     return np.maximum(nuclei, spindle * (1 - inside)), (0.22 * inside, 1 - 0.45 * inside), np.maximum(lumen, cleft)
 
 
-def _tumour(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple:
+def _tumour(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     """Nuclei, (purple, pink) cytoplasm and white gaps of a carcinoma."""
     scale, vary = patient["cell_scale"], patient["pleomorphism"]
     nest = smooth_noise(rng, size, 0.3)
@@ -148,7 +139,7 @@ def _tumour(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str
     return nuclei, (purple, 0.8 + 0.2 * septum), 0.5 * np.clip(-(nest + 1.9) * 3, 0, 1)
 
 
-def _infiltrate(rng: np.random.Generator, patient: dict[str, Any], factors: dict[str, Any], size: int) -> tuple:
+def _infiltrate(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     """Nuclei, (purple, pink) cytoplasm and white gaps of inflamed, oedematous stroma."""
     scale = patient["cell_scale"]
     x, y = _scatter(rng, 0.145 * scale / patient["crowding"], 0.5)

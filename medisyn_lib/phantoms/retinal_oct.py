@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import ellipse, paint, posed_grid, speckle, texture
+from medisyn_lib.phantoms.drawing import Factors, Rng, ellipse, paint, posed_grid, speckle, texture, uniform
 
 # Layers from the vitreous down: share of the retina's thickness, reflectivity. Source: the usual reading of a
 # spectral-domain B-scan (NFL, GCL+IPL, INL, OPL, ONL, inner/outer segments, gap, RPE).
 LAYERS = ((0.1, 0.75), (0.24, 0.48), (0.11, 0.3), (0.09, 0.45), (0.22, 0.22), (0.07, 0.72), (0.07, 0.4), (0.1, 1.0))
 
 
-def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
+def draw_patient(rng: Rng, finding: str) -> Factors:
     """Shape of one macula (lengths in half images) and what is wrong with it."""
-    patient: dict[str, Any] = {
-        "thickness": float(rng.uniform(0.4, 0.52)),
-        "fovea_x": float(rng.uniform(-0.25, 0.25)),
-        "fovea_depth": float(rng.uniform(0.55, 0.85)),
-        "fovea_width": float(rng.uniform(0.16, 0.28)),
-        "curvature": float(rng.uniform(-0.05, 0.22)),
-        "nerve_fibre_slope": float(rng.uniform(-0.6, 0.6)),
-        "layer_contrast": float(rng.uniform(0.8, 1.2)),
-        "choroid_depth": float(rng.uniform(0.2, 0.5)),
-        "choroid_signal": float(rng.uniform(0.3, 0.6)),
+    patient: Factors = {
+        **uniform(rng, thickness=(0.4, 0.52), fovea_x=(-0.25, 0.25), fovea_depth=(0.55, 0.85)),
+        **uniform(rng, fovea_width=(0.16, 0.28), curvature=(-0.05, 0.22), nerve_fibre_slope=(-0.6, 0.6)),
+        **uniform(rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6)),
         "texture_seed": int(rng.integers(2**31)),
         "side": "",
         "lesion_size": "",
@@ -46,7 +38,7 @@ def draw_patient(rng: np.random.Generator, finding: str) -> dict[str, Any]:
     return patient
 
 
-def _surfaces(u: np.ndarray, patient: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _surfaces(u: np.ndarray, patient: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Per column: unlifted and lifted pigment epithelium (RPE), subretinal fluid, and the 8 layers' thickness."""
     kind, rng = patient["finding"], np.random.default_rng(patient.get("lesion_seed", 0))
     pit = patient["fovea_depth"] * np.exp(-(((u - patient["fovea_x"]) / patient["fovea_width"]) ** 2))
@@ -74,7 +66,7 @@ def _surfaces(u: np.ndarray, patient: dict[str, Any]) -> tuple[np.ndarray, np.nd
     return base, lift, fluid, thick
 
 
-def _reflectivity(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.ndarray:
+def _reflectivity(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     """Reflectivity (0 to about 1) of vitreous, retina, fluid, RPE and choroid."""
     rng = np.random.default_rng(patient["texture_seed"])
     grain, vessels = (texture(rng, x[0] * a, y[:, 0] * b) for a, b in ((5.0, 5.0), (6.0, 9.0)))
@@ -98,7 +90,7 @@ def _reflectivity(x: np.ndarray, y: np.ndarray, patient: dict[str, Any]) -> np.n
     return image * (1 - below) + deep * below
 
 
-def _cysts(image: np.ndarray, x: np.ndarray, y: np.ndarray, edges: np.ndarray, patient: dict[str, Any]) -> None:
+def _cysts(image: np.ndarray, x: np.ndarray, y: np.ndarray, edges: np.ndarray, patient: Factors) -> None:
     """Dark fluid pockets in the swollen inner nuclear and outer plexiform to nuclear layers."""
     rng, columns = np.random.default_rng(patient["lesion_seed"]), x[0]
     for k, offset in enumerate(np.linspace(-0.38, 0.38, 5)):
@@ -109,17 +101,13 @@ def _cysts(image: np.ndarray, x: np.ndarray, y: np.ndarray, edges: np.ndarray, p
         paint(image, 0.92 * ellipse(x, y, cx, cy, float(rng.uniform(0.065, 0.1)), tall, 0.0, 0.03), 0.06)
 
 
-def draw_image(rng: np.random.Generator, patient: dict[str, Any], size: int) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One B-scan: height, tilt, zoom, signal strength and noise floor vary."""
-    image: dict[str, Any] = {
-        "shift_x": float(rng.uniform(-0.08, 0.08)),
-        "shift_y": float(rng.uniform(-0.05, 0.3)),
-        "tilt": float(rng.uniform(-0.2, 0.2)),
-        "zoom": float(rng.uniform(0.92, 1.1)),
-        "signal": float(rng.uniform(0.7, 1.0)),
-        "noise_floor": float(rng.uniform(0.03, 0.12)),
+    image: Factors = {
+        **uniform(rng, shift_x=(-0.08, 0.08), shift_y=(-0.05, 0.3), tilt=(-0.2, 0.2), zoom=(0.92, 1.1)),
+        **uniform(rng, signal=(0.7, 1.0), noise_floor=(0.03, 0.12)),
         "looks": int(rng.integers(2, 5)),
-        "gamma": float(rng.uniform(0.8, 1.15)),
+        **uniform(rng, gamma=(0.8, 1.15)),
     }
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     reflectivity = _reflectivity(x, y + image["tilt"] * x, patient)
