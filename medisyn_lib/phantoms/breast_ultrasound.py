@@ -9,22 +9,18 @@ from medisyn_lib.phantoms.drawing import Factors, Rng, posed_grid, speckle, text
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Layers of one breast (y from -1 at the probe to 1), and its mass if there is one."""
-    patient: Factors = {
-        **uniform(rng, skin_depth=(0.06, 0.14), fat_depth=(-0.8, -0.3), gland_depth=(0.3, 0.75)),
-        **uniform(rng, gland_echo=(-0.2, 0.5), fat_echo=(-1.5, -0.8), strand_contrast=(0.5, 1.1)),
-        **uniform(rng, strand_slope=(-0.6, 0.6), strand_scale=(3.5, 6.0), undulation=(0.03, 0.1)),
-        **uniform(rng, attenuation=(0.2, 0.9)),
-        "texture_seed": int(rng.integers(2**31)),
-        "side": "",
-        "lesion_size": "",
-    }
+    patient = uniform(rng, skin_depth=(0.06, 0.14), fat_depth=(-0.8, -0.3), gland_depth=(0.3, 0.75))
+    patient |= uniform(rng, gland_echo=(-0.2, 0.5), fat_echo=(-1.5, -0.8), strand_contrast=(0.5, 1.1))
+    patient |= uniform(rng, strand_slope=(-0.6, 0.6), strand_scale=(3.5, 6.0), undulation=(0.03, 0.1))
+    patient |= uniform(rng, attenuation=(0.2, 0.9))
+    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": ""}
     large, lesion_seed = bool(rng.integers(2)), int(rng.integers(2**31))
     spread, across, depth, tail, dark = (float(v) for v in rng.uniform(0, 1, 5))
     if finding != "normal":
         radius = 0.38 + 0.1 * spread if large else 0.19 + 0.05 * spread
         patient |= {"lesion_size": "large" if large else "small", "lesion_radius": radius, "lesion_seed": lesion_seed}
         patient |= {"lesion_x": -0.35 + 0.7 * across, "lesion_y": -0.35 + 0.4 * depth, "tail": 0.7 + 0.5 * tail}
-        patient |= {"lesion_echo": -2.1 - 0.8 * dark}
+        patient["lesion_echo"] = -2.1 - 0.8 * dark
     return patient
 
 
@@ -77,11 +73,9 @@ def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: Factors) -> n
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One frame: probe position, pressure, gain, depth compensation and dynamic range vary."""
-    image: Factors = {
-        **uniform(rng, shift_x=(-0.18, 0.18), shift_y=(-0.05, 0.05), zoom=(0.9, 1.12), gain=(-0.3, 0.35)),
-        **uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4)),
-        "looks": int(rng.integers(2, 4)),
-    }
+    image = uniform(rng, shift_x=(-0.18, 0.18), shift_y=(-0.05, 0.05), zoom=(0.9, 1.12), gain=(-0.3, 0.35))
+    image |= uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4))
+    image["looks"] = int(rng.integers(2, 4))
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     y = y + (1 / image["zoom"] - 1) + image["shift_y"] / image["zoom"]  # the probe stays at the top edge
     echo = _tissue(x, y, patient)

@@ -11,15 +11,11 @@ SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and where its finding lies (`side` is the patient's, left at image right)."""
-    patient: Factors = {
-        **uniform(rng, chest_width=(0.78, 1.0), lung_length=(0.85, 1.1), heart_size=(0.24, 0.31)),
-        **uniform(rng, heart_tilt=(0.3, 0.75), dome_height=(0.12, 0.26), soft_tissue=(0.85, 1.3)),
-        **uniform(rng, rib_spacing=(0.155, 0.2), rib_slope=(0.15, 0.5), bone_density=(0.7, 1.3)),
-        **uniform(rng, vascularity=(0.5, 1.3), spine_bend=(-0.06, 0.06)),
-        "texture_seed": int(rng.integers(2**31)),
-        "side": "",
-        "lesion_size": "",
-    }
+    patient = uniform(rng, chest_width=(0.78, 1.0), lung_length=(0.85, 1.1), heart_size=(0.24, 0.31))
+    patient |= uniform(rng, heart_tilt=(0.3, 0.75), dome_height=(0.12, 0.26), soft_tissue=(0.85, 1.3))
+    patient |= uniform(rng, rib_spacing=(0.155, 0.2), rib_slope=(0.15, 0.5), bone_density=(0.7, 1.3))
+    patient |= uniform(rng, vascularity=(0.5, 1.3), spine_bend=(-0.06, 0.06))
+    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": ""}
     side, large = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2))
     spread, height, depth = (float(v) for v in rng.uniform(0, 1, 3))
     if finding == "cardiomegaly":
@@ -30,7 +26,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
         patient |= {"side": side, "lesion_size": "large" if large else "small"}
         patient |= {"lesion_radius": radius, "lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
         if finding == "pleural_effusion":
-            patient |= {"fluid_level": level}
+            patient["fluid_level"] = level
     return patient
 
 
@@ -100,12 +96,8 @@ def _mediastinum(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One exposure: position, breath, dose and film curve vary."""
-    image: Factors = {
-        **uniform(rng, shift_x=(-0.07, 0.07), shift_y=(-0.1, 0.1), rotation=(-0.05, 0.05), zoom=(0.92, 1.12)),
-        **uniform(rng, inspiration=(-0.05, 0.07)),
-        "photons": float(rng.uniform(5e3, 4e4)),  # a pixel, in front of the patient
-        **uniform(rng, film_gamma=(0.8, 1.3), exposure=(-0.06, 0.06)),
-    }
+    image = uniform(rng, shift_x=(-0.07, 0.07), shift_y=(-0.1, 0.1), rotation=(-0.05, 0.05), zoom=(0.92, 1.12))
+    image |= uniform(rng, inspiration=(-0.05, 0.07), photons=(5e3, 4e4), film_gamma=(0.8, 1.3), exposure=(-0.06, 0.06))
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
     fine, coarse = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 5))

@@ -21,26 +21,22 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     """The skin and the lesion of one patient."""
     large = bool(rng.integers(2))
     rough = {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
-    return {
-        "lesion_size": "large" if large else "small",
-        "radius": float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34)),
-        **uniform(rng, elongation=(1.0, 1.35), axis=(0, np.pi)),
-        "roughness": float(rough * rng.uniform(0.7, 1.3)),
-        "skin_melanin": float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2),
-        **uniform(rng, skin_redness=(0.05, 0.55), pigment=(0.75, 1.5), warmth=(-0.25, 0.25)),
-        "hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0,
-        "lesion_seed": int(rng.integers(2**31)),
-    }
+    patient: Factors = {"lesion_size": "large" if large else "small"}
+    patient["radius"] = float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34))
+    patient |= uniform(rng, elongation=(1.0, 1.35), axis=(0, np.pi))
+    patient["roughness"] = float(rough * rng.uniform(0.7, 1.3))
+    patient["skin_melanin"] = float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2)
+    patient |= uniform(rng, skin_redness=(0.05, 0.55), pigment=(0.75, 1.5), warmth=(-0.25, 0.25))
+    patient |= {"hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0, "lesion_seed": int(rng.integers(2**31))}
+    return patient
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
-    factors: Factors = {
-        **uniform(rng, shift_x=(-0.16, 0.16), shift_y=(-0.16, 0.16), turn=(-0.5, 0.5), zoom=(0.92, 1.08)),
-        **uniform(rng, exposure=(0.85, 1.03), white_balance=(-0.06, 0.06), vignetting=(0.0, 0.3)),
-        "skin_seed": int(rng.integers(2**31)),
-        **uniform(rng, defocus=(0.002, 0.007)),
-    }
+    factors = uniform(rng, shift_x=(-0.16, 0.16), shift_y=(-0.16, 0.16), turn=(-0.5, 0.5), zoom=(0.92, 1.08))
+    factors |= uniform(rng, exposure=(0.85, 1.03), white_balance=(-0.06, 0.06), vignetting=(0.0, 0.3))
+    factors["skin_seed"] = int(rng.integers(2**31))
+    factors |= uniform(rng, defocus=(0.002, 0.007))
     x, y = grid(size)
     c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
     x0, y0 = (x - factors["shift_x"]) / factors["zoom"], (y - factors["shift_y"]) / factors["zoom"]

@@ -20,36 +20,32 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     """The colon of one patient, and the polyp's place and size where there is one."""
     polyp, large = finding == "polyp", bool(rng.integers(2))
     side = ("left", "right")[int(rng.integers(2))]
-    return {
-        "side": side if polyp else "",
-        "lesion_size": ("large" if large else "small") if polyp else "",
-        "polyp_radius": float(rng.uniform(0.40, 0.54) if large else rng.uniform(0.20, 0.27)) if polyp else 0.0,
-        "polyp_x": float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0,
-        "polyp_y": float(rng.uniform(-0.35, 0.35)) if polyp else 0.0,
-        "polyp_redness": float(rng.uniform(-0.25, 0.35)) if polyp else 0.0,
-        "redness": float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8)),
-        **uniform(rng, yellowness=(0.0, 0.35)),
-        "fold_height": float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1)),
-        "fold_lobes": int(rng.integers(2, 4)),
-        "vessels": 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5)),
-        "ulcers": int(rng.integers(6, 13)) if finding == "colitis" else 0,
-        "wall_seed": int(rng.integers(2**31)),
-    }
+    patient: Factors = {"side": side if polyp else "", "lesion_size": ("large" if large else "small") if polyp else ""}
+    patient["polyp_radius"] = float(rng.uniform(0.40, 0.54) if large else rng.uniform(0.20, 0.27)) if polyp else 0.0
+    patient["polyp_x"] = float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0
+    patient["polyp_y"] = float(rng.uniform(-0.35, 0.35)) if polyp else 0.0
+    patient["polyp_redness"] = float(rng.uniform(-0.25, 0.35)) if polyp else 0.0
+    patient["redness"] = float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8))
+    patient |= uniform(rng, yellowness=(0.0, 0.35))
+    patient["fold_height"] = float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1))
+    patient["fold_lobes"] = int(rng.integers(2, 4))
+    patient["vessels"] = 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5))
+    patient["ulcers"] = int(rng.integers(6, 13)) if finding == "colitis" else 0
+    patient["wall_seed"] = int(rng.integers(2**31))
+    return patient
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
-    factors: Factors = {
-        "lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95)),
-        **uniform(rng, lumen_y=(-0.65, 0.65), lumen_radius=(0.16, 0.36), lumen_squash=(0.6, 1.0), roll=(0, 2 * np.pi)),
-        "folds": int(rng.integers(3, 6)),
-        **uniform(rng, exposure=(0.75, 1.15), cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0)),
-        "inset_box": bool(rng.random() < 0.2),
-        "highlights": int(rng.integers(8, 26)),
-        **uniform(rng, defocus=(0.003, 0.008)),
-        "frame_seed": int(rng.integers(2**31)),
-    }
+    factors: Factors = {"lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95))}
+    factors |= uniform(rng, lumen_y=(-0.65, 0.65), lumen_radius=(0.16, 0.36), lumen_squash=(0.6, 1.0))
+    factors |= uniform(rng, roll=(0, 2 * np.pi))
+    factors["folds"] = int(rng.integers(3, 6))
+    factors |= uniform(rng, exposure=(0.75, 1.15), cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0))
+    factors |= {"inset_box": bool(rng.random() < 0.2), "highlights": int(rng.integers(8, 26))}
+    factors |= uniform(rng, defocus=(0.003, 0.008))
+    factors["frame_seed"] = int(rng.integers(2**31))
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
     x, y = grid(size)
     r, theta = (part.astype(np.float32) for part in _tube(x, y, factors))

@@ -76,15 +76,11 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
         total("exudates"),
         total("cotton_wool"),
     )
-    anatomy = {
-        "side": ("left", "right")[int(rng.integers(2))],
-        "grade": grade,
-        **uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08)),
-        **uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68)),
-        **uniform(rng, vessel_width=(0.85, 1.2)),
-        "vessel_seed": int(rng.integers(2**31)),
-        "lesion_seed": int(rng.integers(2**31)),
-    }
+    anatomy: Factors = {"side": ("left", "right")[int(rng.integers(2))], "grade": grade}
+    anatomy |= uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08))
+    anatomy |= uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68))
+    anatomy |= uniform(rng, vessel_width=(0.85, 1.2))
+    anatomy |= {"vessel_seed": int(rng.integers(2**31)), "lesion_seed": int(rng.integers(2**31))}
     return {**anatomy, **lesions}
 
 
@@ -97,14 +93,12 @@ def _draw_lesions(rng: Rng, grade: int) -> Factors:
     if signs & 1:
         low, high = EXTENSIVE + 1, EXTENSIVE + 9
     worst = rng.permutation(4)
-    counts = {
-        "microaneurysms": rng.integers(*((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))[grade], 4),
-        "haemorrhages": rng.integers(low, high, 4),
-        "exudates": rng.integers(*((0, 1), (0, 1), (1, 6), (0, 6), (0, 4))[grade], 4),
-        "cotton_wool": rng.integers(*((0, 1), (0, 1), (0, 2), (0, 2), (0, 2))[grade], 4),
-        "beading": (worst < (int(rng.integers(2, 5)) if signs & 2 else 0)).astype(int),
-        "irma": (worst[::-1] < (int(rng.integers(1, 4)) if signs & 4 else 0)).astype(int),
-    }
+    counts: Factors = {"microaneurysms": rng.integers(*((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))[grade], 4)}
+    counts["haemorrhages"] = rng.integers(low, high, 4)
+    counts["exudates"] = rng.integers(*((0, 1), (0, 1), (1, 6), (0, 6), (0, 4))[grade], 4)
+    counts["cotton_wool"] = rng.integers(*((0, 1), (0, 1), (0, 2), (0, 2), (0, 2))[grade], 4)
+    counts["beading"] = (worst < (int(rng.integers(2, 5)) if signs & 2 else 0)).astype(int)
+    counts["irma"] = (worst[::-1] < (int(rng.integers(1, 4)) if signs & 4 else 0)).astype(int)
     lesions: Factors = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
     kind = int(rng.integers(1, 4)) if grade == 4 else 0
     site = ("disc", "elsewhere")[int(rng.random() > 0.6)] if kind & 1 else ""
@@ -114,11 +108,9 @@ def _draw_lesions(rng: Rng, grade: int) -> Factors:
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
-    factors = {
-        **uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1)),
-        **uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6)),
-        **uniform(rng, defocus=(0.002, 0.006)),
-    }
+    factors = uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1))
+    factors |= uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6))
+    factors |= uniform(rng, defocus=(0.002, 0.006))
     x, y = grid(size)
     u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
     place: Placing = partial(_picture, patient=patient, factors=factors)

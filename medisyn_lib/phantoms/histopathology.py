@@ -18,21 +18,18 @@ EOSIN = (0.12, 1.10, 0.38)
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The block of one patient: how strongly each stain took, how large the cells appear, how fibrous the stroma."""
-    return {
-        **uniform(rng, haematoxylin=(0.75, 1.3), eosin=(0.6, 1.35), blueness=(-0.15, 0.25), cell_scale=(0.85, 1.25)),
-        **uniform(rng, fibre_angle=(0, np.pi), fibre_contrast=(0.1, 0.35), crowding=(0.8, 1.2)),
-        "pleomorphism": float(rng.uniform(0.25, 0.5)) if finding == "tumour" else 0.08,
-    }
+    patient = uniform(rng, haematoxylin=(0.75, 1.3), eosin=(0.6, 1.35), blueness=(-0.15, 0.25), cell_scale=(0.85, 1.25))
+    patient |= uniform(rng, fibre_angle=(0, np.pi), fibre_contrast=(0.1, 0.35), crowding=(0.8, 1.2))
+    patient["pleomorphism"] = float(rng.uniform(0.25, 0.5)) if finding == "tumour" else 0.08
+    return patient
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors: Factors = {
-        "glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0,
-        "mitoses": int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0,
-        **uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008)),
-        "layout_seed": int(rng.integers(2**31)),
-    }
+    factors: Factors = {"glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0}
+    factors["mitoses"] = int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0
+    factors |= uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008))
+    factors["layout_seed"] = int(rng.integers(2**31))
     detail = np.random.default_rng(factors["layout_seed"])
     stroma = _stroma(detail, patient, size)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
