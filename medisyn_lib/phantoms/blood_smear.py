@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 # Absorbances (red, green, blue) of the dyes as bound in each part of the cells.
 AZURE_NUCLEUS = (0.85, 1.55, 0.36)
@@ -29,13 +29,12 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One white cell of the patient among its red cells, (size, size, 3) in [0, 1], and the factors of this field."""
     factors = uniform(rng, cell_x=(-0.25, 0.25), cell_y=(-0.25, 0.25), cell_angle=(0, 2 * np.pi))
     factors |= uniform(rng, cell_scale=(0.93, 1.07))
     factors["lobes"] = int(rng.integers(3, 6)) if patient["finding"] == "neutrophil" else 0
-    factors |= uniform(rng, exposure=(0.92, 1.02), defocus=(0.004, 0.011))
-    factors["layout_seed"] = int(rng.integers(2**31))
+    factors |= uniform(rng, exposure=(0.92, 1.02), defocus=(0.004, 0.011), layout_seed=range(2**31))
     detail = np.random.default_rng(factors["layout_seed"])
     radius = CELL_RADIUS[patient["finding"]] * patient["white_scale"] * factors["cell_scale"]
     strength, azure = patient["stain_strength"], patient["azure_to_eosin"]
@@ -58,7 +57,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     return blur(image, factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
 
 
-def _red_cells(rng: Rng, patient: Factors, factors: Factors, white_radius: float, size: int) -> np.ndarray:
+def _red_cells(rng: Rng, patient: Factors, factors: Factors, white_radius: float, size: int) -> Array:
     """Density of biconcave red cells thrown like darts: they may touch and overlap a little."""
     radius, placed = patient["red_radius"], [(factors["cell_x"], factors["cell_y"], white_radius)]
     for x, y, scale in rng.uniform((-1.2, -1.2, 0.85), (1.2, 1.2, 1.15), (80, 3)).tolist():
@@ -68,16 +67,14 @@ def _red_cells(rng: Rng, patient: Factors, factors: Factors, white_radius: float
     cells = np.array(placed[1:]).reshape(-1, 3)
     squash = rng.uniform(0.82, 1.0, len(cells))
 
-    def biconcave(r: np.ndarray) -> np.ndarray:
+    def biconcave(r: Array) -> Array:
         return (0.8 + 0.35 * r**2) * (1 - patient["pallor"] * np.exp(-((r / 0.45) ** 2)))
 
     x, y, r = cells.T
     return stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(cells)), profile=biconcave, join=np.add)
 
 
-def _white_cell(
-    rng: Rng, finding: str, factors: Factors, radius: float, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _white_cell(rng: Rng, finding: str, factors: Factors, radius: float, size: int) -> tuple[Array, Array, Array]:
     """Masks in [0, 1] of the cell body, its nucleus and its orange granules."""
     x, y = grid(size)
     cx, cy, turn = factors["cell_x"], factors["cell_y"], factors["cell_angle"]

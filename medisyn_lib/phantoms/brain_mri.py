@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, ellipse, paint, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, uniform
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
@@ -12,8 +12,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     patient = uniform(rng, head_width=(0.62, 0.74), head_length=(0.8, 0.92), scalp_width=(0.03, 0.07))
     patient |= uniform(rng, skull_width=(0.04, 0.07), ventricle_size=(0.6, 1.25), slice_level=(0.0, 1.0))
     patient |= uniform(rng, atrophy=(0.06, 0.2), gyri=(9.0, 12.5), grey_signal=(0.36, 0.46), white_signal=(0.56, 0.68))
-    patient |= uniform(rng, scalp_signal=(0.75, 1.0))
-    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": "", "count": 0}
+    patient |= uniform(rng, scalp_signal=(0.75, 1.0), texture_seed=range(2**31))
+    patient |= {"side": "", "lesion_size": "", "count": 0}
     side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 7))
     spread, height, rim, glow = (float(v) for v in rng.uniform(0, 1, 4))
     lesion_seed = int(rng.integers(2**31))
@@ -26,7 +26,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def _brain(x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndarray], patient: Factors) -> np.ndarray:
+def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Factors) -> Array:
     """Signal inside the skull: folded cortex round white matter, deep grey nuclei, ventricles."""
     folds, fine, ax = fields[0], fields[1], np.abs(x)
     grey, white, csf = patient["grey_signal"], patient["white_signal"], 0.1
@@ -53,7 +53,7 @@ def _brain(x: np.ndarray, y: np.ndarray, reach: np.ndarray, fields: list[np.ndar
     return signal
 
 
-def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarray, patient: Factors) -> None:
+def _lesions(signal: Array, x: Array, y: Array, coarse: Array, patient: Factors) -> None:
     """Paint the finding: an enhancing mass in a dark swelling, or dark plaques beside the ventricles."""
     if patient["finding"] == "tumour":
         radius, cx = patient["lesion_radius"], 0.31 if patient["side"] == "left" else -0.31
@@ -70,13 +70,13 @@ def _lesions(signal: np.ndarray, x: np.ndarray, y: np.ndarray, coarse: np.ndarra
             paint(signal, ellipse(x, y, cx + jx, cy + jy, r, 1.3 * r, jx * 20, 0.04), 0.2)
 
 
-def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: Factors) -> np.ndarray:
+def _head(x: Array, y: Array, fields: list[Array], patient: Factors) -> Array:
     """Noiseless signal: scalp fat, skull with its marrow, fluid, brain and finding."""
     w, h = patient["head_width"], patient["head_length"]
     egg = 1 - 0.09 * y / h  # the forehead is narrower than the back of the head
     radius = np.hypot(x * egg / w, y / h)
 
-    def within(margin: float) -> np.ndarray:
+    def within(margin: float) -> Array:
         return np.clip((1 - margin / w - radius) * w * len(x) / 2 + 0.5, 0, 1)
 
     scalp, skull = patient["scalp_width"], patient["scalp_width"] + patient["skull_width"]
@@ -90,7 +90,7 @@ def _head(x: np.ndarray, y: np.ndarray, fields: list[np.ndarray], patient: Facto
     return signal
 
 
-def _acquire(rng: Rng, signal: np.ndarray, k_space_share: float, noise: float) -> np.ndarray:
+def _acquire(rng: Rng, signal: Array, k_space_share: float, noise: float) -> Array:
     """Magnitude image from the inner share of k-space: Gibbs ringing, and Rician noise of that sigma."""
     frequency = np.abs(np.fft.fftfreq(len(signal))) * 2
     kept = np.clip((k_space_share - frequency) / 0.06 + 0.5, 0, 1)
@@ -99,7 +99,7 @@ def _acquire(rng: Rng, signal: np.ndarray, k_space_share: float, noise: float) -
     return np.abs(filtered + real + 1j * imaginary)
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One slice: position, coil bias, sampled share of k-space, noise and display level vary."""
     image = uniform(rng, shift_x=(-0.06, 0.06), shift_y=(-0.05, 0.05), rotation=(-0.15, 0.15), zoom=(0.94, 1.05))
     image |= uniform(rng, bias=(0.0, 0.22), bias_angle=(0, 2 * np.pi), k_space_share=(0.7, 1.0), noise=(0.008, 0.035))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, posed_grid, speckle, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, posed_grid, speckle, texture, uniform
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
@@ -12,8 +12,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     patient = uniform(rng, skin_depth=(0.06, 0.14), fat_depth=(-0.8, -0.3), gland_depth=(0.3, 0.75))
     patient |= uniform(rng, gland_echo=(-0.2, 0.5), fat_echo=(-1.5, -0.8), strand_contrast=(0.5, 1.1))
     patient |= uniform(rng, strand_slope=(-0.6, 0.6), strand_scale=(3.5, 6.0), undulation=(0.03, 0.1))
-    patient |= uniform(rng, attenuation=(0.2, 0.9))
-    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": ""}
+    patient |= uniform(rng, attenuation=(0.2, 0.9), texture_seed=range(2**31))
+    patient |= {"side": "", "lesion_size": ""}
     large, lesion_seed = bool(rng.integers(2)), int(rng.integers(2**31))
     spread, across, depth, tail, dark = (float(v) for v in rng.uniform(0, 1, 5))
     if finding != "normal":
@@ -24,7 +24,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def _tissue(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _tissue(x: Array, y: Array, patient: Factors) -> Array:
     """Log echogenicity of skin, fat with septa, fibroglandular strands, deep fat, muscle with its fascia."""
     rng, f = np.random.default_rng(patient["texture_seed"]), patient["strand_scale"]
     u, v = x[0], y[:, 0]
@@ -40,22 +40,18 @@ def _tissue(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     deep = np.clip((y - gland_end) / step + 0.5, 0, 1)
     septa = np.exp(-((lobes / 0.16) ** 2))
     fat = patient["fat_echo"] + 1.3 * septa + 0.2 * threads
-    fibre = patient["gland_echo"] + patient["strand_contrast"] * (
-        0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2))
-    )
+    weave = 0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2))
+    fibre = patient["gland_echo"] + patient["strand_contrast"] * weave
     muscle = -1.2 + 0.5 * threads + 1.6 * np.exp(-(((y - gland_end - 0.05) / 0.03) ** 2))
     echo = fat * (1 - gland) + fibre * gland * (1 - deep) + muscle * deep
     skin = np.clip((patient["skin_depth"] - 1 - y) / 0.03 + 0.5, 0, 1)
     return echo * (1 - skin) + 1.2 * skin
 
 
-def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: Factors) -> np.ndarray:
+def _mass(x: Array, y: Array, echo: Array, patient: Factors) -> Array:
     """Log echogenicity with the mass in it, its rim and its shadow or glow."""
-    rng, r, malignant = (
-        np.random.default_rng(patient["lesion_seed"]),
-        patient["lesion_radius"],
-        patient["finding"] == "malignant",
-    )
+    rng, malignant = np.random.default_rng(patient["lesion_seed"]), patient["finding"] == "malignant"
+    r = patient["lesion_radius"]
     dx, dy = x - patient["lesion_x"], y - patient["lesion_y"]
     rx, ry = (0.78 * r, 1.0 * r) if malignant else (1.1 * r, 0.66 * r)
     turn, k, phase = np.arctan2(dy / ry, dx / rx), np.array([2, 3, 5, 8, 11]), rng.uniform(0, 2 * np.pi, 5)
@@ -71,11 +67,10 @@ def _mass(x: np.ndarray, y: np.ndarray, echo: np.ndarray, patient: Factors) -> n
     return (echo + rim + trail * below) * (1 - inside) + inside * (patient["lesion_echo"] + 0.2 * echo)
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One frame: probe position, pressure, gain, depth compensation and dynamic range vary."""
     image = uniform(rng, shift_x=(-0.18, 0.18), shift_y=(-0.05, 0.05), zoom=(0.9, 1.12), gain=(-0.3, 0.35))
-    image |= uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4))
-    image["looks"] = int(rng.integers(2, 4))
+    image |= uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4), looks=range(2, 4))
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     y = y + (1 / image["zoom"] - 1) + image["shift_y"] / image["zoom"]  # the probe stays at the top edge
     echo = _tissue(x, y, patient)

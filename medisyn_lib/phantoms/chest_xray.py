@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, blur, ellipse, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, posed_grid, texture, uniform
 
 SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along a thick bone
 
@@ -14,8 +14,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     patient = uniform(rng, chest_width=(0.78, 1.0), lung_length=(0.85, 1.1), heart_size=(0.24, 0.31))
     patient |= uniform(rng, heart_tilt=(0.3, 0.75), dome_height=(0.12, 0.26), soft_tissue=(0.85, 1.3))
     patient |= uniform(rng, rib_spacing=(0.155, 0.2), rib_slope=(0.15, 0.5), bone_density=(0.7, 1.3))
-    patient |= uniform(rng, vascularity=(0.5, 1.3), spine_bend=(-0.06, 0.06))
-    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": ""}
+    patient |= uniform(rng, vascularity=(0.5, 1.3), spine_bend=(-0.06, 0.06), texture_seed=range(2**31))
+    patient |= {"side": "", "lesion_size": ""}
     side, large = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2))
     spread, height, depth = (float(v) for v in rng.uniform(0, 1, 3))
     if finding == "cardiomegaly":
@@ -30,7 +30,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def _ribs(ax: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _ribs(ax: Array, y: Array, patient: Factors) -> Array:
     """Bone along the beam of all ribs: back halves falling outwards, fainter front halves falling inwards."""
     gap, slope = patient["rib_spacing"], patient["rib_slope"]
     back = (y - slope * ax + 0.75 * (ax - 0.42) ** 2) / gap % 1.0 - 0.5
@@ -40,7 +40,7 @@ def _ribs(ax: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     return (cortex + 0.6 * np.exp(-(front**2) / 0.02) * np.clip((ax - 0.22) / 0.2, 0, 1)) * fade
 
 
-def _lungs(x: np.ndarray, y: np.ndarray, patient: Factors, inspiration: float) -> tuple[np.ndarray, np.ndarray]:
+def _lungs(x: Array, y: Array, patient: Factors, inspiration: float) -> tuple[Array, Array]:
     """Share of the depth that is air, and the height above the diaphragm, per pixel."""
     ax, w = np.abs(x), patient["chest_width"]
     u = (y + 0.1) / (0.72 * patient["lung_length"])
@@ -53,7 +53,7 @@ def _lungs(x: np.ndarray, y: np.ndarray, patient: Factors, inspiration: float) -
     return np.sqrt(across) * np.clip(above / 0.05, 0, 1) * apex, above
 
 
-def _finding(x: np.ndarray, y: np.ndarray, above: np.ndarray, grain: np.ndarray, patient: Factors) -> np.ndarray:
+def _finding(x: Array, y: Array, above: Array, grain: Array, patient: Factors) -> Array:
     """Share of the air that a consolidation or an effusion replaces."""
     sign, radius = (1.0 if patient["side"] == "left" else -1.0), patient.get("lesion_radius", 0.1)
     if patient["finding"] == "pneumonia":
@@ -66,7 +66,7 @@ def _finding(x: np.ndarray, y: np.ndarray, above: np.ndarray, grain: np.ndarray,
     return np.zeros_like(x)
 
 
-def _bones(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _bones(x: Array, y: Array, patient: Factors) -> Array:
     """Bone along the beam: ribs, vertebrae, collar bones."""
     ax, width = np.abs(x), patient["chest_width"]
     inside = np.clip((1.02 * width - ax) / 0.05, 0, 1)
@@ -76,7 +76,7 @@ def _bones(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     return patient["bone_density"] * (0.2 * _ribs(ax, y, patient) * inside + 0.38 * vertebrae + 0.35 * collar)
 
 
-def _body(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _body(x: Array, y: Array, patient: Factors) -> Array:
     """Depth of the trunk, lungs included: shoulders, neck, flanks."""
     ax = np.abs(x)
     shoulder = np.clip((y + 0.98 - 0.5 * np.clip(ax - 0.2, 0, 1) ** 1.5) / 0.06, 0, 1)
@@ -85,7 +85,7 @@ def _body(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     return np.maximum(shoulder * flank, ax < 0.24) * patient["soft_tissue"] * depth
 
 
-def _mediastinum(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _mediastinum(x: Array, y: Array, patient: Factors) -> Array:
     """Mask of heart, aortic knob and great vessels, where no lung is."""
     heart = patient["heart_size"]
     organ = ellipse(x, y, 0.45 * heart, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09)
@@ -94,7 +94,7 @@ def _mediastinum(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     return np.maximum(np.maximum(organ, knob), middle)
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One exposure: position, breath, dose and film curve vary."""
     image = uniform(rng, shift_x=(-0.07, 0.07), shift_y=(-0.1, 0.1), rotation=(-0.05, 0.05), zoom=(0.92, 1.12))
     image |= uniform(rng, inspiration=(-0.05, 0.07), photons=(5e3, 4e4), film_gamma=(0.8, 1.3), exposure=(-0.06, 0.06))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, blur, ellipse, paint, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, paint, posed_grid, texture, uniform
 
 AIR, FAT, MUSCLE = -1000.0, -100.0, 55.0  # Hounsfield units
 
@@ -14,8 +14,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     patient = uniform(rng, body_width=(0.84, 0.97), body_height=(0.66, 0.84), fat_rim=(0.03, 0.15))
     patient |= uniform(rng, visceral_fat=(0.0, 0.12), liver_size=(0.9, 1.12), kidney_size=(0.16, 0.2))
     patient |= uniform(rng, spleen_size=(0.14, 0.23), spine_size=(0.13, 0.17), stomach_x=(0.12, 0.34))
-    patient |= uniform(rng, stomach_gas=(0.0, 1.0), contrast_phase=(0.3, 1.0))
-    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": "", "count": 0}
+    patient |= uniform(rng, stomach_gas=(0.0, 1.0), contrast_phase=(0.3, 1.0), texture_seed=range(2**31))
+    patient |= {"side": "", "lesion_size": "", "count": 0}
     side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 5))
     spread, depth, lesion_seed = float(rng.uniform()), float(rng.uniform(-15.0, 10.0)), int(rng.integers(2**31))
     if finding == "normal":
@@ -26,7 +26,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient | {"side": side, "lesion_radius": 0.25 + 0.05 * spread if large else 0.15 + 0.02 * spread}
 
 
-def _wall(x: np.ndarray, y: np.ndarray, patient: Factors, fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _wall(x: Array, y: Array, patient: Factors, fine: Array) -> tuple[Array, Array]:
     """Body outline in HU (skin, fat, muscle ring with ribs, fatty inside) and the mask of the inside."""
     w, h, fat = patient["body_width"], patient["body_height"], patient["fat_rim"]
     hu = np.full(x.shape, AIR, dtype=np.float32)
@@ -42,7 +42,7 @@ def _wall(x: np.ndarray, y: np.ndarray, patient: Factors, fine: np.ndarray) -> t
     return hu, inside
 
 
-def _viscera(x: np.ndarray, y: np.ndarray, patient: Factors, grain: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _viscera(x: Array, y: Array, patient: Factors, grain: tuple[Array, Array]) -> Array:
     """HU of the organs in the cavity, drawn on fat: bowel, liver, spleen, stomach, kidneys, vessels, spine."""
     fine, coarse = grain
     w, h = patient["body_width"] - patient["fat_rim"] - 0.11, patient["body_height"] - patient["fat_rim"] - 0.1
@@ -54,11 +54,8 @@ def _viscera(x: np.ndarray, y: np.ndarray, patient: Factors, grain: tuple[np.nda
     sx, top = patient["stomach_x"] * w / 0.7, -0.52 * h
     paint(hu, ellipse(x, y, sx, top, 0.3 * w, 0.32 * h, -0.4), 60.0 + 30 * phase)
     paint(hu, ellipse(x, y, sx, top, 0.26 * w, 0.27 * h, -0.4), 15.0)
-    paint(
-        hu,
-        ellipse(x, y, sx, top, 0.25 * w, 0.26 * h, -0.4) * (y < top - 0.2 * h + 0.3 * h * patient["stomach_gas"]),
-        -850.0,
-    )
+    bubble = y < top - 0.2 * h + 0.3 * h * patient["stomach_gas"]
+    paint(hu, ellipse(x, y, sx, top, 0.25 * w, 0.26 * h, -0.4) * bubble, -850.0)
     liver = ellipse(x, y, -0.46 * w, -0.12 * h, 0.52 * w * patient["liver_size"], 0.78 * h, 0.25, 0.03)
     liver = np.maximum(liver, ellipse(x, y, -0.12 * w, -0.55 * h, 0.42 * w, 0.3 * h, 0.25, 0.03))
     veins = np.clip(1 - 5 * np.abs(coarse - 0.4), 0, 1) * np.clip(1 - np.hypot(x + 0.35, y + 0.15) / 0.5, 0, 1)
@@ -81,20 +78,16 @@ def _viscera(x: np.ndarray, y: np.ndarray, patient: Factors, grain: tuple[np.nda
     return hu
 
 
-def _liver_lesions(x: np.ndarray, y: np.ndarray, w: float, h: float, patient: Factors) -> np.ndarray:
+def _liver_lesions(x: Array, y: Array, w: float, h: float, patient: Factors) -> Array:
     """Mask of `count` round lesions spread over the liver."""
     rng, n = np.random.default_rng(patient["lesion_seed"]), patient["count"]
     turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(n) / n + rng.uniform(-0.3, 0.3, n)
     far = rng.uniform(0.85, 1.0, n) * (0.6 if n > 2 else 0.5)
-    mask = np.zeros(x.shape)
-    for cx, cy in zip(far * np.cos(turn) * 0.5 - 0.45, far * np.sin(turn) * 0.8 - 0.12, strict=True):
-        mask = np.maximum(
-            mask, ellipse(x, y, cx * w, cy * h, patient["lesion_radius"], patient["lesion_radius"], 0, 0.04)
-        )
-    return mask
+    r, cx, cy = patient["lesion_radius"], far * np.cos(turn) * 0.5 - 0.45, far * np.sin(turn) * 0.8 - 0.12
+    return np.max([ellipse(x, y, a * w, b * h, r, r, 0, 0.04) for a, b in zip(cx, cy, strict=True)], axis=0)
 
 
-def _renal_mass(x: np.ndarray, y: np.ndarray, kx: float, ky: float, patient: Factors) -> np.ndarray:
+def _renal_mass(x: Array, y: Array, kx: float, ky: float, patient: Factors) -> Array:
     """Mask of a lobular mass that grows out of a kidney, to the front or to the flank."""
     rng, radius = np.random.default_rng(patient["lesion_seed"]), patient["lesion_radius"]
     turn = float(rng.uniform(0.3, 1.3))
@@ -103,7 +96,7 @@ def _renal_mass(x: np.ndarray, y: np.ndarray, kx: float, ky: float, patient: Fac
     return np.maximum(lobe, ellipse(x, y, cx, cy, radius, 0.85 * radius, turn, 0.03))
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One slice: position, dose and display window vary."""
     image = uniform(rng, shift_x=(-0.05, 0.05), shift_y=(-0.1, 0.06), rotation=(-0.07, 0.07), zoom=(0.9, 1.04))
     image |= uniform(rng, noise_hu=(5.0, 18.0), window_level=(30.0, 70.0), window_width=(280.0, 400.0))
@@ -115,9 +108,8 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     paint(hu, inside, organs)
     h, spine = patient["body_height"] - patient["fat_rim"] - 0.1, patient["spine_size"]
     for sign in (-1.0, 1.0):
-        paint(
-            hu, ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign), MUSCLE + 15 * fine
-        )
+        back = ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign)
+        paint(hu, back, MUSCLE + 15 * fine)
     paint(hu, ellipse(x, y, 0, 0.62 * h + spine, 0.5 * spine, 0.4 * spine), 350.0)
     paint(hu, ellipse(x, y, 0, 0.62 * h + 0.95 * spine, 0.3 * spine, 0.22 * spine), 25.0)
     table = np.exp(-(((y - patient["body_height"] - 0.05 + 0.12 * x**2) / 0.02) ** 2)) * (np.abs(x) < 0.75)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 MELANIN = (0.55, 1.00, 1.35)
 HAEMOGLOBIN = (0.10, 0.65, 0.45)
@@ -31,12 +31,11 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
     factors = uniform(rng, shift_x=(-0.16, 0.16), shift_y=(-0.16, 0.16), turn=(-0.5, 0.5), zoom=(0.92, 1.08))
     factors |= uniform(rng, exposure=(0.85, 1.03), white_balance=(-0.06, 0.06), vignetting=(0.0, 0.3))
-    factors["skin_seed"] = int(rng.integers(2**31))
-    factors |= uniform(rng, defocus=(0.002, 0.007))
+    factors |= uniform(rng, skin_seed=range(2**31), defocus=(0.002, 0.007))
     x, y = grid(size)
     c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
     x0, y0 = (x - factors["shift_x"]) / factors["zoom"], (y - factors["shift_y"]) / factors["zoom"]
@@ -60,7 +59,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     return blur(image * light[:, :, None], factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
 
 
-def _field(rng: Rng, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+def _field(rng: Rng, u: Array, v: Array, scale: float) -> Array:
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
     way = (np.arange(6) + rng.uniform(0, 0.8, 6)) * np.pi / 6  # spread over all directions: no stripes
     phase = rng.uniform(0, 2 * np.pi, 6)
@@ -69,7 +68,7 @@ def _field(rng: Rng, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
-def _depth(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray, orders: tuple) -> np.ndarray:
+def _depth(rng: Rng, patient: Factors, u: Array, v: Array, orders: tuple) -> Array:
     """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
     c, s = np.cos(patient["axis"]), np.sin(patient["axis"])
     stretch = np.sqrt(patient["elongation"])
@@ -79,7 +78,7 @@ def _depth(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray, orders: tup
     return patient["radius"] * (1 + patient["roughness"] * wave) - np.hypot(a, b)
 
 
-def _naevus(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
+def _naevus(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of a symmetric, even, smooth-bordered lesion."""
     depth = _depth(rng, patient, u, v, (2, 3))
     mask = np.clip(0.5 + depth / rng.uniform(0.10, 0.2), 0, 1)
@@ -89,7 +88,7 @@ def _naevus(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
     return brown, 0 * mask, mask * (0.15 + patient["warmth"] / 2), mask * 0.25, 0 * mask
 
 
-def _melanoma(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
+def _melanoma(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of an asymmetric lesion of several colours."""
     ragged = 0.20 * patient["radius"] * _field(rng, u, v, 0.45 * patient["radius"] + 0.1)
     depth = _depth(rng, patient, u, v, (1, 2, 3, 5)) + ragged * 0.55
@@ -97,7 +96,7 @@ def _melanoma(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple
     way = rng.uniform(0, 2 * np.pi)
     r = patient["radius"]
 
-    def patch(angle: float, reach: float, width: float) -> np.ndarray:
+    def patch(angle: float, reach: float, width: float) -> Array:
         a, b = u - reach * r * np.cos(angle), v - reach * r * np.sin(angle)
         return mask * np.exp(-(((a**2 + b**2) / (width * r) ** 2) ** 1.5))
 
@@ -110,7 +109,7 @@ def _melanoma(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple
     return brown, 1.1 * veil + 0.8 * black, 0 * mask, 0.35 * mask + 0.7 * regress, 0.6 * regress
 
 
-def _keratosis(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tuple:
+def _keratosis(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of a waxy, sharply bordered lesion with pale and dark dots."""
     depth = _depth(rng, patient, u, v, (2, 3, 4, 7))
     mask = np.clip(0.5 + depth / 0.035, 0, 1)
@@ -118,10 +117,8 @@ def _keratosis(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tupl
     rim = np.exp(-((depth / 0.06) ** 2)) * mask
     wax = mask * (0.75 + 0.22 * ridges + 0.3 * rim)
     number = 8 + int(40 * patient["radius"] ** 2)
-    reach, way = (
-        0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number)),
-        rng.uniform(0, 2 * np.pi, 2 * number),
-    )
+    reach = 0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number))
+    way = rng.uniform(0, 2 * np.pi, 2 * number)
     spread = 0.042 * rng.uniform(0.8, 1.25, 2 * number)
     dot = np.stack([reach * np.cos(way), reach * np.sin(way), 1 / spread**2]).astype(np.float32)
     a, b, w = dot[:, :, None, None]
@@ -132,7 +129,7 @@ def _keratosis(rng: Rng, patient: Factors, u: np.ndarray, v: np.ndarray) -> tupl
     return brown, 0 * mask, yellow, 0.12 * mask * (1 - milia), 0.5 * milia
 
 
-def _hairs(rng: Rng, number: int, size: int) -> np.ndarray:
+def _hairs(rng: Rng, number: int, size: int) -> Array:
     """Mask in [0, 1] of curved dark hairs that lie in roughly one direction."""
     s = np.linspace(-1, 1, size + 16)
     lean, bend = rng.uniform(0, np.pi) + rng.normal(0, 0.45, (number, 1)), rng.normal(0, 0.18, (number, 1))

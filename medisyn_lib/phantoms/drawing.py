@@ -12,22 +12,24 @@ from scipy import ndimage
 
 Factors = dict[str, Any]  # plain numbers and words by name
 Rng = np.random.Generator
+Array = np.ndarray
 
 
-def uniform(rng: Rng, **ranges: tuple[float, float]) -> Factors:
-    """One number for each name, uniform in its (low, high), drawn in the order given."""
-    return {name: float(rng.uniform(low, high)) for name, (low, high) in ranges.items()}
+def uniform(rng: Rng, **ranges: tuple[float, float] | range) -> Factors:
+    """A number for each name, drawn in the order given: uniform in its (low, high), or one of its range."""
+    return {
+        name: int(rng.integers(r.start, r.stop)) if isinstance(r, range) else float(rng.uniform(*r))
+        for name, r in ranges.items()
+    }
 
 
-def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+def grid(size: int) -> tuple[Array, Array]:
     """Pixel centres as (x, y), each (size, size) float32 in (-1, 1); y grows downwards."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
     return np.broadcast_to(axis[None, :], (size, size)), np.broadcast_to(axis[:, None], (size, size))
 
 
-def ellipse(
-    x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, soft: float = 0.0
-) -> np.ndarray:
+def ellipse(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float, angle: float = 0, soft: float = 0) -> Array:
     """Soft mask in [0, 1] of an ellipse; `soft` is the edge width in the units of x and y (at least one pixel)."""
     c, s = np.cos(angle), np.sin(angle)
     u, v = (x - cx) * c + (y - cy) * s, -(x - cx) * s + (y - cy) * c
@@ -37,12 +39,12 @@ def ellipse(
 
 
 @lru_cache(maxsize=128)
-def _zoom_weights(cells: int, size: int) -> np.ndarray:
+def _zoom_weights(cells: int, size: int) -> Array:
     """Cubic spline zoom along one axis as a matrix (size, cells), kept: noise is then two small products."""
     return ndimage.zoom(np.eye(cells), (size / cells, 1), order=3, mode="nearest", grid_mode=True)
 
 
-def smooth_noise(rng: Rng, size: int, scale: float) -> np.ndarray:
+def smooth_noise(rng: Rng, size: int, scale: float) -> Array:
     """Zero-mean, unit-variance noise (size, size) with correlation length `scale`, as a share of the image side."""
     cells = max(2, min(size, round(1.0 / max(scale, 1.0 / size)) + 3))
     weights = _zoom_weights(cells, size)
@@ -50,7 +52,7 @@ def smooth_noise(rng: Rng, size: int, scale: float) -> np.ndarray:
     return ((field - field.mean()) / (field.std() + 1e-9)).astype(np.float32)
 
 
-def blur(image: np.ndarray, width: float) -> np.ndarray:
+def blur(image: Array, width: float) -> Array:
     """Gaussian blur with a standard deviation of `width`, as a share of the image side."""
     sigma = width * image.shape[0]
     return ndimage.gaussian_filter(image, (sigma, sigma) + (0,) * (image.ndim - 2))
@@ -64,9 +66,9 @@ def stamp(
     ry: ArrayLike,
     angle: ArrayLike = 0.0,
     value: ArrayLike = 1.0,
-    profile: Callable[[np.ndarray], np.ndarray] | None = None,
+    profile: Callable[[Array], Array] | None = None,
     join: np.ufunc = np.maximum,
-) -> np.ndarray:
+) -> Array:
     """Many soft ellipses at once, (size, size) float32: each is drawn in its own small patch.
 
     Centres and radii are n numbers each, in the units of `grid`. `profile` maps the radius (0 at the
@@ -91,32 +93,32 @@ def stamp(
     return out.reshape(size, size)
 
 
-def absorb(light: ArrayLike, *layers: tuple[np.ndarray, ArrayLike]) -> np.ndarray:
+def absorb(light: ArrayLike, *layers: tuple[Array, ArrayLike]) -> Array:
     """Light (3,) or (size, size, 3) after layers of (density (size, size), absorbance (3,)), by Beer-Lambert."""
     total = sum(density[:, :, None] * np.asarray(absorbance, np.float32) for density, absorbance in layers)
     return np.asarray(light, np.float32) * np.exp(-total)
 
 
-def posed_grid(size: int, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def posed_grid(size: int, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0) -> tuple[Array, Array]:
     """`grid` seen in the frame of an object moved by (dx, dy), turned by `angle` radians, `zoom` times as large."""
     x, y = grid(size)
     c, s = float(np.cos(angle)) / zoom, float(np.sin(angle)) / zoom
     return (x - dx) * c + (y - dy) * s, (y - dy) * c - (x - dx) * s
 
 
-def paint(image: np.ndarray, mask: np.ndarray, value: float | np.ndarray) -> None:
+def paint(image: Array, mask: Array, value: float | Array) -> None:
     """Lay `value` over `image` in place, where and as far as `mask` (0 to 1) covers it."""
     image += mask * (value - image)
 
 
-def texture(rng: Rng, u: np.ndarray, v: np.ndarray, period: int = 32) -> np.ndarray:
+def texture(rng: Rng, u: Array, v: Array, period: int = 32) -> Array:
     """Smooth noise of unit variance, (len(v), len(u)), at coordinates in cells of about one correlation length.
 
     The field belongs to `rng`, not to the pixels: moved or scaled coordinates show the same texture
     moved or scaled. Cubic B-splines on a periodic lattice of normal numbers.
     """
 
-    def weights(t: np.ndarray) -> np.ndarray:
+    def weights(t: Array) -> Array:
         knots = np.arange(period, dtype=np.float32)
         near = 2 - np.abs((t[:, None] - knots + period / 2) % period - period / 2)
         outer, inner = np.maximum(near, 0), np.maximum(near - 1, 0)
@@ -126,7 +128,7 @@ def texture(rng: Rng, u: np.ndarray, v: np.ndarray, period: int = 32) -> np.ndar
     return (field / 0.479).astype(np.float32)  # 0.479 = the mean over t of the sum of squared weights
 
 
-def speckle(rng: Rng, amplitude: np.ndarray, across: float, along: float, looks: int = 1) -> np.ndarray:
+def speckle(rng: Rng, amplitude: Array, across: float, along: float, looks: int = 1) -> Array:
     """Envelope of random scatterers of local `amplitude` (h, w) blurred by a Gaussian point-spread function.
 
     `across` and `along` (the beam, downwards) are its standard deviations as shares of the side, and at

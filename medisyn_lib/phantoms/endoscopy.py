@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 HAEMOGLOBIN = (0.20, 1.00, 1.05)
 LAMP = (1.0, 0.86, 0.74)
@@ -35,17 +35,15 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
     factors: Factors = {"lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95))}
     factors |= uniform(rng, lumen_y=(-0.65, 0.65), lumen_radius=(0.16, 0.36), lumen_squash=(0.6, 1.0))
-    factors |= uniform(rng, roll=(0, 2 * np.pi))
-    factors["folds"] = int(rng.integers(3, 6))
-    factors |= uniform(rng, exposure=(0.75, 1.15), cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0))
-    factors |= {"inset_box": bool(rng.random() < 0.2), "highlights": int(rng.integers(8, 26))}
-    factors |= uniform(rng, defocus=(0.003, 0.008))
-    factors["frame_seed"] = int(rng.integers(2**31))
+    factors |= uniform(rng, roll=(0, 2 * np.pi), folds=range(3, 6), exposure=(0.75, 1.15))
+    factors |= uniform(rng, cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0))
+    factors["inset_box"] = bool(rng.random() < 0.2)
+    factors |= uniform(rng, highlights=range(8, 26), defocus=(0.003, 0.008), frame_seed=range(2**31))
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
     x, y = grid(size)
     r, theta = (part.astype(np.float32) for part in _tube(x, y, factors))
@@ -53,7 +51,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     blood, ulcer = _mucosa(wall, patient, size)
     blood = np.clip(blood + 0.15 * crest, 0.05, None)
     if patient["polyp_radius"]:
-        light, blood, dome = _polyp(x, y, light, blood, patient, factors)
+        light, blood, dome = _polyp(x, y, light, blood, patient)
         ulcer = ulcer * (1 - dome)
     gloss = _highlights(wall, light, patient, factors, size)
     image = absorb(LAMP, (blood, HAEMOGLOBIN), (np.full_like(blood, patient["yellowness"]), (0.05, 0.15, 0.9)))
@@ -65,7 +63,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
 
 
-def _tube(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple[np.ndarray, np.ndarray]:
+def _tube(x: Array, y: Array, factors: Factors) -> tuple[Array, Array]:
     """Distance from the lumen (1 at its rim) and direction, for each picture point."""
     c, s = np.cos(factors["roll"]), np.sin(factors["roll"])
     dx, dy = x - factors["lumen_x"], y - factors["lumen_y"]
@@ -73,15 +71,12 @@ def _tube(x: np.ndarray, y: np.ndarray, factors: Factors) -> tuple[np.ndarray, n
     return np.hypot(u, v) / factors["lumen_radius"], np.arctan2(v, u)
 
 
-def _folds(
-    rng: Rng, r: np.ndarray, theta: np.ndarray, patient: Factors, factors: Factors, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _folds(rng: Rng, r: Array, theta: Array, patient: Factors, factors: Factors, size: int) -> tuple[Array, Array]:
     """Brightness of the wall and its fold crests, each (size, size)."""
     warp = 0.10 * smooth_noise(rng, size, 0.3)
     depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
-    light = (1.1 + 0.16 * smooth_noise(rng, size, 0.45)) / (
-        1 + (2.1 * depth) ** 2
-    )  # inverse square, and none from the lumen
+    # Inverse square, and none from the lumen.
+    light = (1.1 + 0.16 * smooth_noise(rng, size, 0.45)) / (1 + (2.1 * depth) ** 2)
     crest = np.zeros_like(light)
     number, span = factors["folds"], 0.95 / (1.15 * factors["lumen_radius"])
     for ring in 1.15 * span ** ((np.arange(number) + rng.uniform(-0.25, 0.25, number)) / (number - 1)):
@@ -96,7 +91,7 @@ def _folds(
     return light * (1 + 0.25 * patient["fold_height"] * crest), crest
 
 
-def _mucosa(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _mucosa(rng: Rng, patient: Factors, size: int) -> tuple[Array, Array]:
     """Density of blood in the mucosa, and the mask of ulcers, each (size, size)."""
     blood = patient["redness"] * (1 + 0.14 * smooth_noise(rng, size, 0.3))
     if not patient["ulcers"]:
@@ -105,16 +100,13 @@ def _mucosa(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, np.ndarr
             blood = blood + patient["vessels"] * share * line
         return blood, np.zeros((size, size), np.float32)
     blood = blood * (1 + 0.20 * smooth_noise(rng, size, 0.05) + 0.12 * smooth_noise(rng, size, 0.1))
-    x, y, rx, squash, turn = rng.uniform(
-        (-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi), (patient["ulcers"], 5)
-    ).T
+    low, high = (-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi)
+    x, y, rx, squash, turn = rng.uniform(low, high, (patient["ulcers"], 5)).T
     spots = stamp(size, x, y, rx * 1.3, rx * squash * 1.3, turn, profile=lambda radius: 1.15 - radius)
     return blood, 0.85 * np.clip((spots + 0.22 * smooth_noise(rng, size, 0.08) - 0.42) * 4, 0, 1)
 
 
-def _polyp(
-    x: np.ndarray, y: np.ndarray, light: np.ndarray, blood: np.ndarray, patient: Factors, factors: Factors
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _polyp(x: Array, y: Array, light: Array, blood: Array, patient: Factors) -> tuple[Array, Array, Array]:
     """Brightness and blood with a dome on the wall, and the dome's mask."""
     rng = np.random.default_rng(patient["wall_seed"])
     cx, cy, radius = patient["polyp_x"], patient["polyp_y"], patient["polyp_radius"]
@@ -133,26 +125,21 @@ def _polyp(
     return light + dome * (np.clip(shaded, 0.1, 1.1) - light), blood + dome * (tone - blood), dome
 
 
-def _highlights(rng: Rng, light: np.ndarray, patient: Factors, factors: Factors, size: int) -> np.ndarray:
+def _highlights(rng: Rng, light: Array, patient: Factors, factors: Factors, size: int) -> Array:
     """Mask of wet specular highlights: small, elongated, in clusters where the wall is near and bright."""
     number = factors["highlights"]
     centre = rng.uniform(-0.85, 0.85, (4, 2))[rng.integers(0, 4, number)] + rng.normal(0, 0.14, (number, 2))
     rx, ry = rng.uniform(0.018, 0.055, number), rng.uniform(0.011, 0.022, number)
     turn = np.arctan2(centre[:, 1] - factors["lumen_y"], centre[:, 0] - factors["lumen_x"]) + np.pi / 2
-    gloss = stamp(size, centre[:, 0], centre[:, 1], rx, ry, turn + rng.normal(0, 0.4, number)) * np.clip(
-        2.2 * light - 0.7, 0, 1
-    )
-    if patient["polyp_radius"]:
-        r = patient["polyp_radius"]
-        x, y = (
-            0.85 * patient["polyp_x"] + rng.normal(0, 0.2 * r, 3),
-            0.85 * patient["polyp_y"] + rng.normal(0, 0.2 * r, 3),
-        )
+    gloss = stamp(size, centre[:, 0], centre[:, 1], rx, ry, turn + rng.normal(0, 0.4, number))
+    gloss = gloss * np.clip(2.2 * light - 0.7, 0, 1)
+    if r := patient["polyp_radius"]:
+        x, y = (0.85 * patient[axis] + rng.normal(0, 0.2 * r, 3) for axis in ("polyp_x", "polyp_y"))
         gloss = np.maximum(gloss, stamp(size, x, y, 0.16 * r, 0.09 * r, rng.uniform(0, np.pi, 3)))
     return 0.95 * gloss
 
 
-def _surround(x: np.ndarray, y: np.ndarray, factors: Factors) -> np.ndarray:
+def _surround(x: Array, y: Array, factors: Factors) -> Array:
     """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
     a, b = np.abs(x) / factors["frame_width"], np.abs(y)
     window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)

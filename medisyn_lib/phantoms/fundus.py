@@ -14,22 +14,18 @@ from functools import partial
 import numpy as np
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, ellipse, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, ellipse, grid, smooth_noise, stamp, uniform
 
 QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")
-Vessels = tuple[np.ndarray, np.ndarray, np.ndarray]  # u, v, width, a row a vessel
-Placing = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # retinal points to picture points
+Vessels = tuple[Array, Array, Array]  # u, v, width, a row a vessel
+Placing = Callable[[Array, Array], tuple[Array, Array]]  # retinal points to picture points
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
 EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
 
 BLOOD = (0.28, 1.15, 1.15)
 MELANIN = (0.55, 0.95, 1.30)
-SPOTS = {
-    "microaneurysms": 0.034,
-    "haemorrhages": 0.046,
-    "exudates": 0.036,
-    "cotton_wool": 0.085,
-}  # mean radius, of the half side
+# Mean radius, of the half side.
+SPOTS = {"microaneurysms": 0.034, "haemorrhages": 0.046, "exudates": 0.036, "cotton_wool": 0.085}
 
 
 def icdr_grade(
@@ -62,25 +58,15 @@ def icdr_grade(
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one eye and its lesions by quadrant, such that the finding is its ICDR grade."""
     lesions = _draw_lesions(rng, GRADES.index(finding))
-
-    def total(name: str) -> int:
-        return sum(lesions[f"{name}_{quadrant}"] for quadrant in QUADRANTS)
-
-    grade = icdr_grade(
-        total("microaneurysms"),
-        [lesions[f"haemorrhages_{quadrant}"] for quadrant in QUADRANTS],
-        total("beading"),
-        total("irma"),
-        lesions["neovascularisation"],
-        lesions["preretinal_haemorrhage"],
-        total("exudates"),
-        total("cotton_wool"),
-    )
+    names = ("microaneurysms", "beading", "irma", "exudates", "cotton_wool")
+    dots, beading, irma, exudates, cotton_wool = (sum(lesions[f"{name}_{q}"] for q in QUADRANTS) for name in names)
+    bleeding = [lesions[f"haemorrhages_{q}"] for q in QUADRANTS]
+    growth = lesions["neovascularisation"], lesions["preretinal_haemorrhage"]
+    grade = icdr_grade(dots, bleeding, beading, irma, *growth, exudates, cotton_wool)
     anatomy: Factors = {"side": ("left", "right")[int(rng.integers(2))], "grade": grade}
     anatomy |= uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08))
     anatomy |= uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68))
-    anatomy |= uniform(rng, vessel_width=(0.85, 1.2))
-    anatomy |= {"vessel_seed": int(rng.integers(2**31)), "lesion_seed": int(rng.integers(2**31))}
+    anatomy |= uniform(rng, vessel_width=(0.85, 1.2), vessel_seed=range(2**31), lesion_seed=range(2**31))
     return {**anatomy, **lesions}
 
 
@@ -106,7 +92,7 @@ def _draw_lesions(rng: Rng, grade: int) -> Factors:
     return {**lesions, **growth, "preretinal_haemorrhage": bool(kind & 2)}
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
     factors = uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1))
     factors |= uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6))
@@ -127,14 +113,14 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     return image * field[:, :, None] + 0.01, factors
 
 
-def _retina(x: np.ndarray, y: np.ndarray, patient: Factors, factors: Factors) -> tuple:
+def _retina(x: Array, y: Array, patient: Factors, factors: Factors) -> tuple:
     """Retinal coordinates of picture points: fovea at 0, nasal at positive u, field edge at 1."""
     c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
     x, y = x / factors["field_radius"] - factors["shift_x"], y / factors["field_radius"] - factors["shift_y"]
     return (x * c + y * s) * (1 if patient["side"] == "right" else -1), y * c - x * s
 
 
-def _picture(u: np.ndarray, v: np.ndarray, patient: Factors, factors: Factors) -> tuple:
+def _picture(u: Array, v: Array, patient: Factors, factors: Factors) -> tuple:
     """Picture coordinates of retinal points: the inverse of `_retina`."""
     c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
     u = u * (1 if patient["side"] == "right" else -1)
@@ -142,7 +128,7 @@ def _picture(u: np.ndarray, v: np.ndarray, patient: Factors, factors: Factors) -
     return x * factors["field_radius"], y * factors["field_radius"]
 
 
-def _choroid(u: np.ndarray, v: np.ndarray, patient: Factors) -> np.ndarray:
+def _choroid(u: Array, v: Array, patient: Factors) -> Array:
     """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
     texture, size = np.random.default_rng(patient["vessel_seed"] + 1), len(u)
     mottle = 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
@@ -193,7 +179,7 @@ def _sprout(rng: Rng, parents: Vessels, each: int, length: float, size: int) -> 
     return new_u, new_v, 0.68 * width[rows, at, None] * (1 - 0.45 * s)
 
 
-def _vessels(patient: Factors, place: Placing, size: int) -> np.ndarray:
+def _vessels(patient: Factors, place: Placing, size: int) -> Array:
     """Density of blood in the vessel tree: thick dark veins, thin brighter arteries, none at the fovea."""
     rng = np.random.default_rng(patient["vessel_seed"])
     trunks = _trunks(rng, patient, size)
@@ -212,9 +198,7 @@ def _vessels(patient: Factors, place: Placing, size: int) -> np.ndarray:
     return np.maximum(density, stamp(size, x.ravel(), y.ravel(), 0.042, 0.042, 0.0, 0.95))
 
 
-def _lesions(
-    patient: Factors, place: Placing, u: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lesions(patient: Factors, place: Placing, u: Array, v: Array) -> tuple[Array, Array, Array]:
     """Density of shed blood, and masks of hard exudates and of cotton-wool spots, on a grid of retinal u, v."""
     rng, size = np.random.default_rng(patient["lesion_seed"]), len(u)
     layers = {}
@@ -239,7 +223,7 @@ def _lesions(
     return np.max(blood, 0), np.minimum(layers["exudates"], 1), cotton_wool
 
 
-def _strew(rng: Rng, quadrant: str, number: int, macular: bool = False) -> np.ndarray:
+def _strew(rng: Rng, quadrant: str, number: int, macular: bool = False) -> Array:
     """Retinal u, v (2, number) in a quadrant about the fovea; `macular` ones keep close to it."""
     way = rng.uniform(0.12, np.pi / 2 - 0.12, number)
     reach = rng.uniform(0.16, 0.45, number) if macular else np.sqrt(rng.uniform(0.06, 0.66, number))
@@ -247,7 +231,7 @@ def _strew(rng: Rng, quadrant: str, number: int, macular: bool = False) -> np.nd
     return np.stack([across * reach * np.cos(way), down * reach * np.sin(way)])
 
 
-def _tangle(rng: Rng, centre: np.ndarray, reach: float, fronds: int, place: Placing, size: int) -> np.ndarray:
+def _tangle(rng: Rng, centre: Array, reach: float, fronds: int, place: Placing, size: int) -> Array:
     """A tuft of fine tortuous vessels around a retinal point (2, 1)."""
     s = np.linspace(0, 1, 40)
     wriggle = rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
 # Stain vectors of Ruifrok and Johnston 2001 (Anal Quant Cytol Histol 23:291), scaled to natural absorbance.
 HAEMATOXYLIN = (1.50, 1.62, 0.66)
@@ -24,12 +24,11 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     return patient
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
     factors: Factors = {"glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0}
     factors["mitoses"] = int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0
-    factors |= uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008))
-    factors["layout_seed"] = int(rng.integers(2**31))
+    factors |= uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008), layout_seed=range(2**31))
     detail = np.random.default_rng(factors["layout_seed"])
     stroma = _stroma(detail, patient, size)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
@@ -47,7 +46,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Facto
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
 
 
-def _stroma(rng: Rng, patient: Factors, size: int) -> np.ndarray:
+def _stroma(rng: Rng, patient: Factors, size: int) -> Array:
     """Eosin density of collagen: wavy fibres along the patient's direction."""
     x, y = grid(size)
     c, s = np.cos(patient["fibre_angle"]), np.sin(patient["fibre_angle"])
@@ -56,7 +55,7 @@ def _stroma(rng: Rng, patient: Factors, size: int) -> np.ndarray:
     return np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
 
 
-def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[np.ndarray, np.ndarray]:
+def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[Array, Array]:
     """Cell centres over the picture and a little beyond: a hexagonal lattice, turned and shaken."""
     count = int(np.ceil(1.6 / spacing))
     i, j = np.meshgrid(np.arange(-count, count + 1), np.arange(-count, count + 1))
@@ -69,7 +68,7 @@ def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[np.ndarray
     return x[keep], y[keep]
 
 
-def _chromatin(radius: np.ndarray) -> np.ndarray:
+def _chromatin(radius: Array) -> Array:
     """A vesicular nucleus: paler inside its membrane."""
     return 0.6 + 0.45 * radius**2
 
@@ -81,7 +80,7 @@ def _ring(rng: Rng, gx: float, gy: float, radius: float, scale: float, size: int
     squash, turn = rng.uniform(0.75, 1.0), rng.uniform(0, np.pi)
     c, s = np.cos(turn), np.sin(turn)
 
-    def rim(theta: np.ndarray) -> np.ndarray:
+    def rim(theta: Array) -> Array:
         orders = np.array([[2], [3], [5]])
         wave = np.sum(waves * np.cos(orders * theta.ravel() + phase), 0)
         return radius * (1 + wave.reshape(theta.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Factors, Rng, ellipse, paint, posed_grid, speckle, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, speckle, texture, uniform
 
 # Layers from the vitreous down: share of the retina's thickness, reflectivity. Source: the usual reading of a
 # spectral-domain B-scan (NFL, GCL+IPL, INL, OPL, ONL, inner/outer segments, gap, RPE).
@@ -15,8 +15,10 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     """Shape of one macula (lengths in half images) and what is wrong with it."""
     patient = uniform(rng, thickness=(0.4, 0.52), fovea_x=(-0.25, 0.25), fovea_depth=(0.55, 0.85))
     patient |= uniform(rng, fovea_width=(0.16, 0.28), curvature=(-0.05, 0.22), nerve_fibre_slope=(-0.6, 0.6))
-    patient |= uniform(rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6))
-    patient |= {"texture_seed": int(rng.integers(2**31)), "side": "", "lesion_size": "", "count": 0}
+    patient |= uniform(
+        rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6), texture_seed=range(2**31)
+    )
+    patient |= {"side": "", "lesion_size": "", "count": 0}
     count, lesion_seed = int(rng.integers(3, 8)), int(rng.integers(2**31))
     across, spread, swelling = float(rng.uniform(-0.2, 0.2)), float(rng.uniform()), float(rng.uniform(0.25, 0.5))
     if finding == "drusen":
@@ -24,16 +26,16 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     if finding == "dme":
         patient |= {"lesion_seed": lesion_seed, "swelling": swelling, "lesion_x": patient["fovea_x"] + across}
     if finding == "cnv":
+        patient |= {"lesion_seed": lesion_seed, "lesion_x": patient["fovea_x"] + across}
         patient |= {
-            "lesion_seed": lesion_seed,
-            "lesion_x": patient["fovea_x"] + across,
             "lesion_width": 0.26 + 0.14 * spread,
+            "lesion_height": 0.15 + 0.1 * spread,
+            "fluid_height": 0.3 * swelling + 0.03,
         }
-        patient |= {"lesion_height": 0.15 + 0.1 * spread, "fluid_height": 0.3 * swelling + 0.03}
     return patient
 
 
-def _surfaces(u: np.ndarray, patient: Factors) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _surfaces(u: Array, patient: Factors) -> tuple[Array, Array, Array, Array]:
     """Per column: unlifted and lifted pigment epithelium (RPE), subretinal fluid, and the 8 layers' thickness."""
     kind, rng = patient["finding"], np.random.default_rng(patient.get("lesion_seed", 0))
     pit = patient["fovea_depth"] * np.exp(-(((u - patient["fovea_x"]) / patient["fovea_width"]) ** 2))
@@ -61,7 +63,7 @@ def _surfaces(u: np.ndarray, patient: Factors) -> tuple[np.ndarray, np.ndarray, 
     return base, lift, fluid, thick
 
 
-def _reflectivity(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
+def _reflectivity(x: Array, y: Array, patient: Factors) -> Array:
     """Reflectivity (0 to about 1) of vitreous, retina, fluid, RPE and choroid."""
     rng = np.random.default_rng(patient["texture_seed"])
     grain, vessels = (texture(rng, x[0] * a, y[:, 0] * b) for a, b in ((5.0, 5.0), (6.0, 9.0)))
@@ -85,7 +87,7 @@ def _reflectivity(x: np.ndarray, y: np.ndarray, patient: Factors) -> np.ndarray:
     return image * (1 - below) + deep * below
 
 
-def _cysts(image: np.ndarray, x: np.ndarray, y: np.ndarray, edges: np.ndarray, patient: Factors) -> None:
+def _cysts(image: Array, x: Array, y: Array, edges: Array, patient: Factors) -> None:
     """Dark fluid pockets in the swollen inner nuclear and outer plexiform to nuclear layers."""
     rng, columns = np.random.default_rng(patient["lesion_seed"]), x[0]
     for k, offset in enumerate(np.linspace(-0.38, 0.38, 5)):
@@ -96,12 +98,10 @@ def _cysts(image: np.ndarray, x: np.ndarray, y: np.ndarray, edges: np.ndarray, p
         paint(image, 0.92 * ellipse(x, y, cx, cy, float(rng.uniform(0.065, 0.1)), tall, 0.0, 0.03), 0.06)
 
 
-def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[np.ndarray, Factors]:
+def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One B-scan: height, tilt, zoom, signal strength and noise floor vary."""
     image = uniform(rng, shift_x=(-0.08, 0.08), shift_y=(-0.05, 0.3), tilt=(-0.2, 0.2), zoom=(0.92, 1.1))
-    image |= uniform(rng, signal=(0.7, 1.0), noise_floor=(0.03, 0.12))
-    image["looks"] = int(rng.integers(2, 5))
-    image |= uniform(rng, gamma=(0.8, 1.15))
+    image |= uniform(rng, signal=(0.7, 1.0), noise_floor=(0.03, 0.12), looks=range(2, 5), gamma=(0.8, 1.15))
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     reflectivity = _reflectivity(x, y + image["tilt"] * x, patient)
     vignette = 1 - 0.25 * x**2
