@@ -10,8 +10,6 @@ Factors are plain numbers and words. Four of them reach the captions: `side` (th
 right), `lesion_size` (small or large), `count` and `grade`.
 """
 
-from __future__ import annotations
-
 import importlib
 import zlib
 from typing import Any

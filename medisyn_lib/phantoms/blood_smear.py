@@ -1,11 +1,7 @@
 """Blood smear phantom: Giemsa-stained red cells around one white cell, drawn by optical density.
 
-The four white cells differ as in a film: three to five small lobes, a round dense nucleus in a thin
-blue rim, two lobes among orange granules, a large horseshoe in grey-blue. They fill more of the
-picture than in a usual field, so that the nucleus is readable at 64 px.
+White cells fill more of the picture than in a usual field, so that the nucleus is readable at 64 px.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -81,19 +77,19 @@ def _white_cell(rng: Rng, finding: str, factors: Factors, radius: float, size: i
     theta, distance = np.arctan2(y - cy, x - cx), np.hypot(x - cx, y - cy)
     ruffle = sum(rng.uniform(0, 0.035) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5))
     body = np.clip(0.5 + (radius * (1 + ruffle) - distance) * size / 3, 0, 1)
+    bridge = np.zeros(0)  # angles of the strand between lobes
     if finding == "neutrophil":
         angles = turn + np.linspace(0, 1.25 * np.pi, factors["lobes"]) + rng.uniform(-0.12, 0.12, factors["lobes"])
         orbit, lobe, squash = rng.uniform(0.46, 0.56, len(angles)), rng.uniform(0.29, 0.36, len(angles)), 0.85
         bridge = np.linspace(angles[0], angles[-1], 40)
     elif finding == "lymphocyte":
         angles, orbit, lobe, squash = np.array([turn]), np.array([0.08]), np.array([0.85]), rng.uniform(0.9, 1.0)
-        bridge = np.zeros(0)
     elif finding == "eosinophil":
         angles = turn + np.array([0.0, rng.uniform(2.2, 3.0)])
-        orbit, lobe, squash, bridge = np.full(2, 0.5), rng.uniform(0.36, 0.42, 2), 0.8, np.zeros(0)
+        orbit, lobe, squash = np.full(2, 0.5), rng.uniform(0.36, 0.42, 2), 0.8
     else:
         angles = turn + np.linspace(0, rng.uniform(1.1, 1.5) * np.pi, 24)
-        orbit, lobe, squash, bridge = np.full(24, 0.42), np.linspace(0.40, 0.34, 24), 1.0, np.zeros(0)
+        orbit, lobe, squash = np.full(24, 0.42), np.linspace(0.40, 0.34, 24), 1.0
     lx, ly = cx + radius * orbit * np.cos(angles), cy + radius * orbit * np.sin(angles)
     nucleus = stamp(size, lx, ly, radius * lobe * squash, radius * lobe, angles)
     bx, by = cx + 0.5 * radius * np.cos(bridge), cy + 0.5 * radius * np.sin(bridge)

@@ -1,7 +1,5 @@
 """Axial T1-weighted brain MRI: tissue signals, coil bias, truncated k-space with complex (so Rician) noise."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, uniform

@@ -1,7 +1,5 @@
 """B-mode breast sonogram: scatterers times echogenicity, point-spread function, attenuation, log compression."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, posed_grid, speckle, texture, uniform
@@ -34,10 +32,9 @@ def _tissue(x: Array, y: Array, patient: Factors) -> Array:
     rows = np.clip(np.arange(len(v))[:, None] + np.rint(rise).astype(int), 0, len(v) - 1)
     strands, threads = (np.take_along_axis(field, rows, axis=0) for field in (strands, threads))
     y = y + patient["undulation"] * wave + 0.3 * patient["strand_slope"] * x
-    step = 0.06
     fat_end, gland_end = patient["fat_depth"] + 0.12 * blotch, patient["gland_depth"] + 0.05 * blotch
-    gland = np.clip((y - fat_end) / step + 0.5, 0, 1)
-    deep = np.clip((y - gland_end) / step + 0.5, 0, 1)
+    gland = np.clip((y - fat_end) / 0.06 + 0.5, 0, 1)
+    deep = np.clip((y - gland_end) / 0.06 + 0.5, 0, 1)
     septa = np.exp(-((lobes / 0.16) ** 2))
     fat = patient["fat_echo"] + 1.3 * septa + 0.2 * threads
     weave = 0.5 * strands + 0.3 * threads - 0.3 + 0.9 * np.exp(-((threads / 0.35) ** 2))

@@ -1,7 +1,5 @@
 """Frontal chest radiograph: thicknesses of soft tissue and bone, Beer-Lambert, photon noise, film curve."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, posed_grid, texture, uniform
@@ -23,8 +21,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     elif finding != "normal":
         radius = 0.26 + 0.07 * spread if large else 0.13 + 0.03 * spread
         level = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
-        patient |= {"side": side, "lesion_size": "large" if large else "small"}
-        patient |= {"lesion_radius": radius, "lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
+        patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
+        patient |= {"lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
         if finding == "pleural_effusion":
             patient["fluid_level"] = level
     return patient

@@ -1,7 +1,5 @@
 """Axial abdominal CT: organs in Hounsfield units, ramp-filtered reconstruction noise, soft-tissue window."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, paint, posed_grid, texture, uniform
@@ -104,8 +102,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     seeded = np.random.default_rng(patient["texture_seed"])
     fine, coarse, bend_x, bend_y = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 6, 2.5, 2.5))
     hu, inside = _wall(x + 0.012 * bend_x, y + 0.012 * bend_y, patient, fine)
-    organs = _viscera(x + 0.03 * bend_x, y + 0.03 * bend_y, patient, (fine, coarse))
-    paint(hu, inside, organs)
+    paint(hu, inside, _viscera(x + 0.03 * bend_x, y + 0.03 * bend_y, patient, (fine, coarse)))
     h, spine = patient["body_height"] - patient["fat_rim"] - 0.1, patient["spine_size"]
     for sign in (-1.0, 1.0):
         back = ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign)
@@ -114,9 +111,8 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     paint(hu, ellipse(x, y, 0, 0.62 * h + 0.95 * spine, 0.3 * spine, 0.22 * spine), 25.0)
     table = np.exp(-(((y - patient["body_height"] - 0.05 + 0.12 * x**2) / 0.02) ** 2)) * (np.abs(x) < 0.75)
     paint(hu, table, -60.0)
-    hu = blur(hu, 0.006)
     ramp = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     ramp = ramp * np.exp(-((ramp / 0.28) ** 2))
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) * ramp, s=(size, size))
-    hu = hu + image["noise_hu"] * noise / noise.std()
+    hu = blur(hu, 0.006) + image["noise_hu"] * noise / noise.std()
     return np.clip((hu - image["window_level"]) / image["window_width"] + 0.5, 0, 1), image

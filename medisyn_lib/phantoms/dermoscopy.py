@@ -1,11 +1,7 @@
 """Dermoscopy phantom: skin under a contact lens, its colours from melanin and haemoglobin absorbance.
 
-A naevus is symmetric, even and smooth-bordered. A melanoma is asymmetric with an irregular border
-and several colours: browns, black, a blue-grey veil, pink regression. A seborrhoeic keratosis is
-waxy yellow-brown, sharply bordered, with pale milia-like and dark comedo-like dots.
+A melanoma differs from a naevus by asymmetry, border and colours (black, blue-grey veil, pink regression).
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -70,8 +66,7 @@ def _field(rng: Rng, u: Array, v: Array, scale: float) -> Array:
 
 def _depth(rng: Rng, patient: Factors, u: Array, v: Array, orders: tuple) -> Array:
     """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
-    c, s = np.cos(patient["axis"]), np.sin(patient["axis"])
-    stretch = np.sqrt(patient["elongation"])
+    c, s, stretch = np.cos(patient["axis"]), np.sin(patient["axis"]), np.sqrt(patient["elongation"])
     a, b = (u * c + v * s) / stretch, (v * c - u * s) * stretch
     theta = np.arctan2(b, a)
     wave = sum(rng.uniform(0.5, 1.2) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) / k**0.35 for k in orders)
@@ -93,8 +88,7 @@ def _melanoma(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     ragged = 0.20 * patient["radius"] * _field(rng, u, v, 0.45 * patient["radius"] + 0.1)
     depth = _depth(rng, patient, u, v, (1, 2, 3, 5)) + ragged * 0.55
     mask = np.clip(0.5 + depth / 0.06, 0, 1)
-    way = rng.uniform(0, 2 * np.pi)
-    r = patient["radius"]
+    way, r = rng.uniform(0, 2 * np.pi), patient["radius"]
 
     def patch(angle: float, reach: float, width: float) -> Array:
         a, b = u - reach * r * np.cos(angle), v - reach * r * np.sin(angle)
@@ -103,8 +97,8 @@ def _melanoma(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     black = patch(way, rng.uniform(0.35, 0.6), rng.uniform(0.45, 0.65))
     veil = patch(way + rng.uniform(1.6, 2.6), rng.uniform(0.2, 0.5), rng.uniform(0.4, 0.6))
     regress = patch(way + rng.uniform(3.4, 4.6), rng.uniform(0.5, 0.7), rng.uniform(0.3, 0.5))
-    mottle = 0.35 * _field(rng, u, v, 0.2)
-    brown = mask * patient["pigment"] * np.clip(1.0 + mottle, 0.3, 2) * (1 - 0.75 * veil) * (1 - 0.85 * regress)
+    mottle = np.clip(1.0 + 0.35 * _field(rng, u, v, 0.2), 0.3, 2)
+    brown = mask * patient["pigment"] * mottle * (1 - 0.75 * veil) * (1 - 0.85 * regress)
     brown = brown + 1.2 * black * patient["pigment"]
     return brown, 1.1 * veil + 0.8 * black, 0 * mask, 0.35 * mask + 0.7 * regress, 0.6 * regress
 
@@ -113,8 +107,7 @@ def _keratosis(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
     """Densities (brown, deep, yellow, red, pale) of a waxy, sharply bordered lesion with pale and dark dots."""
     depth = _depth(rng, patient, u, v, (2, 3, 4, 7))
     mask = np.clip(0.5 + depth / 0.035, 0, 1)
-    ridges = np.abs(_field(rng, u, v, 0.16))
-    rim = np.exp(-((depth / 0.06) ** 2)) * mask
+    ridges, rim = np.abs(_field(rng, u, v, 0.16)), np.exp(-((depth / 0.06) ** 2)) * mask
     wax = mask * (0.75 + 0.22 * ridges + 0.3 * rim)
     number = 8 + int(40 * patient["radius"] ** 2)
     reach = 0.85 * patient["radius"] * np.sqrt(rng.uniform(0, 1, 2 * number))

@@ -1,7 +1,5 @@
 """What the phantoms share: how factors are drawn, and brushes (coordinates, soft shapes, textures, blur)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any

@@ -1,12 +1,7 @@
 """Colonoscopy phantom: a look down a bent tube of wet mucosa, lit from the camera by inverse-square light.
 
-Distance down the tube grows towards an off-centre lumen, which stays dark. Folds are broken rings
-with a bright crest and a shadow behind. A polyp is a dome with its own shading and highlight;
-colitis is red and granular with yellow-white ulcers and has lost the vessel pattern. Left and right
-are those of the picture.
+Distance down the tube grows towards an off-centre, dark lumen. Left and right are those of the picture.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -46,8 +41,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     factors |= uniform(rng, highlights=range(8, 26), defocus=(0.003, 0.008), frame_seed=range(2**31))
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
     x, y = grid(size)
-    r, theta = (part.astype(np.float32) for part in _tube(x, y, factors))
-    light, crest = _folds(wall, r, theta, patient, factors, size)
+    light, crest = _folds(wall, x, y, patient, factors)
     blood, ulcer = _mucosa(wall, patient, size)
     blood = np.clip(blood + 0.15 * crest, 0.05, None)
     if patient["polyp_radius"]:
@@ -63,16 +57,12 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
 
 
-def _tube(x: Array, y: Array, factors: Factors) -> tuple[Array, Array]:
-    """Distance from the lumen (1 at its rim) and direction, for each picture point."""
-    c, s = np.cos(factors["roll"]), np.sin(factors["roll"])
+def _folds(rng: Rng, x: Array, y: Array, patient: Factors, factors: Factors) -> tuple[Array, Array]:
+    """Brightness of the wall and its fold crests, each (size, size)."""
+    c, s, size = np.cos(factors["roll"]), np.sin(factors["roll"]), len(x)
     dx, dy = x - factors["lumen_x"], y - factors["lumen_y"]
     u, v = dx * c + dy * s, (dy * c - dx * s) / factors["lumen_squash"]
-    return np.hypot(u, v) / factors["lumen_radius"], np.arctan2(v, u)
-
-
-def _folds(rng: Rng, r: Array, theta: Array, patient: Factors, factors: Factors, size: int) -> tuple[Array, Array]:
-    """Brightness of the wall and its fold crests, each (size, size)."""
+    r, theta = (np.hypot(u, v) / factors["lumen_radius"]).astype(np.float32), np.arctan2(v, u).astype(np.float32)
     warp = 0.10 * smooth_noise(rng, size, 0.3)
     depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
     # Inverse square, and none from the lumen.
@@ -96,8 +86,7 @@ def _mucosa(rng: Rng, patient: Factors, size: int) -> tuple[Array, Array]:
     blood = patient["redness"] * (1 + 0.14 * smooth_noise(rng, size, 0.3))
     if not patient["ulcers"]:
         for scale, share in ((0.22, 0.7), (0.1, 0.5)):
-            line = np.exp(-((smooth_noise(rng, size, scale) / 0.14) ** 2))
-            blood = blood + patient["vessels"] * share * line
+            blood = blood + patient["vessels"] * share * np.exp(-((smooth_noise(rng, size, scale) / 0.14) ** 2))
         return blood, np.zeros((size, size), np.float32)
     blood = blood * (1 + 0.20 * smooth_noise(rng, size, 0.05) + 0.12 * smooth_noise(rng, size, 0.1))
     low, high = (-0.9, -0.9, 0.09, 0.45, 0), (0.9, 0.9, 0.2, 0.9, np.pi)
@@ -114,8 +103,7 @@ def _polyp(x: Array, y: Array, light: Array, blood: Array, patient: Factors) -> 
     way, rho = np.arctan2(v, u), np.hypot(u, v)
     bumps = sum(rng.uniform(0.01, 0.06) * np.cos(k * way + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
     rho = rho * (1 + bumps)
-    dome = np.clip(0.5 + (1 - rho) * radius * x.shape[0] / 3, 0, 1)
-    height = np.sqrt(np.clip(1 - rho**2, 0, 1))
+    dome, height = np.clip(0.5 + (1 - rho) * radius * len(x) / 3, 0, 1), np.sqrt(np.clip(1 - rho**2, 0, 1))
     lobule = sum(np.cos(a * u + b * v + p) for a, b, p in rng.uniform((-9, -9, 0), (9, 9, 6), (5, 3)))
     facing = (-cx * u - cy * v) * 0.30  # the lamp sits at the camera, in the middle of the frame
     shaded = 0.42 + 0.55 * height + facing + 0.03 * lobule * height

@@ -1,12 +1,9 @@
 """Fundus phantom: a right or left eye whose ICDR grade follows from its lesions, counted by quadrant.
 
-Light passes the retina twice, so vessels and bleedings are absorbance over an orange choroid; disc,
-exudates and cotton-wool spots are bright. Lesions are drawn larger than life (a microaneurysm is
-about one pixel wide at 64 px, some ten times too large), so that the grade is readable there.
-As the camera sees a right eye, its disc (nasal) is at image right.
+Vessels and bleedings are absorbance over an orange choroid. Lesions are drawn larger than life (a microaneurysm
+is about one pixel wide at 64 px, some ten times too large), so that the grade is readable there. As the camera
+sees a right eye, its disc (nasal) is at image right.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -132,14 +129,12 @@ def _choroid(u: Array, v: Array, patient: Factors) -> Array:
     """Colour of the fundus behind the vessels, (size, size, 3): pigmented choroid, optic disc and cup."""
     texture, size = np.random.default_rng(patient["vessel_seed"] + 1), len(u)
     mottle = 0.12 * smooth_noise(texture, size, 0.25) + 0.1 * smooth_noise(texture, size, 0.06)
-    melanin = patient["melanin"] * (1 + mottle)
-    tint = patient["redness"]
-    image = absorb((0.95, 0.50 - 0.05 * tint, 0.24 + 0.07 * tint), (np.clip(melanin, 0, 2), MELANIN))
+    melanin, tint = np.clip(patient["melanin"] * (1 + mottle), 0, 2), patient["redness"]
+    image = absorb((0.95, 0.50 - 0.05 * tint, 0.24 + 0.07 * tint), (melanin, MELANIN))
     dx, dy, radius = patient["disc_x"], patient["disc_y"], patient["disc_radius"]
     glow = np.exp(-((u - dx) ** 2 + (v - dy) ** 2) / (2.2 * radius) ** 2)[:, :, None]
     image = image * (1 + 0.22 * glow)
-    cup = radius * patient["cup_ratio"]
-    for reach, colour in ((radius, (1.0, 0.76, 0.45)), (cup, (1.0, 0.94, 0.75))):
+    for reach, colour in ((radius, (1.0, 0.76, 0.45)), (radius * patient["cup_ratio"], (1.0, 0.94, 0.75))):
         mask = ellipse(u, v, dx, dy, 0.92 * reach, reach, soft=0.05)[:, :, None]
         image = image + mask * (np.array(colour) - image)
     return image

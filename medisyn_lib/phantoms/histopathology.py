@@ -1,11 +1,4 @@
-"""H&E phantom: haematoxylin and eosin densities mixed by Beer-Lambert over a white lamp.
-
-Normal tissue has round glands, an open white lumen in a ring of regular nuclei, in fibrous pink
-stroma. Carcinoma is crowded with large nuclei of unequal size and darkness, a few in mitosis.
-Inflammation is strewn with small round dark lymphocytes in loose pink stroma and has no glands.
-"""
-
-from __future__ import annotations
+"""H&E phantom: haematoxylin and eosin densities mixed by Beer-Lambert over a white lamp."""
 
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Macular OCT B-scan: layer reflectivity between bent surfaces, signal decay with depth, speckle."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, speckle, texture, uniform
@@ -15,10 +13,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     """Shape of one macula (lengths in half images) and what is wrong with it."""
     patient = uniform(rng, thickness=(0.4, 0.52), fovea_x=(-0.25, 0.25), fovea_depth=(0.55, 0.85))
     patient |= uniform(rng, fovea_width=(0.16, 0.28), curvature=(-0.05, 0.22), nerve_fibre_slope=(-0.6, 0.6))
-    patient |= uniform(
-        rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6), texture_seed=range(2**31)
-    )
-    patient |= {"side": "", "lesion_size": "", "count": 0}
+    patient |= uniform(rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6))
+    patient |= uniform(rng, texture_seed=range(2**31)) | {"side": "", "lesion_size": "", "count": 0}
     count, lesion_seed = int(rng.integers(3, 8)), int(rng.integers(2**31))
     across, spread, swelling = float(rng.uniform(-0.2, 0.2)), float(rng.uniform()), float(rng.uniform(0.25, 0.5))
     if finding == "drusen":
@@ -27,11 +23,8 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
         patient |= {"lesion_seed": lesion_seed, "swelling": swelling, "lesion_x": patient["fovea_x"] + across}
     if finding == "cnv":
         patient |= {"lesion_seed": lesion_seed, "lesion_x": patient["fovea_x"] + across}
-        patient |= {
-            "lesion_width": 0.26 + 0.14 * spread,
-            "lesion_height": 0.15 + 0.1 * spread,
-            "fluid_height": 0.3 * swelling + 0.03,
-        }
+        patient |= {"lesion_width": 0.26 + 0.14 * spread, "lesion_height": 0.15 + 0.1 * spread}
+        patient["fluid_height"] = 0.3 * swelling + 0.03
     return patient
 
 
@@ -68,8 +61,7 @@ def _reflectivity(x: Array, y: Array, patient: Factors) -> Array:
     rng = np.random.default_rng(patient["texture_seed"])
     grain, vessels = (texture(rng, x[0] * a, y[:, 0] * b) for a, b in ((5.0, 5.0), (6.0, 9.0)))
     base, lift, fluid, thick = _surfaces(x[0], patient)
-    soft, floor = 0.025, base - lift
-    gain = patient["layer_contrast"]
+    soft, floor, gain = 0.025, base - lift, patient["layer_contrast"]
     image = np.full(y.shape, 0.04, dtype=np.float32)
     stretch = np.concatenate([thick[:-1], fluid[None], thick[-1:]])
     levels = [gain * (r - 0.4) + 0.4 + 0.05 * grain * (r < 0.6) for _, r in LAYERS[:-1]] + [0.06, 1.05]
@@ -83,8 +75,7 @@ def _reflectivity(x: Array, y: Array, patient: Factors) -> Array:
     filling = 0.5 if patient["finding"] != "cnv" else 0.72 + 0.15 * grain
     fade = np.exp(-np.clip(y - base, 0, None) / patient["choroid_depth"])
     choroid = patient["choroid_signal"] * fade * (1 + 0.4 * np.clip(vessels, -1.5, 1.5))
-    deep = np.where(y < base, filling, choroid)
-    return image * (1 - below) + deep * below
+    return image * (1 - below) + np.where(y < base, filling, choroid) * below
 
 
 def _cysts(image: Array, x: Array, y: Array, edges: Array, patient: Factors) -> None:
@@ -104,7 +95,6 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     image |= uniform(rng, signal=(0.7, 1.0), noise_floor=(0.03, 0.12), looks=range(2, 5), gamma=(0.8, 1.15))
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     reflectivity = _reflectivity(x, y + image["tilt"] * x, patient)
-    vignette = 1 - 0.25 * x**2
-    amplitude = np.maximum(image["signal"] * vignette * reflectivity, image["noise_floor"])
+    amplitude = np.maximum(image["signal"] * (1 - 0.25 * x**2) * reflectivity, image["noise_floor"])
     envelope = speckle(rng, amplitude, 0.008, 0.006, image["looks"])
     return np.clip(0.85 * envelope, 0, 1) ** image["gamma"], image
