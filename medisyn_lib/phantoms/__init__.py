@@ -6,8 +6,7 @@ One module a modality, named after its key, with two functions:
 - `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of that patient, float in
   [0, 1], shaped (size, size) grey or (size, size, 3) colour, and the factors of this image.
 
-Factors are plain numbers and words. Four of them reach the captions: `side` (the patient's left or
-right), `lesion_size` (small or large), `count` and `grade`.
+Factors are plain numbers and words. `CAPTION_FACTORS` of them reach the captions; `side` is the patient's.
 """
 
 import importlib
@@ -29,9 +28,8 @@ def draw(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Image number `index` of a modality's endless series, and every factor behind it.
 
-    The image is uint8 (size, size, 3). Image `index` belongs to patient `index //
-    IMAGES_PER_PATIENT`; the same (seed, index) has the same factors at any size. `finding`
-    overrides the patient's own. Raises InputError for an unknown modality, finding or size.
+    The image is uint8 (size, size, 3), of patient `index // IMAGES_PER_PATIENT`; its factors are the same at any size.
+    `finding` overrides the patient's own. Raises InputError for an unknown modality, finding or size.
     """
     if modality not in MODALITIES:
         raise InputError(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")

@@ -33,13 +33,12 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     factors |= uniform(rng, exposure=(0.92, 1.02), defocus=(0.004, 0.011), layout_seed=range(2**31))
     detail = np.random.default_rng(factors["layout_seed"])
     radius = CELL_RADIUS[patient["finding"]] * patient["white_scale"] * factors["cell_scale"]
-    strength, azure = patient["stain_strength"], patient["azure_to_eosin"]
+    strength, azure, warmth = patient["stain_strength"], patient["azure_to_eosin"], patient["ground_warmth"]
     body, nucleus, granules = _white_cell(detail, patient["finding"], factors, radius, size)
     red = _red_cells(detail, patient, factors, radius, size) * (1 - body)
     blue = {"neutrophil": 0.25, "lymphocyte": 1.15, "eosinophil": 0.15, "monocyte": 0.6}[patient["finding"]]
     chromatin = 1 + 0.16 * smooth_noise(detail, size, 0.05)
     cytoplasm = body * (1 - 0.8 * nucleus) * strength * (1 + 0.12 * smooth_noise(detail, size, 0.04))
-    warmth = patient["ground_warmth"]
     ground = np.array([0.93 + 0.02 * warmth, 0.915, 0.90 - 0.04 * warmth]) * factors["exposure"]
     light = ground * (1 + 0.02 * smooth_noise(detail, size, 0.5))[:, :, None]
     image = absorb(
@@ -56,18 +55,17 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
 def _red_cells(rng: Rng, patient: Factors, factors: Factors, white_radius: float, size: int) -> Array:
     """Density of biconcave red cells thrown like darts: they may touch and overlap a little."""
     radius, placed = patient["red_radius"], [(factors["cell_x"], factors["cell_y"], white_radius)]
-    for x, y, scale in rng.uniform((-1.2, -1.2, 0.85), (1.2, 1.2, 1.15), (80, 3)).tolist():
-        r = radius * scale
-        if all((x - a) ** 2 + (y - b) ** 2 > (0.5 * patient["red_spacing"] * (r + c)) ** 2 for a, b, c in placed):
-            placed.append((x, y, r))
-    cells = np.array(placed[1:]).reshape(-1, 3)
-    squash = rng.uniform(0.82, 1.0, len(cells))
+    for a, b, scale in rng.uniform((-1.2, -1.2, 0.85), (1.2, 1.2, 1.15), (80, 3)).tolist():
+        c = radius * scale
+        if all((a - x) ** 2 + (b - y) ** 2 > (0.5 * patient["red_spacing"] * (c + r)) ** 2 for x, y, r in placed):
+            placed.append((a, b, c))
+    x, y, r = np.array(placed[1:]).reshape(-1, 3).T
+    squash = rng.uniform(0.82, 1.0, len(r))
 
-    def biconcave(r: Array) -> Array:
-        return (0.8 + 0.35 * r**2) * (1 - patient["pallor"] * np.exp(-((r / 0.45) ** 2)))
+    def biconcave(rho: Array) -> Array:
+        return (0.8 + 0.35 * rho**2) * (1 - patient["pallor"] * np.exp(-((rho / 0.45) ** 2)))
 
-    x, y, r = cells.T
-    return stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(cells)), profile=biconcave, join=np.add)
+    return stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(r)), profile=biconcave, join=np.add)
 
 
 def _white_cell(rng: Rng, finding: str, factors: Factors, radius: float, size: int) -> tuple[Array, Array, Array]:

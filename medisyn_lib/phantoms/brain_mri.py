@@ -54,8 +54,7 @@ def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Facto
 def _lesions(signal: Array, x: Array, y: Array, coarse: Array, patient: Factors) -> None:
     """Paint the finding: an enhancing mass in a dark swelling, or dark plaques beside the ventricles."""
     if patient["finding"] == "tumour":
-        radius, cx = patient["lesion_radius"], 0.31 if patient["side"] == "left" else -0.31
-        cy = patient["lesion_y"]
+        radius, cy, cx = patient["lesion_radius"], patient["lesion_y"], 0.31 if patient["side"] == "left" else -0.31
         away = np.hypot(x - cx, y - cy) / radius * (1 + 0.13 * coarse)
         paint(signal, 0.7 * np.clip(2.6 - 1.4 * away, 0, 1), 0.27)
         paint(signal, np.clip((1 - away) / 0.2 + 0.5, 0, 1), patient["enhancement"] * (1 + 0.07 * coarse))

@@ -73,8 +73,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     echo = _tissue(x, y, patient)
     if patient["finding"] != "normal":
         echo = _mass(x, y, echo, patient)
-    lateral = 0.012 * (1 + 0.5 * abs(image["focus"]))
-    envelope = speckle(rng, np.exp(echo), lateral, 0.006, image["looks"])
+    envelope = speckle(rng, np.exp(echo), 0.012 * (1 + 0.5 * abs(image["focus"])), 0.006, image["looks"])
     loss = (patient["attenuation"] - image["depth_compensation"]) * 0.8 * (y + 1)
     beam = 0.25 * np.exp(-(((y - image["focus"]) / 0.5) ** 2))
     shown = np.log(envelope + 0.02) - loss + beam + image["gain"]

@@ -20,11 +20,10 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
         patient["heart_size"] = 0.42 + 0.1 * spread
     elif finding != "normal":
         radius = 0.26 + 0.07 * spread if large else 0.13 + 0.03 * spread
-        level = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
         patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
         patient |= {"lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
         if finding == "pleural_effusion":
-            patient["fluid_level"] = level
+            patient["fluid_level"] = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
     return patient
 
 

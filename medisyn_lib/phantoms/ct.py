@@ -40,9 +40,8 @@ def _wall(x: Array, y: Array, patient: Factors, fine: Array) -> tuple[Array, Arr
     return hu, inside
 
 
-def _viscera(x: Array, y: Array, patient: Factors, grain: tuple[Array, Array]) -> Array:
+def _viscera(x: Array, y: Array, patient: Factors, fine: Array, coarse: Array) -> Array:
     """HU of the organs in the cavity, drawn on fat: bowel, liver, spleen, stomach, kidneys, vessels, spine."""
-    fine, coarse = grain
     w, h = patient["body_width"] - patient["fat_rim"] - 0.11, patient["body_height"] - patient["fat_rim"] - 0.1
     phase, kidney, fat = patient["contrast_phase"], patient["kidney_size"], patient["visceral_fat"]
     hu = (FAT + 20 * fine).astype(np.float32)
@@ -102,7 +101,7 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     seeded = np.random.default_rng(patient["texture_seed"])
     fine, coarse, bend_x, bend_y = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 6, 2.5, 2.5))
     hu, inside = _wall(x + 0.012 * bend_x, y + 0.012 * bend_y, patient, fine)
-    paint(hu, inside, _viscera(x + 0.03 * bend_x, y + 0.03 * bend_y, patient, (fine, coarse)))
+    paint(hu, inside, _viscera(x + 0.03 * bend_x, y + 0.03 * bend_y, patient, fine, coarse))
     h, spine = patient["body_height"] - patient["fat_rim"] - 0.1, patient["spine_size"]
     for sign in (-1.0, 1.0):
         back = ellipse(x, y, sign * 1.55 * spine, 0.98 * h, 1.1 * spine, 0.75 * spine, -0.4 * sign)

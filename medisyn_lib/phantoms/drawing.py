@@ -75,10 +75,8 @@ def stamp(
     arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, np.float32)) for a in (cx, cy, rx, ry, angle, value)))
     cx, cy, rx, ry, angle, value = (np.reshape(a, (-1, 1, 1)) for a in arrays)
     out = np.zeros(size * size, np.float32)
-    if not cx.size:
-        return out.reshape(size, size)
     px, py, rx, ry = ((cx + 1) * size - 1) / 2, ((cy + 1) * size - 1) / 2, rx * size / 2, ry * size / 2
-    half = int(np.ceil(max(rx.max(), ry.max()) + 1))
+    half = int(np.ceil(max(rx.max(initial=0), ry.max(initial=0)) + 1))
     offsets = np.arange(-half, half + 1, dtype=np.float32)
     column, row = np.rint(px) + offsets, np.rint(py) + offsets[:, None]
     dx, dy, c, s = column - px, row - py, np.cos(angle), np.sin(angle)

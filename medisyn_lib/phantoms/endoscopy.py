@@ -131,6 +131,4 @@ def _surround(x: Array, y: Array, factors: Factors) -> Array:
     """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
     a, b = np.abs(x) / factors["frame_width"], np.abs(y)
     window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)
-    if factors["inset_box"]:
-        window = window * (1 - ((x < -0.35) & (y > 0.4)))
-    return window
+    return window * (1 - factors["inset_box"] * ((x < -0.35) & (y > 0.4)))

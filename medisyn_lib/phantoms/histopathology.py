@@ -25,9 +25,8 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     detail = np.random.default_rng(factors["layout_seed"])
     stroma = _stroma(detail, patient, size)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
-    nuclei, cytoplasm, gaps = paint(detail, patient, factors, size)
+    nuclei, (purple, pink), gaps = paint(detail, patient, factors, size)
     tissue = (1 - gaps) * (1 - 0.75 * nuclei)
-    purple, pink = cytoplasm
     haematoxylin = nuclei + tissue * (purple + 0.05)
     eosin = tissue * (stroma * (1 - purple) * pink + 0.35 * purple) + 0.25 * nuclei
     tint = np.array(HAEMATOXYLIN) * (1, 1 - patient["blueness"], 1 - 2 * max(0.0, patient["blueness"]))
