@@ -107,8 +107,7 @@ def _polyp(x: Array, y: Array, light: Array, blood: Array, patient: Factors) -> 
     lobule = sum(np.cos(a * u + b * v + p) for a, b, p in rng.uniform((-9, -9, 0), (9, 9, 6), (5, 3)))
     facing = (-cx * u - cy * v) * 0.30  # the lamp sits at the camera, in the middle of the frame
     shaded = 0.42 + 0.55 * height + facing + 0.03 * lobule * height
-    cast = np.exp(-((np.maximum(rho - 1, 0) / 0.2) ** 2)) * (1 - dome)
-    light = light * (1 - 0.5 * cast)
+    light = light * (1 - 0.5 * np.exp(-((np.maximum(rho - 1, 0) / 0.2) ** 2)) * (1 - dome))  # the shadow it casts
     tone = 0.55 + patient["polyp_redness"] + 0.05 * lobule
     return light + dome * (np.clip(shaded, 0.1, 1.1) - light), blood + dome * (tone - blood), dome
 

@@ -105,9 +105,8 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
         image = image + mask[:, :, None] * (np.array(colour) - image)
     light = 1.08 - factors["vignetting"] * ((u - factors["flash_x"]) ** 2 + (v - factors["flash_y"]) ** 2)
     image = blur(image * np.clip(light, 0.15, 1.15)[:, :, None] * factors["exposure"], factors["defocus"])
-    image = image + rng.normal(0, 0.008, image.shape)
     field = ellipse(x, y, 0, 0, factors["field_radius"], factors["field_radius"])
-    return image * field[:, :, None] + 0.01, factors
+    return (image + rng.normal(0, 0.008, image.shape)) * field[:, :, None] + 0.01, factors
 
 
 def _retina(x: Array, y: Array, patient: Factors, factors: Factors) -> tuple:
