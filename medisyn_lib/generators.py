@@ -135,7 +135,7 @@ def text_entry(study: Study) -> Path:
     The last embedding is of the empty prompt; `caption` says which one belongs to each image.
     """
     latents = latents_entry(study)
-    plan = training.Plan(steps=study.settings.text_steps, batch=256, rate=2e-3)
+    plan = training.Plan(steps=study.settings.text_steps, batch=128, rate=2e-3)
 
     def make(directory: Path) -> None:
         captions = study.images("generator")["caption"][:]
@@ -170,7 +170,7 @@ def denoiser_plan(study: Study, modality: str | None = None, seed: int = 0) -> t
     """The generalist's plan; a specialist has a tenth of it, and so sees its modality as often."""
     settings = study.settings
     steps = settings.denoiser_steps if modality is None else max(1, settings.denoiser_steps // len(MODALITIES))
-    return training.Plan(steps=steps, batch=settings.denoiser_batch, rate=1e-3, seed=seed, average=0.999)
+    return training.Plan(steps=steps, batch=settings.denoiser_batch, rate=1.5e-3, seed=seed, average=0.999)
 
 
 def snapshot_steps(plan: training.Plan) -> tuple[int, ...]:

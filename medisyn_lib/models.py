@@ -122,7 +122,7 @@ def text_encoder(vocabulary: int, width: int = 128, layers: int = 2, *, bos: int
 
 
 def denoiser(
-    size: int, widths: Sequence[int] = (192, 320), layers: int = 2, text_width: int = 128
+    size: int, widths: Sequence[int], layers: int = 1, text_width: int = 128
 ) -> UNet2DConditionModel:
     """An untrained text-conditioned U-Net over latents of `size`-pixel images."""
     import torch
@@ -137,7 +137,7 @@ def denoiser(
         up_block_types=("CrossAttnUpBlock2D",) * len(widths),
         layers_per_block=layers,
         cross_attention_dim=text_width,
-        attention_head_dim=tuple(width // 64 for width in widths),
+        attention_head_dim=tuple(width // 32 for width in widths),
         norm_num_groups=32,
     )
     return model.to(memory_format=torch.channels_last)
