@@ -98,7 +98,7 @@ def read_back(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
             )
         axis.set(xlim=(-0.02, 1.04), xlabel=f"share with the {what} read right", ylim=(len(names) - 0.5, -0.5))
         axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names] if what == "modality" else [])
-    axes[0, 1].legend(fontsize=7, loc="lower left")
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
     figure.suptitle(table["title"].iloc[0], fontsize=8)
     return figure
 
@@ -111,12 +111,17 @@ def classes(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     figure, axes = _new(3.2)
     axis = axes[0, 0]
     left = dict.fromkeys(names, 0.0)
-    shades = seaborn.color_palette("colorblind")
+    shades = seaborn.color_palette("pastel")
     for name in names:
         for place, row in enumerate(table[table["modality"] == name].itertuples()):
             axis.barh(name.replace("_", " "), row.images, left=left[name], color=shades[place % 10], edgecolor="white")
             axis.text(
-                left[name] + row.images / 2, names.index(name), row.finding, ha="center", va="center", fontsize=4.5
+                left[name] + row.images / 2,
+                names.index(name),
+                row.finding.replace("_", " "),
+                ha="center",
+                va="center",
+                fontsize=4.5,
             )
             left[name] += row.images
     axis.invert_yaxis()

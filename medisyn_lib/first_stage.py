@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,8 +67,9 @@ def objective(vae: AutoencoderKL) -> torch.nn.Module:
     return Objective()
 
 
-def _perceptual_distance(net: torch.nn.Module, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _perceptual_distance(net: Any, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Squared distance of unit-length features at three depths (Zhang et al., arXiv 1801.03924, eq. 1)."""
+    import torch
     from torch.nn import functional as F
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
@@ -76,7 +77,7 @@ def _perceptual_distance(net: torch.nn.Module, one: torch.Tensor, other: torch.T
         return [F.normalize(level.float(), dim=1) for level in levels]
 
     pairs = zip(features(one), features(other), strict=True)
-    return sum(((a - b) ** 2).sum(1).mean() for a, b in pairs)
+    return torch.stack([((a - b) ** 2).sum(1).mean() for a, b in pairs]).sum()
 
 
 def train(vae: AutoencoderKL, pixels: np.ndarray, plan: training.Plan, directory: Path) -> None:

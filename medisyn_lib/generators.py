@@ -229,8 +229,8 @@ def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0,
         cost = json.loads((trained / "compute.json").read_text("utf-8"))
         store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
 
-    what = {"modality": modality, "seed": seed, "step": step, "steps": study.settings.sampling_steps}
-    what |= {"guidance": study.settings.guidance, "profile": study.profile}
+    what: dict[str, object] = {"modality": modality, "seed": seed, "step": step, "profile": study.profile}
+    what |= {"steps": study.settings.sampling_steps, "guidance": study.settings.guidance}
     inputs = [stage.name, words.name, trained.name]
     return store.keep("generator", what, make, inputs=inputs, code=("medisyn_lib.generators", "medisyn_lib.models"))
 

@@ -121,9 +121,7 @@ def text_encoder(vocabulary: int, width: int = 128, layers: int = 2, *, bos: int
     return CLIPTextModel(config)
 
 
-def denoiser(
-    size: int, widths: Sequence[int], layers: int = 1, text_width: int = 128
-) -> UNet2DConditionModel:
+def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int = 128) -> UNet2DConditionModel:
     """An untrained text-conditioned U-Net over latents of `size`-pixel images."""
     import torch
     from diffusers import UNet2DConditionModel

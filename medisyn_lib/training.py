@@ -182,15 +182,17 @@ class _Run:
         """The checkpoint after `step` steps: tensors as safetensors, scalars in its header."""
         from safetensors.torch import save
 
-        tensors = {f"model.{name}": t.contiguous() for name, t in self.objective.state_dict().items()}
+        tensors = {f"model.{name}": t for name, t in self.objective.state_dict().items()}
         tensors |= {f"average.{i}": t for i, t in enumerate(self.average)}
         for i, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{name}": t.contiguous() for name, t in moments.items()}
+            tensors |= {f"optimiser.{i}.{name}": t for name, t in moments.items()}
         scalars = {"step": str(step), "history": json.dumps(self.history)}
-        store.write_atomic(self.directory / CHECKPOINT, save({k: t.cpu() for k, t in tensors.items()}, scalars))
+        packed = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        store.write_atomic(self.directory / CHECKPOINT, save(packed, scalars))
 
     def resume(self) -> int:
         """Takes up the checkpoint, if there is one; the number of steps done."""
+        import torch
         from safetensors import safe_open
 
         path = self.directory / CHECKPOINT
@@ -206,7 +208,9 @@ class _Run:
         for name, tensor in tensors.items():
             if name.startswith("optimiser."):
                 _, i, moment = name.split(".")
-                moments.setdefault(int(i), {})[moment] = tensor
+                # in the memory layout of its parameter, as the fused optimiser had it
+                like = torch.empty_like(self.parameters[int(i)]) if moment != "step" else tensor
+                moments.setdefault(int(i), {})[moment] = like.copy_(tensor)
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.history = [(int(s), float(v)) for s, v in json.loads(scalars["history"])]

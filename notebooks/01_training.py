@@ -209,6 +209,9 @@ seconds = time.perf_counter() - start
 came_from = study.provenance(seconds, generators.flops_of(suite.values()))
 claims.write_result(folder / "results" / "01_training.json", came_from, [claim])
 
+# %% [markdown]
+# First the controls: a failed one makes the claim not testable, whatever else was measured.
+
 # %% tags=["verdict", "nbval-check-output"]
 for control in claim.controls:
     print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")

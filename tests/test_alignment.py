@@ -22,7 +22,7 @@ def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
         for patient in range(patients):
             finding = ("normal", "ill")[patient % 2]
             rows += [{"modality": modality, "finding": finding, "patient_id": f"{modality}-{patient}"}] * images
-    table = pd.DataFrame(rows).assign(split="test", caption="x", identity_known=True)
+    table = pd.DataFrame(rows).assign(split="test", caption="x", identity_known=True, image="x")
     return datasets.Dataset.from_pandas(table)
 
 

@@ -25,13 +25,16 @@ class Regression(torch.nn.Module):
         with torch.random.fork_rng():
             torch.random.default_generator.manual_seed(0)
             self.layer = torch.nn.Linear(4, 4)
+            # a weight that is not contiguous, as those of networks in channels-last memory
+            self.mix = torch.nn.Conv2d(2, 2, 3, padding=1).to(memory_format=torch.channels_last)
         self.calls, self.stop_at = 0, stop_at
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
-        return ((self.layer(x) - noise) ** 2).mean()
+        mixed = self.mix(self.layer(x).reshape(-1, 2, 1, 2)).reshape(-1, 4)
+        return ((mixed - noise) ** 2).mean()
 
 
 def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
@@ -70,6 +73,7 @@ def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
     training.fit(resumed, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
     assert resumed.calls == 5  # went on after step 4, not from the start
     assert torch.equal(straight.layer.weight, resumed.layer.weight)
+    assert torch.equal(straight.mix.weight, resumed.mix.weight)
     for name in ("history.csv", "step-5.safetensors", "step-9.safetensors"):
         assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
 
