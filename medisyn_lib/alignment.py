@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def reader_entry(study: generators.Study, *, seed: int = 0) -> Path:
     """Folder of the evaluator of a study: trained on evaluator patients, whom no generator saw."""
-    plan = training.Plan(steps=study.settings.evaluator_steps, batch=64, rate=3e-3, seed=seed, decay=0.05)
+    plan = training.Plan(steps=study.settings.evaluator_steps, batch=32, rate=3e-3, seed=seed, decay=0.05)
 
     def make(directory: Path) -> None:
         images = study.images("evaluator")
@@ -139,9 +139,9 @@ def claim_one_model(
     """
     reasons = data.testable(asked)
     testable = [name for name, reason in reasons.items() if not reason]
-    kept = np.isin(asked["modality"][:], testable or list(reasons))
-    parts = {name: table[kept].reset_index(drop=True) for name, table in read.items()}
-    asked = asked.select(np.flatnonzero(kept).tolist())
+    kept = testable or list(reasons)
+    parts = {name: table[table["modality"].isin(kept)].reset_index(drop=True) for name, table in read.items()}
+    asked = asked.select(np.flatnonzero(np.isin(asked["modality"][:], kept)).tolist())
     modality = share_right(parts["synthetic"], "modality_right")
     gap = finding_gap(real=parts["real"], synthetic=parts["synthetic"])
     ceiling = share_right(parts["real"], "finding_right")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLASSES = "classes.json"
 
 
-def network(classes: int, width: int = 32) -> torch.nn.Module:
+def network(classes: int, width: int = 24) -> torch.nn.Module:
     """A small untrained residual network over (n, 3, h, w) in [-1, 1] (He et al., arXiv 1603.05027)."""
     import torch
     from torch import nn

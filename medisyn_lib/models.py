@@ -122,7 +122,11 @@ def text_encoder(vocabulary: int, width: int = 128, layers: int = 2, *, bos: int
 
 
 def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int = 128) -> UNet2DConditionModel:
-    """An untrained text-conditioned U-Net over latents of `size`-pixel images."""
+    """An untrained text-conditioned U-Net over latents of `size`-pixel images.
+
+    Text enters twice: by cross-attention, word for word, and pooled into the time embedding, which
+    reaches every block from the first step of training on (diffusers' `addition_embed_type`).
+    """
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -135,6 +139,8 @@ def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int 
         up_block_types=("CrossAttnUpBlock2D",) * len(widths),
         layers_per_block=layers,
         cross_attention_dim=text_width,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
         attention_head_dim=tuple(width // 32 for width in widths),
         norm_num_groups=32,
     )

@@ -13,15 +13,15 @@ class Profile:
 
     size: int = 64  # pixels of an image side
     images: int = 600  # the generator may train on
-    evaluator_images: int = 400  # the evaluators train on
+    evaluator_images: int = 700  # the evaluators train on
     held_out: int = 60  # real test images, and prompts drawn from their captions
     first_stage_steps: int = 300  # to adapt the shipped first stage to another source
     retrain_steps: int = 1500  # to train it anew
-    text_steps: int = 150
+    text_steps: int = 250
     denoiser_steps: int = 1400
     denoiser_batch: int = 16  # on two cores small batches win: many steps matter more than full arithmetic
     denoiser_widths: tuple[int, ...] = (96, 160)
-    evaluator_steps: int = 400
+    evaluator_steps: int = 1500
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")
     seeds: tuple[int, ...] = (0,)
     sampling_steps: int = 12
