@@ -75,7 +75,7 @@ def losses(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
 
     figure, axes = _new(2.6)
     seaborn.lineplot(table, x="images_seen", y="loss", hue="model", style="model", ax=axes[0, 0], errorbar=None)
-    axes[0, 0].set(xlabel="images seen in training", ylabel="flow-matching loss (latent units squared)", ylim=(0, None))
+    axes[0, 0].set(xlabel="images seen in training", ylabel="flow-matching loss", ylim=(0, None))
     axes[0, 0].legend(title=None, fontsize=7)
     axes[0, 0].set_title(table["title"].iloc[0], fontsize=8)
     return figure
