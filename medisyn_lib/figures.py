@@ -18,6 +18,7 @@ from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.display import Image
     from matplotlib.figure import Figure
 
 WIDTH = 7.0  # inches: the text width of a page
@@ -142,22 +143,26 @@ FIGURES: dict[str, Callable[[pd.DataFrame, np.ndarray | None], Figure]] = {
 }
 
 
-def draw(name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False) -> Figure:
+def draw(name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False) -> Image:
     """Draws figure `name` and keeps PNG, SVG, CSV and, for a sheet, its tiles, in folder `out`.
 
-    `real` marks a figure that shows real images. Returns the figure, for a notebook to show.
+    `real` marks a figure that shows real images. Returns a light picture of it, for a notebook to show.
     """
+    from IPython.display import Image
+
     stem = f"{name}.real" if real else name
     store.write_atomic(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     if tiles is not None:
         store.write_atomic(out / f"{stem}.tiles.png", _strip(tiles))
     figure = FIGURES[name](table, tiles)
-    for kind in ("png", "svg"):
+    pictures = {}
+    for kind, scale in (("png", 2), ("svg", 2), ("jpeg", 1)):
         buffer = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(buffer, format=kind, dpi=2 * DPI, metadata=metadata)
-        store.write_atomic(out / f"{stem}.{kind}", buffer.getvalue())
-    return figure
+        figure.savefig(buffer, format=kind, dpi=scale * DPI, metadata={"Date": None} if kind == "svg" else None)
+        pictures[kind] = buffer.getvalue()
+    for kind in ("png", "svg"):
+        store.write_atomic(out / f"{stem}.{kind}", pictures[kind])
+    return Image(data=pictures["jpeg"], format="jpeg")
 
 
 def _strip(tiles: np.ndarray) -> bytes:
