@@ -89,7 +89,7 @@ def train(vae: AutoencoderKL, pixels: np.ndarray, plan: training.Plan, directory
         return {"images": images, "noise": draws.normal(models.LATENT_CHANNELS, side, side)}
 
     training.fit(objective(vae), batch_of, n=len(pixels), plan=plan, directory=directory)
-    standardise(vae, pixels[: 64 * 16])
+    standardise(vae, pixels[:: max(1, len(pixels) // 1024)])  # images come modality by modality: some of each
 
 
 def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
