@@ -232,13 +232,11 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
         if not path.is_file():
             rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
             continue
-        for claim in read_result(path).claims:
-            first = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
-            rows.append({"notebook": name, **_words(claim), "rule first": first})
+        rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
     return rows
 
 
-def _words(claim: Claim) -> dict[str, str]:
+def _words(claim: Claim, path: Path) -> dict[str, str]:
     def number(value: float | None) -> str:
         return "none" if value is None else f"{value:.3g}"
 
@@ -255,6 +253,7 @@ def _words(claim: Claim) -> dict[str, str]:
         "seeds": str(primary.seeds),
         "detectable": number(claim.detectable),
         "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
+        "rule first": {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)],
     }
 
 

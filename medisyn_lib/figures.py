@@ -176,9 +176,8 @@ def histogram(table: pd.DataFrame) -> Figure:
     table = _complete(table.assign(ylabel="share of the group (%)"))
 
     def fill(axis: Axes, rows: pd.DataFrame) -> None:
-        log = rows["xscale"].iloc[0] == "log"
-        edges = np.histogram_bin_edges(np.log10(rows["value"]) if log else rows["value"], bins=30)
-        edges = (10**edges if log else edges).tolist()
+        spaced = np.geomspace if rows["xscale"].iloc[0] == "log" else np.linspace
+        edges = spaced(rows["value"].min(), rows["value"].max(), 31).tolist()
         for place, look, part in _groups(table, rows):
             look |= {"histtype": "stepfilled", "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.5}
             colour, weights = look.pop("color"), np.full(len(part), 100 / len(part))
