@@ -24,7 +24,6 @@ from medisyn_lib.store import replace_folder, write_atomic
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
 PUBLISHED = (".png", ".svg", ".csv")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,8 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
-    spec = {"argv": command, **KERNEL, "metadata": {"supported_encryption": ["curve"]}}
+    curve = {"supported_encryption": ["curve"]}
+    spec = {"argv": command, "display_name": "Python 3", "language": "python", "metadata": curve}
     # Kernels start in another folder, so relative settings are made absolute for them.
     absolute = {"MEDISYN_ROOT": str(project_root()), "MEDISYN_STORE": str(store_dir())}
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
@@ -140,8 +140,6 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
     with _kernel_of_this_interpreter():
         for source in select(names, ".py"):
             path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
-            notebook.metadata["kernelspec"] = dict(KERNEL)
-            notebook.nbformat, notebook.nbformat_minor = 4, 5
             for number, cell in enumerate(notebook.cells):
                 cell["id"] = f"cell-{number:02d}"  # not another one each time
             place = {"metadata": {"path": str(path.parent)}}
