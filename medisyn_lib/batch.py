@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from medisyn_lib.claims import NOTEBOOKS, read_result
 from medisyn_lib.compare import results_of
@@ -90,6 +89,8 @@ def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, 
 @contextlib.contextmanager
 def _kernel_of_this_interpreter() -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
+    from unittest import mock  # brings asyncio, which the command line need not wait for
+
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
