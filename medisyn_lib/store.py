@@ -149,10 +149,10 @@ def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
     if manifest != {"schema": SCHEMA, **head}:
         return f"{MANIFEST} is of another step or schema version"
     for name in sorted(listed.keys() | present.keys()):
-        if name not in present or name not in listed:
-            return f"{name} is missing" if name in listed else f"{name} does not belong to it"
-        if present[name] != listed[name]:
-            return f"{name} was altered"
+        if name not in present:
+            return f"{name} is missing"
+        if present[name] != listed.get(name):
+            return f"{name} was altered" if name in listed else f"{name} does not belong to it"
     return None
 
 
@@ -196,10 +196,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with part.open("wb") as stream:
-            stream.write(data.encode() if isinstance(data, str) else data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        _flush(part)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
