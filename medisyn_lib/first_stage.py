@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 WIDTHS = (16, 32, 64, 128)
-EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 0.03
+EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 0.05
 LATENT_NOISE = 0.3  # the decoder also sees latents up to this far off, as the denoiser will hand it
-LEGIBLE_UP_TO = 0.7  # flow time up to which modality and finding are to be legible in the latents
+LEGIBLE_UP_TO = 0.85  # flow time up to which modality and finding are to be legible in the latents
 SHIPPED_IMAGES = 3000  # phantoms a modality
 SHIPPED_PLAN = training.Plan(steps=6000, batch=16, rate=7e-4, average=0.999)  # see the card, weights/README.md
 GUIDE_PLAN = training.Plan(steps=3000, batch=32, rate=3e-3, decay=0.05)
@@ -35,7 +35,7 @@ def load_shipped() -> AutoencoderKL:
     return model.eval()
 
 
-def objective(vae: AutoencoderKL, guide: torch.nn.Module, classes: int) -> torch.nn.Module:
+def objective(vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> torch.nn.Module:
     """Module whose forward gives the loss of a batch.
 
     Mean absolute error in pixels and in their differences between neighbours (edges and texture
@@ -46,6 +46,7 @@ def objective(vae: AutoencoderKL, guide: torch.nn.Module, classes: int) -> torch
     align latents with an encoder's features). Noise in place of a Kullback-Leibler term keeps the
     latents smooth; their scale is set afterwards.
     """
+    import torch
     from torch import nn
     from torch.nn import functional as F
 
@@ -53,13 +54,8 @@ def objective(vae: AutoencoderKL, guide: torch.nn.Module, classes: int) -> torch
         def __init__(self) -> None:
             super().__init__()
             self.vae, self.guide = vae, guide.eval().requires_grad_(False)
-            self.head = nn.Sequential(
-                nn.Conv2d(models.LATENT_CHANNELS, 128, 3, padding=1),
-                nn.GELU(),
-                nn.AdaptiveAvgPool2d(1),
-                nn.Flatten(),
-                nn.Linear(128, classes),
-            )
+            self.head = nn.Linear(models.LATENT_CHANNELS, len(rivals))
+            self.register_buffer("rivals", torch.from_numpy(rivals))
 
         def forward(
             self, images: torch.Tensor, noise: torch.Tensor, strength: torch.Tensor, target: torch.Tensor
@@ -73,8 +69,9 @@ def objective(vae: AutoencoderKL, guide: torch.nn.Module, classes: int) -> torch
                 loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
             time = LEGIBLE_UP_TO * strength.flip(0)
             centred = (latent - latent.detach().mean((0, 2, 3), keepdim=True)) / spread
-            read = self.head((1 - time) * centred + time * noise.flip(0))
-            loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read.float(), target)
+            mixed = (1 - time) * centred + time * noise.flip(0)
+            read = self.head(mixed.mean((2, 3))).float().masked_fill(~self.rivals[target], -torch.inf)
+            loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read, target)
             return loss + distance_seen(self.guide, real=images, decoded=decoded)
 
     return Objective()
@@ -112,8 +109,10 @@ def train(
         strength = draws.uniform(1, 1, 1)
         return {"images": batch, "noise": noise, "strength": strength, "target": torch.from_numpy(target[rows])}
 
+    owner = np.array([modality for modality, _ in guide.classes])
+    rivals = owner[:, None] == owner[None, :]  # bool (classes, classes): findings of one modality
     with models.seeded(plan.seed):
-        loss = objective(vae, guide.net, len(guide.classes))
+        loss = objective(vae, guide.net, rivals)
     training.fit(loss, batch_of, n=len(pixels), plan=plan, directory=directory)
     standardise(vae, pixels[:: max(1, len(pixels) // 1024)])  # images come modality by modality: some of each
 

@@ -47,7 +47,7 @@ def _sources(module: str) -> list[Path]:
 def code_hash(*module_names: str) -> str:
     """SHA-256 (hex) of what the modules do: their syntax trees without docstrings and comments.
 
-    A package's name covers all its modules. Nothing is imported. Raises ValueError for a module
+    A package's name covers all its modules; a table (`.toml`) beside a module counts with it. Nothing is imported. Raises ValueError for a module
     without source.
     """
     digest = hashlib.sha256()
@@ -57,6 +57,8 @@ def code_hash(*module_names: str) -> str:
             if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
         digest.update(f"{name}/{path.name}\n{ast.dump(tree)}\n".encode())
+        if (table := path.with_suffix(".toml")).is_file():
+            digest.update(table.read_bytes())
     return digest.hexdigest()
 
 
