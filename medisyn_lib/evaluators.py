@@ -124,7 +124,8 @@ def train(
         return {"images": _augment(batch, draws), "target": torch.from_numpy(target[rows])}
 
     directory.mkdir(parents=True, exist_ok=True)
-    training.fit(_objective(net), batch_of, n=len(pixels), plan=plan, directory=directory)
+    # In full precision: what judges should be the same on every machine.
+    training.fit(_objective(net), batch_of, n=len(pixels), plan=plan, directory=directory, half=False)
     models.save_weights(net, directory / "reader.safetensors")
     store.write_atomic(directory / CLASSES, json.dumps(classes))
 

@@ -80,14 +80,11 @@ def rate_at(plan: Plan, step: int) -> float:
     return plan.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, plan.steps - warm)))
 
 
-def accelerator(*, half: bool = True) -> Accelerator:
-    """Accelerate as launched: any number of processes, GPU or CPU, bf16 where the machine has it."""
-    import torch
+def accelerator() -> Accelerator:
+    """Accelerate as launched: any number of processes, GPU or CPU; `fit` chooses the precision."""
     from accelerate import Accelerator
 
-    from medisyn_lib.models import autocast_dtype
-
-    return Accelerator(mixed_precision="bf16" if half and autocast_dtype() == torch.bfloat16 else "no")
+    return Accelerator(mixed_precision="no")
 
 
 def fit(
@@ -105,12 +102,13 @@ def fit(
     `batch_of(rows, draws)` makes this process's share of the batch: `rows` are numbers of samples
     below `n`. Goes on from a checkpoint in `directory`, where the loss history (`history.csv`) and
     the averaged weights after each of the steps in `snapshots` (`step-N.safetensors`) are left. The
-    objective ends with the averaged weights if the plan averages. Raises InputError if the batch
-    does not divide among the processes, ValueError if the loss stops being finite.
+    objective ends with the averaged weights if the plan averages. `half` computes in bfloat16 where
+    the machine does (`models.autocast_dtype`). Raises InputError if the batch does not divide among
+    the processes, ValueError if the loss stops being finite.
     """
-    accel = accelerator(half=half)
+    accel = accelerator()
     rows = _share(plan.batch, accel)
-    run = _Run(objective, plan, directory, accel)
+    run = _Run(objective, plan, directory, accel, half)
     for step in range(run.resume(), plan.steps):
         draws = Draws(plan.seed, step, plan.batch, rows)
         run.advance(step, batch_of(sample_rows(plan.seed, n, step, plan.batch)[rows], draws))
@@ -132,9 +130,12 @@ def _share(batch: int, accel: Accelerator) -> slice:
 class _Run:
     """A training under way: weights, optimiser, averaged weights, loss history, and their checkpoint."""
 
-    def __init__(self, objective: torch.nn.Module, plan: Plan, directory: Path, accel: Accelerator) -> None:
+    def __init__(self, objective: torch.nn.Module, plan: Plan, directory: Path, accel: Accelerator, half: bool) -> None:
         import torch
 
+        from medisyn_lib.models import autocast_dtype
+
+        self.dtype = autocast_dtype() if half else None
         self.objective, self.plan, self.directory, self.accel = objective, plan, directory, accel
         self.model = accel.prepare_model(objective)
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -151,7 +152,7 @@ class _Run:
 
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.plan, step)
-        with self.accel.autocast():
+        with torch.autocast(self.accel.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             loss = self.model(**{name: tensor.to(self.accel.device) for name, tensor in batch.items()})
         self.accel.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)

@@ -147,6 +147,6 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: py
     class Three:
         num_processes, process_index, device = 3, 0, real.device
 
-    monkeypatch.setattr(training, "accelerator", lambda half=True: Three())
+    monkeypatch.setattr(training, "accelerator", Three)
     with pytest.raises(InputError, match="batch of 8"):
         training.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
