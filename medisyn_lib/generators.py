@@ -161,7 +161,7 @@ def text_entry(study: Study) -> Path:
         np.save(directory / "caption.npy", number.astype(np.int64))
 
     what = {"plan": asdict(plan), "width": TEXT_WIDTH, "layers": TEXT_LAYERS}
-    code = (*MODELS_CODE, "medisyn_lib.text")
+    code = (*MODELS_CODE, "medisyn_lib.text", "medisyn_lib.modalities")  # the captions' words are made there
     return training.keep_together("text", what, make, inputs=[latents.name], code=code)
 
 
