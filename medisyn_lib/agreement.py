@@ -8,16 +8,12 @@ or over raters, which needs five of them: fewer are taken as they are, and speak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics import Estimate, cluster_proportion
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEWEST_RATERS = 5  # that an interval over raters needs
 
@@ -31,24 +27,12 @@ def checked(ratings: ArrayLike, categories: int) -> np.ndarray:
     if table.ndim != 2 or table.shape[1] < 2:
         raise InputError(f"ratings of shape {table.shape}: agreement needs a table with at least 2 graders; add one")
     table = np.where(np.isnan(table), -1, table)
-    wrong = np.argwhere((table % 1 != 0) | (table < -1) | (table >= categories))
-    for item, rater in wrong[:1]:
+    for item, rater in np.argwhere((table % 1 != 0) | (table < -1) | (table >= categories))[:1]:
         where = f"grade {table[item, rater]:g} of item {item} by grader {rater}"
         raise InputError(f"{where} is unknown: give whole numbers from 0 to {categories - 1}, -1 where missing")
     if not ((table >= 0).sum(1) >= 2).any():
         raise InputError("ratings: no overlap, no item was graded by two graders; let some grade the same items")
     return table.astype(np.int64)
-
-
-def pivot(records: pd.DataFrame, item: str, rater: str, grade: str) -> pd.DataFrame:
-    """A table of one row an item and one column a rater, NaN where missing, from one record a grade.
-
-    Raises InputError where a rater graded an item twice.
-    """
-    twice = records[records.duplicated([item, rater])]
-    for name, who in zip(twice[item], twice[rater], strict=True):
-        raise InputError(f"{item} {name!r} was graded twice by {rater} {who!r}: keep one of the grades")
-    return records.pivot(index=item, columns=rater, values=grade)
 
 
 def quadratic_weights(categories: int) -> np.ndarray:
@@ -62,18 +46,14 @@ def kappas(a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | No
     Such rows may be subtracted or averaged before `interval`, where they are of the same items and clusters.
     Equals scikit-learn's `cohen_kappa_score`. Raises InputError as `checked`, and where all grades are equal.
     """
-    table = checked(np.column_stack([a, b]), categories)
-    both, weights = (table >= 0).all(axis=1, keepdims=True), quadratic_weights(categories)
-    left, right = np.eye(categories)[table[:, 0]], np.eye(categories)[table[:, 1]]
-    sums = _left_out(both * np.column_stack([weights[table[:, 0], table[:, 1]], left, right]), clusters)
-    n = sums[:, 1 : 1 + categories].sum(1)
-    chance = np.einsum("gk,kl,gl->g", sums[:, 1 : 1 + categories], weights, sums[:, 1 + categories :]) / n**2
-    return _beyond_chance(sums[:, 0] / n, chance, "quadratic-weighted kappa", table)
-
-
-def quadratic_kappa(a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | None = None) -> Estimate:
-    """`kappas` with the interval over items."""
-    return over_items(lambda t, q, c: kappas(t[:, 0], t[:, 1], q, c), np.column_stack([a, b]), categories, clusters)
+    table, weights = checked(np.column_stack([a, b]), categories), quadratic_weights(categories)
+    both = (table >= 0).all(axis=1, keepdims=True)
+    shares = np.eye(categories)[table].reshape(len(table), -1)
+    sums = _left_out(both * np.column_stack([weights[table[:, 0], table[:, 1]], both, shares]), clusters)
+    sums = np.where(sums[:, 1:2] < 0.5, np.nan, sums)  # undefined where no item that both graded is left
+    left, right = np.split(sums[:, 2:] / sums[:, 1:2], 2, axis=1)
+    chance = np.einsum("gk,kl,gl->g", left, weights, right)
+    return _beyond_chance(sums[:, 0] / sums[:, 1], chance, "quadratic-weighted kappa", table)
 
 
 def fleiss_kappas(ratings: ArrayLike, categories: int, clusters: ArrayLike | None = None) -> np.ndarray:
@@ -105,12 +85,12 @@ def over_items(
 def over_raters(statistic: Callable[..., np.ndarray], ratings: ArrayLike, categories: int) -> Estimate:
     """`fleiss_kappas` or `gwet_ac2s` of a panel with the interval over raters; n counts them; none below five."""
     table = checked(ratings, categories)
-    r = table.shape[1]
+    value, r = statistic(table, categories)[0], table.shape[1]
     if r < FEWEST_RATERS:
-        return Estimate(float(statistic(table, categories)[0]), None, None, r)
+        return Estimate(float(value), None, None, r)
     without = [statistic(np.delete(table, rater, 1), categories)[0] for rater in range(r)]
     # Half the usual degrees of freedom: one odd rater weighs so much that with all of them 92% are covered.
-    return interval(np.array([statistic(table, categories)[0], *without]), r, freedom=r // 2)
+    return interval([value, *without], r, freedom=r // 2)
 
 
 def operating_point(
@@ -118,17 +98,16 @@ def operating_point(
 ) -> tuple[Estimate, Estimate]:
     """Sensitivity and specificity of grades (n,) for "grade `threshold` or worse", with intervals over items."""
     given, true = np.asarray(grades, np.float64), np.asarray(reference, np.float64)
-    groups, known = np.arange(len(given)) if clusters is None else np.asarray(clusters), (given >= 0) & (true >= 0)
-    ill, well = known & (true >= threshold), known & (true < threshold)
-    sensitivity = cluster_proportion((given[ill] >= threshold).astype(float), groups[ill])
-    return sensitivity, cluster_proportion((given[well] < threshold).astype(float), groups[well])
+    groups = np.arange(len(given)) if clusters is None else np.asarray(clusters)
+    right, ill, known = (given >= threshold) == (true >= threshold), true >= threshold, (given >= 0) & (true >= 0)
+    rates = [cluster_proportion(right[rows].astype(float), groups[rows]) for rows in (known & ill, known & ~ill)]
+    return rates[0], rates[1]
 
 
 def means(values: ArrayLike, clusters: ArrayLike | None = None) -> np.ndarray:
     """Mean of values (n,), say of being right, (1 + g,) as in `kappas`."""
-    row = np.asarray(values, np.float64)
-    sums = _left_out(np.column_stack([row, np.ones(len(row))]), clusters)
-    return sums[:, 0] / sums[:, 1]
+    sums = _left_out(np.column_stack([values, np.ones(np.size(values))]), clusters)
+    return sums[:, 0] / np.maximum(sums[:, 1], 1)
 
 
 def aucs(scores: ArrayLike, ill: ArrayLike, clusters: ArrayLike | None = None) -> np.ndarray:
@@ -142,8 +121,8 @@ def aucs(scores: ArrayLike, ill: ArrayLike, clusters: ArrayLike | None = None) -
     member = np.eye(len(score)) if clusters is None else np.asarray(clusters)[:, None] == np.unique(clusters)
     wins = (np.sign(score[positive][:, None] - score[~positive]) + 1) / 2
     pairs = [member[positive].T @ counted @ member[~positive] for counted in (wins, np.ones_like(wins))]
-    won, all_ = ([p.sum(), *(p.sum() - p.sum(0) - p.sum(1) + p.diagonal())] for p in pairs)
-    return np.array(won) / np.where(np.array(all_) == 0, np.nan, all_)
+    won, played = (np.array([p.sum(), *(p.sum() - p.sum(0) - p.sum(1) + p.diagonal())]) for p in pairs)
+    return won / np.where(played == 0, np.nan, played)
 
 
 def interval(
@@ -160,10 +139,10 @@ def interval(
     g, room = len(without), 1 - float(left_out[0]) if bounded else 1.0
     if g < 2 or not np.isfinite(without).all() or room <= 1e-12 or without.std() < 1e-14:
         return Estimate(value, None, None, n)
-    half = float(t.ppf((1 + level) / 2, freedom or g - 1)) * ((g - 1) * without.var()) ** 0.5
+    half = float(t.ppf((1 + level) / 2, freedom or g - 1) * ((g - 1) * without.var()) ** 0.5)
     if not bounded:
         return Estimate(value, value - half, value + half, n)
-    return Estimate(value, 1 - room * np.exp(half / room), 1 - room * np.exp(-half / room), n)
+    return Estimate(value, 1 - room * float(np.exp(half / room)), 1 - room * float(np.exp(-half / room)), n)
 
 
 def _left_out(parts: np.ndarray, clusters: ArrayLike | None) -> np.ndarray:
@@ -178,12 +157,11 @@ def _panel(table: np.ndarray, weights: np.ndarray, clusters: ArrayLike | None) -
     """Observed agreement (1 + g,) and shares of the grades (1 + g, q), whole and without each cluster."""
     counts = (table[:, :, None] == np.arange(len(weights))).sum(1).astype(float)
     graded = counts.sum(1)
-    pairs = np.maximum(graded * (graded - 1), 1)
-    alike = (counts * (counts @ weights - 1)).sum(1) / pairs * (graded >= 2)
+    alike = (counts * (counts @ weights - 1)).sum(1) / np.maximum(graded * (graded - 1), 1) * (graded >= 2)
     parts = np.column_stack([alike, graded >= 2, graded >= 1, counts / np.maximum(graded, 1)[:, None]])
     sums = _left_out(parts, clusters)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[:, 0] / sums[:, 1], sums[:, 3:] / sums[:, 2:3]
+    sums = np.where(sums[:, 1:2] < 0.5, np.nan, sums)  # undefined where no item with two grades is left
+    return sums[:, 0] / sums[:, 1], sums[:, 3:] / sums[:, 2:3]
 
 
 def _beyond_chance(observed: np.ndarray, chance: np.ndarray, name: str, table: np.ndarray) -> np.ndarray:

@@ -18,17 +18,15 @@ from medisyn_lib.phantoms.fundus import EXTENSIVE, GRADES, QUADRANTS
 MODES = ("missed microaneurysms", "artifacts taken for lesions", "misclassified haemorrhages", "other")
 LENIENT = np.array([1, -1, 0, 0])[:, None, None]  # a grader whose criterion is high overlooks more, imagines less
 POOR, FEW = 0.4, 0.5  # probits: of a standard deviation of poor quality; of half as many microaneurysms
-QUALITY = (("defocus", 0.004, 0.00115), ("exposure", 0.935, -0.107))
+QUALITY = (("defocus", 0.004, 0.00115), ("exposure", 0.935, -0.107))  # mean and spread of what is drawn; dark is poor
 UNGRADABLE = 1.9  # standard deviations of poor quality above which a grader of mean criterion will not grade
 Lesions = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Graders of one kind. `rates` are the chances of the modes in a mean image, `skill` is in probits.
-
-    `correlation` is that of two graders' liabilities (tetrachoric, of their errors); `spread` is the
-    standard deviation among graders of skill and of criterion.
+    """Graders of one kind: chances of the modes in a mean image, mean skill in probits, its and the criterion's
+    standard deviation among graders, and the (tetrachoric) correlation of two graders' errors of a mode.
     """
 
     name: str
@@ -37,11 +35,6 @@ class Panel:
     skill: float = 0.0
     spread: float = 0.25
     correlation: float = 0.5
-
-    @property
-    def names(self) -> list[str]:
-        """A name for each grader."""
-        return [f"{self.name} {number + 1}" for number in range(self.size)]
 
 
 @dataclass(frozen=True)
@@ -64,9 +57,7 @@ def lesions_of(factors: Sequence[str]) -> Lesions:
     known = {name: count.sum(1) for name, count in counts.items()}
     known["extensive"] = counts["haemorrhages"].min(1) > EXTENSIVE
     known["growth"] = np.array([row["neovascularisation"] or row["preretinal_haemorrhage"] for row in rows])
-    # In standard deviations of what photographs are drawn from: defocus 0.002 to 0.006, exposure 0.75 to 1.12.
-    blurred, dark = ([(row[name] - mean) / sd for row in rows] for name, mean, sd in QUALITY)
-    known["poor"] = (np.array(blurred) + dark) / 2**0.5
+    known["poor"] = np.array([sum((row[name] - mean) / sd for name, mean, sd in QUALITY) for row in rows]) / 2**0.5
     return known
 
 
@@ -97,15 +88,13 @@ def read(lesions: Lesions, panel: Panel, *, images: int, graders: int) -> Readin
 
     n, shared, own = len(lesions["poor"]), np.random.default_rng([images, 1]), np.random.default_rng([graders, 2])
     ambiguity = shared.normal(size=(len(MODES), n, 1))
-    skill, criterion = (
-        panel.skill + panel.spread * own.normal(size=panel.size),
-        panel.spread * own.normal(size=panel.size),
-    )
+    skill, criterion = panel.spread * own.normal(size=(2, panel.size))
     noise = own.normal(size=(len(MODES), n, panel.size))
     liability = panel.correlation**0.5 * ambiguity + (1 - panel.correlation) ** 0.5 * noise
-    liability += POOR * lesions["poor"][:, None] - skill + LENIENT * criterion
+    liability += POOR * lesions["poor"][:, None] - panel.skill - skill + LENIENT * criterion
     liability[0] -= FEW * np.log2(np.maximum(lesions["microaneurysms"], 1) / 8)[:, None]
     errors = liability > norm.isf(np.array(panel.rates))[:, None, None]
     grades = grade(lesions, errors)
     doubt = lesions["poor"][:, None] + 0.5 * own.normal(size=grades.shape) - criterion
-    return Readings(lesions, panel.names, errors, np.where(doubt > UNGRADABLE, -1, grades))
+    names = [f"{panel.name} {graders}-{number + 1}" for number in range(panel.size)]
+    return Readings(lesions, names, errors, np.where(doubt > UNGRADABLE, -1, grades))

@@ -7,16 +7,14 @@ of persuasion are our own assumption.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medisyn_lib import agreement, data, evaluators, graders, training
+from medisyn_lib import agreement, data, graders
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms.fundus import GRADES
 from medisyn_lib.statistics import Estimate
@@ -25,8 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Q = len(GRADES)
-# Of the 193 discrepancies between majority and adjudication, by `graders.MODES`: the first from the paper's abstract,
-# the next two from a secondary source, then the rest.
+# Of 193 discrepancies, by `graders.MODES`: the first from the abstract, the next two from a secondary source, the rest.
 SHARES = np.array([0.36, 0.20, 0.16, 0.28])
 DISCREPANT = 0.10  # of all images; our own choice, the paper's is not public to us
 REVIEWS = 5  # of an image by a grader in adjudication, at most (Schaekermann et al. 2019)
@@ -34,7 +31,6 @@ PERSUADED, MISLED = 0.75, 0.15  # chance to accept a colleague's right feature, 
 NOTICED = 0.5  # chance that a talk without rubric comes to a feature that the graders see differently
 MESSIDOR = {"image_id": "image", "adjudicated_dr_grade": "grade", "adjudicated_gradable": "gradable"}
 COLUMNS = ["image", "grader", "grade", "gradable"]
-Algorithm = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # logits -> P(k or worse) (n, Q - 1), grades (n,)
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,7 @@ class Reference:
 
 
 def combine(table: ArrayLike, rule: str = "majority") -> np.ndarray:
-    """Majority or (lower) median of grades (n, r), -1 or NaN missing; ties of the majority go to the median.
-
-    An image that most graders did not grade is ungradable, -1.
-    """
+    """Majority (ties: median) or lower median of grades (n, r); -1 where missing, and where most are missing."""
     grades = np.nan_to_num(np.asarray(table, np.float64), nan=-1)
     counts = (grades[:, :, None] == np.arange(Q)).sum(1)
     given = counts.sum(1)
@@ -77,25 +70,22 @@ def adjudicate(readings: graders.Readings, *, seed: int, rubric: bool = True) ->
     """
     rng, errors = np.random.default_rng([seed, 3]), readings.errors.copy()
     gradable, r = combine(readings.grades) >= 0, len(readings.names)
-    cost, split = np.full(len(gradable), r), gradable
+    cost = np.full(len(gradable), r)
     for turn in range(REVIEWS * r + 1):
         grades = graders.grade(readings.lesions, errors)
-        split = gradable & (grades != grades[:, :1]).any(1)
-        if turn == REVIEWS * r:
-            break
+        apart = gradable & (grades != grades[:, :1]).any(1)
+        split = apart & (turn < REVIEWS * r)  # after the last review they only look
         mine, others = errors[:, :, turn % r], np.delete(errors, turn % r, 2)
         raised = split & (rubric | (rng.random(mine.shape) < NOTICED))
         chance = np.where(mine, PERSUADED * ~others.all(2), MISLED * others.any(2))
         errors[:, :, turn % r] ^= raised & (rng.random(mine.shape) < chance)
         cost += split
-    return Reference(np.where(gradable, combine(grades, "median"), -1), cost, frozenset(readings.names), split)
+    return Reference(np.where(gradable, combine(grades, "median"), -1), cost, frozenset(readings.names), apart)
 
 
 def causes(panels: Sequence[graders.Readings], a: Reference, b: Reference) -> np.ndarray:
-    """Which mode made two references differ, int64 (n,), -1 where they do not: the one that most graders fell for.
-
-    Only modes that alone would change an image's grade count; "other" (the last) where none does.
-    """
+    """Which mode made two references differ, (n,), -1 where they do not: of those that alone would change the grade
+    the one that most graders fell for, else "other", the last."""
     errors = np.concatenate([readings.errors for readings in panels], 2)
     alone = np.broadcast_to(np.eye(len(errors), dtype=bool)[:, None], (len(errors), errors.shape[1], len(errors)))
     lesions = panels[0].lesions
@@ -105,59 +95,47 @@ def causes(panels: Sequence[graders.Readings], a: Reference, b: Reference) -> np
 
 
 def calibrate(
-    lesions: graders.Lesions, many: graders.Panel, experts: graders.Panel, *, seeds: Sequence[int] = (0, 1, 2)
+    lesions: graders.Lesions, many: graders.Panel, experts: graders.Panel, *, seeds: Sequence[int] = range(8)
 ) -> tuple[graders.Panel, graders.Panel]:
     """Both panels with the rates of errors at which majority and adjudication differ in DISCREPANT of all images.
 
     Of these differences the modes cause SHARES. Fixed-point iteration over common random numbers.
     """
     rates = np.array(many.rates)
-    for _ in range(20):
+    for _ in range(12):
         many, experts = (replace(panel, rates=tuple(rates.tolist())) for panel in (many, experts))
         found = []
         for seed in seeds:
             panels = [graders.read(lesions, p, images=seed, graders=seed + i) for i, p in enumerate((many, experts))]
             found.append(causes(panels, independent(panels[0]), adjudicate(panels[1], seed=seed)))
         share = np.array([np.mean(np.array(found) == mode) for mode in range(len(rates))])
-        rates = np.clip(rates * (SHARES * DISCREPANT / np.maximum(share, 1e-3)) ** 0.6, 1e-3, 0.5)
+        rates = np.clip(rates * (SHARES * DISCREPANT / np.maximum(share, 1e-3)) ** 0.4, 1e-3, 0.5)
     return many, experts
 
 
-def network_entry(pixels: np.ndarray, grades: np.ndarray, plan: training.Plan) -> Path:
-    """Folder of a grading network (`evaluators.Reader`) trained on images uint8 (n, h, w, 3) and grades (n,)."""
-    shown = [f"grade {grade}" for grade in grades]
-    parts = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, grades)]
-
-    def make(directory: Path) -> None:
-        evaluators.train(pixels, ["fundus"] * len(shown), shown, plan, directory)
-
-    code = ("medisyn_lib.evaluators", "medisyn_lib.models", "medisyn_lib.training")
-    return training.keep_together("grading", {"plan": asdict(plan), "content": parts}, make, code=code)
-
-
-def tune(logits: np.ndarray, grades: np.ndarray) -> Algorithm:
+def tune(logits: np.ndarray, grades: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Logistic regression from a network's logits (n, c) to reference grades, and Youden's threshold of each cut-off.
 
-    Images without a grade are left out. Raises InputError where one grade alone is left.
+    Returns a function of logits: chances of grade k or worse, k from 1 on, (n, q - 1), and grades (n,). Images
+    without a grade are left out. Raises InputError where fewer than two grades are left.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_curve
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     logits, grades = logits[grades >= 0], grades[grades >= 0]
     if len(np.unique(grades)) < 2:
         raise InputError(f"tuning set of {len(grades)} images: needs at least two grades; give it more images")
-    mean, scale = logits.mean(0), logits.std(0) + 1e-6
-    head = LogisticRegression(max_iter=500).fit((logits - mean) / scale, grades)
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(logits, grades)
 
     def worse(values: np.ndarray) -> np.ndarray:
-        shares = head.predict_proba((values - mean) / scale)
-        return np.stack([shares[:, head.classes_ >= k].sum(1) for k in range(1, Q)], 1)
+        return np.stack([head.predict_proba(values)[:, head.classes_ >= k].sum(1) for k in range(1, Q)], 1)
 
-    cuts = np.full(Q - 1, 0.5)
-    for k in range(1, Q):
-        if (grades >= k).any() and (grades < k).any():
-            off, on, at = roc_curve(grades >= k, worse(logits)[:, k - 1])
-            cuts[k - 1] = at[(on - off).argmax()]
+    cuts, chances = np.full(Q - 1, 0.5), worse(logits)
+    for k in set(grades.tolist()) - {grades.min()}:
+        off, on, at = roc_curve(grades >= k, chances[:, k - 1])
+        cuts[k - 1] = at[(on - off).argmax()]
     return lambda values: (worse(values), (worse(values) >= cuts).sum(1))
 
 
@@ -179,19 +157,18 @@ def crossed(rows: ArrayLike, n: int) -> Estimate:
     from scipy.stats import t
 
     table = np.asarray(rows, np.float64)
-    value, g = table[:, 0].mean(), table.shape[1] - 1
+    value, g = float(table[:, 0].mean()), table.shape[1] - 1
     if len(table) < agreement.FEWEST_RATERS or g < 2 or not np.isfinite(table).all():
-        return Estimate(float(value), None, None, n)
+        return Estimate(value, None, None, n)
     variance = table[:, 0].var(ddof=1) / len(table) + (g - 1) * table[:, 1:].mean(0).var()
-    half = t.ppf(0.975, len(table) - 1) * variance**0.5
-    return Estimate(float(value), float(value - half), float(value + half), n)
+    half = float(t.ppf(0.975, len(table) - 1) * variance**0.5)
+    return Estimate(value, value - half, value + half, n) if half > 1e-12 else Estimate(value, None, None, n)
 
 
 def read_grades(path: str) -> pd.DataFrame:
-    """Grades of a CSV file: columns image, grader, grade (0 to 4) and gradable (1 or 0; all 1 where absent).
+    """Grades of a CSV file: image, grader, grade (0 to 4, NaN where ungradable), gradable (1 or 0; 1 where absent).
 
-    Grades of ungradable images become NaN. The Messidor-2 adjudicated table is known by its columns. Raises
-    InputError for a file that cannot be read, absent columns, an unknown grade, an image graded twice by a grader.
+    The Messidor-2 adjudicated table is known by its columns. Raises InputError that names the file, line and mend.
     """
     import pandas as pd
 
@@ -199,16 +176,21 @@ def read_grades(path: str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str).rename(columns=MESSIDOR)
     except (OSError, ValueError) as error:
         raise InputError(f"grades {path}: cannot be read as CSV ({type(error).__name__}); give another file") from error
-    if "adjudicated_dme" in table:
-        table["grader"] = "adjudicated"
+    table = table.assign(grader="adjudicated") if "adjudicated_dme" in table else table
+    table = table if "gradable" in table else table.assign(gradable="1")
     if lacking := [name for name in COLUMNS[:3] if name not in table]:
         raise InputError(f"grades {path}: no column {lacking[0]!r}; give {', '.join(COLUMNS)}")
-    gradable = table["gradable"].eq("1") if "gradable" in table else table["grade"].notna()
-    for line in np.flatnonzero(gradable & ~table["grade"].isin([str(g) for g in range(Q)])):
-        raise InputError(f"grades {path}, line {line + 2}: grade {table['grade'][line]} is unknown; give 0 to {Q - 1}")
-    table = table.assign(gradable=gradable, grade=table["grade"].where(gradable).astype(float))
-    agreement.pivot(table, "image", "grader", "grade")
-    return table[COLUMNS]
+    gradable, grades = table["gradable"] == "1", [str(grade) for grade in range(Q)]
+    for wrong, what in (
+        (table[COLUMNS[:2]].isna().any(axis=1), "an image or a grader without a name: give it one"),
+        (~table["gradable"].isin(["0", "1"]), "gradable is neither 1 nor 0: give one of them"),
+        (gradable & ~table["grade"].isin(grades), f"unknown grade: give {', '.join(grades)}, or gradable 0"),
+        (table.duplicated(COLUMNS[:2]), "the image was graded twice by this grader: keep one of the grades"),
+    ):
+        for line in np.flatnonzero(wrong):
+            who = ", ".join(f"{name} {table[name][line]}" for name in COLUMNS[:3])
+            raise InputError(f"grades {path}, line {line + 2} ({who}): {what}")
+    return table.assign(gradable=gradable, grade=table["grade"].where(gradable).astype(float))[COLUMNS]
 
 
 def source_grades(source: str) -> pd.DataFrame:
