@@ -66,6 +66,8 @@ def _new(height: float, **subplots: Any) -> tuple[Figure, np.ndarray]:
 
 def _panels(table: pd.DataFrame, height: float, fill: Callable[[Axes, pd.DataFrame], None]) -> Figure:
     """Subplots, `height` inches each, that `fill` draws from the rows of their panel; one legend below them all."""
+    from matplotlib.ticker import LogFormatter
+
     parts = [rows for _, rows in table.groupby("panel", sort=False)]
     lines, columns = -(-len(parts) // PANELS_A_ROW), min(len(parts), PANELS_A_ROW)
     alike = {f"share{side}": table[f"{side}label"].nunique() == 1 for side in "xy"}
@@ -79,6 +81,10 @@ def _panels(table: pd.DataFrame, height: float, fill: Callable[[Axes, pd.DataFra
         axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0])
         axis.set_title(_words(rows["panel"].iloc[0]), fontsize=8)
         axis.tick_params(labelbottom=True)
+        for side in (axis.xaxis, axis.yaxis):
+            if side.get_scale() == "log":  # 40 rather than 4 x 10^1
+                side.set_major_formatter(LogFormatter())
+                side.set_minor_formatter(LogFormatter())
         if alike["sharey"] and place % columns:
             axis.set_ylabel("")
         fill(axis, rows)
@@ -141,12 +147,13 @@ def forest(table: pd.DataFrame) -> Figure:
 def curves(table: pd.DataFrame) -> Figure:
     """Curves with intervals: columns `x`, `y`, and `low`, `high`, drawn as a band or, for a few points, as bars.
 
-    The dashed line of `reference` lies at this y.
+    The dashed line of `reference` lies at this y. Groups of few points stand beside one another at the same x.
     """
     table = _complete(table)
 
     def fill(axis: Axes, rows: pd.DataFrame) -> None:
         _mark_zero(table, rows, "y", ["y", "low", "high"], axis.axhline)
+        left, right, log = rows["x"].min(), rows["x"].max(), rows["xscale"].iloc[0] == "log"
         for place, look, part in _groups(table, rows):
             x, y, low, high = (part.sort_values("x")[name] for name in ("x", "y", "low", "high"))
             dash = DASHES[place % len(DASHES)]
@@ -154,6 +161,8 @@ def curves(table: pd.DataFrame) -> Figure:
                 axis.plot(x, y, linestyle=dash, **look)
                 axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
             else:
+                beside = (place + 0.5 - table["group"].nunique() / 2) * 0.012  # of the axis
+                x = x * (right / left) ** beside if log else x + (right - left) * beside
                 spread, marker = [(y - low).abs(), (high - y).abs()], MARKERS[place % len(MARKERS)]
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, linestyle=dash, **look)
         for value in rows["reference"].dropna().unique():
