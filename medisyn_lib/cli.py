@@ -54,6 +54,18 @@ def parser() -> argparse.ArgumentParser:
     inner = verb.add_subparsers(required=True, metavar="list|check")
     _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
     _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source")
+    verb = verbs.add_parser("readers", help="make a blinded reader study, or analyse its answers")
+    inner = verb.add_subparsers(required=True, metavar="new|analyse")
+    verb = _verb(inner, "new", _readers_new, "one page a reader, the key that unblinds it, and the protocol")
+    verb.add_argument("--generator", required=True, help="a diffusers folder or hub id, or a folder of images")
+    verb.add_argument("--data", default="phantom", help="where the real images come from, as for reproduce")
+    verb.add_argument("--readers", type=int, default=4, help="how many (default: 4)")
+    verb.add_argument("--margin", type=float, default=10, help="of equivalence to 50%%, in points (default: 10)")
+    verb.add_argument("--pairs", type=int, help="of a real and a synthetic image (default: what the margin needs)")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--out", required=True, help="output folder")
+    verb = _verb(inner, "analyse", _readers_analyse, "check the answer files in DIR/answers and say what they show")
+    verb.add_argument("folder", metavar="DIR")
     verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
     verb.add_argument("a", metavar="A")
     verb.add_argument("b", metavar="B")
@@ -131,6 +143,31 @@ def _data(given: argparse.Namespace) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _readers_new(given: argparse.Namespace) -> None:
+    for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
+        if (value := getattr(given, name)) is not None and not low <= value <= high:
+            raise InputError(f"--{name} is {value}: give a number from {low} to {high}")
+    model = _model(given.generator, "--generator", "model_index.json", "metadata.csv")
+    source, out, margin = _source(given.data), _out(given.out), given.margin / 100
+    if (out / "key.json").exists():
+        raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
+    preflight_store()
+    from medisyn_lib import data
+    from medisyn_lib.reader_study import analysis, kit
+
+    data.preflight(source)
+    if not (pairs := given.pairs or analysis.pairs_needed(margin, given.readers)):
+        raise InputError(f"--margin {given.margin:g}: too small for {given.readers} readers; take more or give --pairs")
+    print(kit.new(model, source, out, readers=given.readers, pairs=max(pairs, 12), margin=margin, seed=given.seed))
+    print(f"one page a reader in {out / 'pages'}; keep key.json to yourself; how to go on stands in PROTOCOL.md")
+
+
+def _readers_analyse(given: argparse.Namespace) -> None:
+    from medisyn_lib.reader_study import analysis
+
+    print(analysis.report(from_shell(given.folder)))
 
 
 def _diff(given: argparse.Namespace) -> int:

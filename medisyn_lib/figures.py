@@ -253,6 +253,11 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_first_stage": sheet,
     "01_prompts": sheet,
     "01_read_back": read_back,
+    "04_read_back": forest,
+    "04_guidance": curves,
+    "04_told_apart": forest,
+    "04_ratings": forest,
+    "04_agreement": forest,
 }
 
 
