@@ -176,9 +176,8 @@ def histogram(table: pd.DataFrame) -> Figure:
     table = _complete(table.assign(ylabel="share of the group (%)"))
 
     def fill(axis: Axes, rows: pd.DataFrame) -> None:
-        log = rows["xscale"].iloc[0] == "log"
-        edges = np.histogram_bin_edges(np.log10(rows["value"]) if log else rows["value"], bins=30)
-        edges = (10**edges if log else edges).tolist()
+        spaced = np.geomspace if rows["xscale"].iloc[0] == "log" else np.linspace
+        edges = spaced(rows["value"].min(), rows["value"].max(), 31).tolist()
         for place, look, part in _groups(table, rows):
             look |= {"histtype": "stepfilled", "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.5}
             colour, weights = look.pop("color"), np.full(len(part), 100 / len(part))
@@ -194,19 +193,17 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     rows, columns = int(table["row"].max()) + 1, int(table["column"].max()) + 1
     if tiles is None or len(tiles) != len(table):
         raise InputError(f"sheet: needs {len(table)} tiles, got {0 if tiles is None else len(tiles)}; run its notebook")
-    side = tiles.shape[1]
-    canvas = np.full((rows * (side + 2), columns * (side + 2), 3), 255, np.uint8)
-    for tile, r, c in zip(tiles, table["row"], table["column"], strict=True):
-        y, x = r * (side + 2), c * (side + 2)
-        canvas[y : y + side, x : x + side] = tile
+    side, pitch = tiles.shape[1], tiles.shape[1] + 2
+    canvas = np.full((rows, pitch, columns, pitch, 3), 255, np.uint8)
+    canvas[table["row"], :side, table["column"], :side] = tiles
     figure, axes = _new(0.35 + (WIDTH - 1.3) / columns * rows)
     axis = axes[0, 0]
-    axis.imshow(canvas, interpolation="nearest")
+    axis.imshow(canvas.reshape(rows * pitch, columns * pitch, 3), interpolation="nearest")
     labels = table.drop_duplicates("row").sort_values("row")["row_label"]
-    axis.set_yticks([(r + 0.5) * (side + 2) for r in range(rows)], labels, fontsize=7)
+    axis.set_yticks((np.arange(rows) + 0.5) * pitch, labels, fontsize=7)
     if "column_label" in table:
         names = table.drop_duplicates("column").sort_values("column")["column_label"]
-        axis.set_xticks([(c + 0.5) * (side + 2) for c in range(columns)], names, fontsize=7)
+        axis.set_xticks((np.arange(columns) + 0.5) * pitch, names, fontsize=7)
     else:
         axis.set_xticks([])
     axis.grid(visible=False)
@@ -266,38 +263,25 @@ def draw(name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = N
 
     `real` marks a figure that shows real images. Returns a light picture of it, for a notebook to show.
     """
-    from IPython.display import Image
+    import IPython.display
+    import PIL.Image
 
     stem = f"{name}.real" if real else name
     store.write_atomic(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     if tiles is not None:
-        store.write_atomic(out / f"{stem}.tiles.png", _strip(tiles))
+        strip = PIL.Image.fromarray(np.concatenate(tiles))
+        store.write_atomic(out / f"{stem}.tiles.png", _bytes(strip.save, format="png"))
     figure = FIGURES[name](table) if tiles is None else FIGURES[name](table, tiles)
-    pictures = {}
-    for kind, scale in (("png", 2), ("svg", 2), ("jpeg", 1)):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=scale * DPI, metadata={"Date": None} if kind == "svg" else None)
-        pictures[kind] = buffer.getvalue()
-    for kind in ("png", "svg"):
-        store.write_atomic(out / f"{stem}.{kind}", pictures[kind])
-    return Image(data=pictures["jpeg"], format="jpeg")
+    store.write_atomic(out / f"{stem}.png", _bytes(figure.savefig, format="png", dpi=2 * DPI))
+    store.write_atomic(out / f"{stem}.svg", _bytes(figure.savefig, format="svg", dpi=2 * DPI, metadata={"Date": None}))
+    return IPython.display.Image(data=_bytes(figure.savefig, format="jpeg", dpi=DPI), format="jpeg")
 
 
-def _strip(tiles: np.ndarray) -> bytes:
-    from PIL import Image
-
+def _bytes(save: Callable[..., None], **how: Any) -> bytes:
+    """What a picture's `save` writes into a file."""
     buffer = io.BytesIO()
-    Image.fromarray(np.concatenate(list(tiles), axis=0)).save(buffer, "PNG")
+    save(buffer, **how)
     return buffer.getvalue()
-
-
-def _tiles(path: Path) -> np.ndarray | None:
-    from PIL import Image
-
-    if not path.is_file():
-        return None
-    strip = np.asarray(Image.open(path).convert("RGB"))
-    return strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
 
 
 def redraw(results: Path) -> list[Path]:
@@ -306,12 +290,16 @@ def redraw(results: Path) -> list[Path]:
     Raises InputError where there is no figure's table.
     """
     import pandas as pd
+    import PIL.Image
 
     tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
     if not tables:
         raise InputError(f"results {results}: no figure's table (CSV) below it; run medisyn reproduce first")
     for path in tables:
         stem = path.name.removesuffix(".csv")
-        tiles = _tiles(path.with_name(f"{stem}.tiles.png"))
+        tiles = None
+        if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
+            strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
+            tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
         draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"))
     return [path.with_suffix(".png") for path in tables]
