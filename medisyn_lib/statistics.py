@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     (Efron and Stein 1981); with one image a patient it is the usual t interval.
     """
     n, g, mean, variance = _jackknife(values, clusters)
-    return _interval(mean, variance, g - 1, n, level)
+    return interval(mean, variance, g - 1, n, level)
 
 
 def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
@@ -86,7 +87,7 @@ def difference(
     if var_a is None or var_b is None or var_a + var_b == 0:
         return Estimate(value, None, None, n_a + n_b)
     freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
-    return _interval(value, var_a + var_b, freedom, n_a + n_b, level)
+    return interval(value, var_a + var_b, freedom, n_a + n_b, level)
 
 
 def standard_error(estimate: Estimate, level: float = 0.95) -> float | None:
@@ -118,6 +119,37 @@ def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: floa
     return diff_ci_low > -margin
 
 
+def cluster_variance(values: ArrayLike, clusters: ArrayLike) -> float | None:
+    """Variance of the mean of values, (n,), by delete-one-cluster jackknife; None below two clusters."""
+    return _jackknife(values, clusters)[3]
+
+
+def delete_group(
+    statistic: Callable[..., ArrayLike],
+    arrays: Sequence[np.ndarray],
+    *,
+    clusters: ArrayLike | None = None,
+    groups: int = 20,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Values, (m,), of `statistic(*arrays)`, their delete-group jackknife variances, degrees of freedom.
+
+    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn (Kott 2001);
+    row i of arrays of one length belongs together. Variances are NaN with fewer than two groups.
+    """
+    values = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64))
+    dealt = {}
+    for n in {len(rows) for rows in arrays}:
+        names = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)[1]
+        dealt[n] = (np.random.default_rng(seed).permutation(names.max() + 1) % max(groups, 1))[names]
+    number = min(int(deal.max()) + 1 for deal in dealt.values())
+    if number < 2:
+        return values, np.full(len(values), np.nan), 0
+    without = [statistic(*(rows[dealt[len(rows)] != g] for rows in arrays)) for g in range(number)]
+    spread = np.reshape(np.asarray(without, dtype=np.float64), (number, len(values))).var(0)
+    return values, (number - 1) * spread, number - 1
+
+
 def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
     """Number of values and of clusters, mean, delete-one-cluster variance (None below two clusters)."""
     row, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
@@ -134,11 +166,12 @@ def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float 
     return n, g, mean, float((g - 1) * without.var())
 
 
-def _interval(value: float | None, variance: float | None, freedom: float, n: int, level: float) -> Estimate:
+def interval(value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95) -> Estimate:
+    """Student's t interval from an estimate's variance; none where that is None, not finite or nought."""
     from scipy.stats import t
 
     # Rounding leaves a speck where all values are equal; that is no spread.
-    if value is None or variance is None or variance <= (1e-12 * max(abs(value), 1e-300)) ** 2:
+    if value is None or variance is None or not variance > (1e-12 * max(abs(value), 1e-300)) ** 2:
         return Estimate(value, None, None, n)
     half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
     return Estimate(value, value - half, value + half, n)
