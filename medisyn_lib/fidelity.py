@@ -7,41 +7,29 @@ what is wrong: n < 2, values that are not finite, unlike widths, numbers of rows
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from medisyn_lib import statistics
+from medisyn_lib.encoders import Features
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
-
-if TYPE_CHECKING:
-    import torch
 
 BLOCK = 1024  # rows and columns of a block: 8 MB of float64
-# Rounding must not decide a tie, such as a copy's distance to its original's neighbour: a tie is not nearer.
-SLACK = {"float64": 1e-13, "float32": 5e-7}
+SLACK = {"float64": 1e-13, "float32": 5e-7}  # rounding decides no tie, as with copies: a tie is not nearer
 OVERLAPS = ("precision", "recall", "density", "coverage")
 
 
-def frechet_distance(
-    *, real: np.ndarray, synthetic: np.ndarray, axes: np.ndarray | None = None, unequal: bool = False
-) -> float:
+def frechet_distance(*, real: np.ndarray, synthetic: np.ndarray, unequal: bool = False) -> float:
     """Frechet distance of the Gaussians fitted to two sets (Heusel et al., arXiv 1706.08500, section 2).
 
-    With `axes` (d, c) from `leading_components` the distance within them, which needs n >= 5 c. The
-    trace of the root of the covariances' product is the nuclear norm of the product of their
-    triangular factors, exact also for n <= d and for equal sets.
+    The trace of the covariances' root is a nuclear norm of triangular factors: exact also for n <= d.
     """
     import torch
 
     x, y = _checked(real, synthetic, unequal)
-    if axes is not None:
-        if axes.shape[0] != x.shape[1] or min(len(x), len(y)) < 5 * axes.shape[1]:
-            raise InputError(f"axes {axes.shape}: take {x.shape[1]} rows and n >= 5 a column, n is {len(x)}")
-        x, y = x @ axes, y @ axes
     a, b = (torch.from_numpy((f - f.mean(0)) / np.sqrt(len(f) - 1)) for f in (x, y))
     root = torch.linalg.matrix_norm(torch.linalg.qr(a, mode="r").R @ torch.linalg.qr(b, mode="r").R.T, ord="nuc")
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a * a).sum() + (b * b).sum() - 2 * root)
@@ -50,9 +38,18 @@ def frechet_distance(
 def leading_components(features: np.ndarray, number: int) -> np.ndarray:
     """The `number` leading principal axes, float64 (d, number), of a third split of real features (n, d)."""
     x, _ = _checked(features, features, False)
-    if not 1 <= number <= min(x.shape[1], len(x) // 5):
-        raise InputError(f"components: {number} need that width and five times as many rows, got {x.shape}")
-    return np.linalg.eigh(np.cov(x, rowvar=False).reshape(x.shape[1], -1))[1][:, ::-1][:, :number]
+    axes = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False)))[1][:, ::-1][:, :number]
+    project(x, axes)  # refuses more axes than the rows allow
+    return axes
+
+
+def project(features: np.ndarray, axes: np.ndarray) -> Features:
+    """Features (n, c) within axes (d, c), as those of an encoder of its own; they need n >= 5 c."""
+    if np.shape(features)[1:] != axes.shape[:1] or len(features) < 5 * axes.shape[1]:
+        raise InputError(f"components: axes {axes.shape} need that width and 5 rows a column, got {np.shape(features)}")
+    found = np.asarray(features, np.float64).dot(axes).view(Features)
+    found.encoder = f"{getattr(features, 'encoder', None)}-pc{axes.shape[1]}"
+    return found
 
 
 def kernel_distance(*, real: np.ndarray, synthetic: np.ndarray, unequal: bool = False) -> float:
@@ -78,123 +75,102 @@ def block_measures(
     if not 0 <= k < min(n, m):
         raise InputError(f"features: {k} nearest neighbours need more than {k} rows, got {min(n, m)}")
     a, b = (torch.from_numpy(np.ascontiguousarray(f)).to(getattr(torch, dtype)) for f in (x, y))
-    (sum_x, square_x, bound_x), (sum_y, square_y, bound_y) = _within(a, k), _within(b, k)
-    rows, columns, square, counts = _across(a, b, bound_x, bound_y)
-    in_x, in_y, row, column = sum_x / (n - 1), sum_y / (m - 1), rows / m, columns / n
-    if clusters is None:
-        first = (in_x - row).var(ddof=1) / n + (in_y - column).var(ddof=1) / m
-    else:
-        first = statistics.cluster_variance(in_x - row + in_y - column, clusters)
-    apart = [square_x / (n * (n - 1)) - in_x.mean() ** 2 - 2 * in_x.var()]
-    apart += [square_y / (m * (m - 1)) - in_y.mean() ** 2 - 2 * in_y.var()]
-    apart += [square / (n * m) - row.mean() ** 2 - row.var() - column.var()]
-    second = float(np.clip(apart, 0, None) @ [2 / n**2, 2 / m**2, 4 / (n * m)])
-    found = {"KID": float(in_x.mean() + in_y.mean() - 2 * row.mean())}
-    found["KID_variance"] = max(4 * float(first) - second, second)
-    shares = zip(OVERLAPS, counts, (m, n, k * m, n), strict=True) if k else ()
-    return found | {name: count / whole for name, count, whole in shares}
+    (in_x, square_x, bound_x), (in_y, square_y, bound_y) = _within(a, k), _within(b, k)
+    precise, recalled, pairs = a.new_zeros(m).bool(), a.new_zeros(n).bool(), a.new_zeros(n).long()
+
+    def visit(i: slice, j: slice, near_x: Any, near_y: Any) -> None:
+        near = near_x > bound_x[i, None]
+        precise[j] |= near.any(0)
+        recalled[i] |= (near_y > bound_y[j]).any(1)
+        pairs[i] += near.sum(1)
+
+    row, column, square = _sweep(a, b, visit)
+    row, column = row / m, column / n
+    left, right, means = in_x - row, in_y - column, (in_x.mean(), in_y.mean(), row.mean())
+    first = left.var(ddof=1) / n + right.var(ddof=1) / m
+    if clusters is not None:
+        first = statistics.jackknife(left + right, clusters)[3] or 0.0
+    spread = (2 * in_x.var(), 2 * in_y.var(), row.var() + column.var())
+    apart = np.array((square_x, square_y, square / (n * m))) - np.square(means) - spread
+    second = float(apart.clip(0) @ [2 / n**2, 2 / m**2, 4 / (n * m)])
+    found = {"KID": float(left.mean() + right.mean()), "KID_variance": max(4 * float(first) - second, second)}
+    shares = (float(counts.double().mean()) for counts in (precise, recalled, pairs * n / m / (k or 1), pairs > 0))
+    return found | dict(zip(OVERLAPS if k else (), shares, strict=False))
 
 
 def measures(
-    *, real: np.ndarray, synthetic: np.ndarray, axes: np.ndarray | None = None, k: int = 5,
-    clusters: ArrayLike | None = None, groups: int = 20, unequal: bool = False,
-) -> dict[str, Estimate]:  # fmt: skip
-    """All measures with 95% intervals, named with their encoder: KID, FD, FD in c `axes` (FDc), overlaps.
+    *, real: np.ndarray, synthetic: np.ndarray, k: int = 5, clusters: ArrayLike | None = None, groups: int = 20,
+    unequal: bool = False,
+) -> dict[str, statistics.Estimate]:  # fmt: skip
+    """KID, FD and the overlaps with 95% intervals, each named with the encoder; settings of `block_measures`.
 
     Intervals: the U-statistic's for KID, delete-group jackknife for the others; None where nothing
-    varies, and for all but KID with `groups` 0. Other arguments as for `block_measures`.
+    varies, and for all but KID with `groups` 0.
     """
-    scopes: list[dict[str, Any]] = [{}] if axes is None else [{}, {"axes": axes}]
 
-    def others(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        both: dict[str, Any] = {"real": x, "synthetic": y, "unequal": unequal}
-        overlaps = block_measures(**both, k=k)
-        return np.array([*(frechet_distance(**both, **scope) for scope in scopes), *(overlaps[o] for o in OVERLAPS)])
+    def others(x: np.ndarray, y: np.ndarray) -> list[float]:
+        found = block_measures(real=x, synthetic=y, k=k, unequal=unequal)
+        return [frechet_distance(real=x, synthetic=y, unequal=unequal), *(found[name] for name in OVERLAPS)]
 
     kid = block_measures(real=real, synthetic=synthetic, k=0, clusters=clusters, unequal=unequal)
-    values, variances, freedom = statistics.delete_group(others, [real, synthetic], clusters=clusters, groups=groups)
-    names = [*(f"FD{scope['axes'].shape[1] if scope else ''}" for scope in scopes), *OVERLAPS]
+    values, variances, freedom = statistics.delete_group(others, [real, synthetic], clusters, groups)
     n, encoder = min(len(real), len(synthetic)), getattr(real, "encoder", None)
     found = {"KID": statistics.interval(kid["KID"], kid["KID_variance"], n - 1, n)}
-    for name, value, variance in zip(names, values, variances, strict=True):
-        found[name] = statistics.interval(float(value), float(variance), freedom, n)
+    for name, value, variance in zip(("FD", *OVERLAPS), values.tolist(), variances.tolist(), strict=True):
+        found[name] = statistics.interval(value, variance, freedom, n)
     return {f"{name}_{encoder}" if encoder else name: estimate for name, estimate in found.items()}
 
 
 def _checked(real: ArrayLike, synthetic: ArrayLike, unequal: bool) -> tuple[np.ndarray, np.ndarray]:
-    encoders = [getattr(features, "encoder", None) for features in (real, synthetic)]
-    if encoders[0] != encoders[1]:
-        raise InputError(f"features: real are of encoder {encoders[0]}, synthetic of {encoders[1]}; use one for both")
+    one, other = (getattr(features, "encoder", None) for features in (real, synthetic))
     x, y = np.asarray(real, np.float64), np.asarray(synthetic, np.float64)
+    if one != other:
+        raise InputError(f"features: real are of encoder {one}, synthetic of {other}; use one for both")
     for name, rows in (("real", x), ("synthetic", y)):
         if rows.ndim != 2 or len(rows) < 2 or not np.isfinite(rows).all():
             raise InputError(f"features: {name} must be finite, of shape (n, d) with n >= 2; got {rows.shape}")
-    if x.shape[1] != y.shape[1]:
-        raise InputError(f"features: real are {x.shape[1]} wide, synthetic {y.shape[1]}; use one encoder for both")
-    if len(x) != len(y) and not unequal:
-        raise InputError(f"features: {len(x)} real rows, {len(y)} synthetic; take as many of both or say unequal=True")
+    if x.shape[1] != y.shape[1] or (len(x) != len(y) and not unequal):
+        raise InputError(
+            f"features: real are {x.shape}, synthetic {y.shape}; take one width and n, or say unequal=True"
+        )
     return x, y
 
 
-def _blocks(
-    x: torch.Tensor, y: torch.Tensor
-) -> Iterator[tuple[slice, slice, torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Row and column slices, x.y / d + 1, and |x|^2 / 2d, (rows, 1), and |y|^2 / 2d, (columns,).
+def _sweep(x: Any, y: Any, visit: Callable[..., None]) -> tuple[np.ndarray, np.ndarray, float]:
+    """The kernel's row sums, column sums and sum of squares, off the diagonal where y is x.
 
-    Only blocks on and above the diagonal where y is x. The first less |y|^2 / 2d is a score: the
-    higher, the nearer y is to x.
+    Calls `visit(i, j, near_x, near_y)` with each block's slices and scores, the higher the nearer:
+    x.y / d less |y|^2 / 2d and less |x|^2 / 2d. Where y is x, only with blocks on and above the diagonal.
     """
-    import torch
-
-    one, width = torch.ones((), dtype=x.dtype), x.shape[1]
-    half_x, half_y = ((f * f).sum(1) / (2 * width) for f in (x, y))
-    for i, j in itertools.product(range(0, len(x), BLOCK), range(0, len(y), BLOCK)):
-        if y is not x or j >= i:
-            rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
-            base = torch.addmm(one, x[rows], y[columns].T, alpha=1 / width)
-            yield rows, columns, base, half_x[rows, None], half_y[columns]
-
-
-def _within(x: torch.Tensor, k: int) -> tuple[np.ndarray, float, torch.Tensor]:
-    """The kernel's row sums and sum of squares off the diagonal; the score of each row's k-th neighbour."""
-    import torch
-
-    sums, squares = torch.zeros(len(x), dtype=torch.float64), 0.0
-    best = torch.full((len(x), k), -torch.inf, dtype=x.dtype)
-    for i, j, base, half_x, half_y in _blocks(x, x):
-        if i == j:
+    rows, columns, squares = (x.new_zeros(len(f)).double() for f in (x, y, x[:1]))
+    half_x, half_y, same = (x * x).mean(1) / 2, (y * y).mean(1) / 2, x is y
+    for top, left in itertools.product(range(0, len(x), BLOCK), range(0, len(y), BLOCK)):
+        if same and left < top:
+            continue
+        i, j, twice = slice(top, top + BLOCK), slice(left, left + BLOCK), same and left > top
+        base = x.new_ones(()).addmm(x[i], y[j].T, alpha=1 / x.shape[1])
+        if same and not twice:
             base.fill_diagonal_(0)
-        cube = base.pow(3).flatten()
-        squares += float(cube @ cube) * (1 if i == j else 2)
-        for rows, axis, half in ((i, 1, half_y), (j, 0, half_x))[: 1 if i == j else 2]:
-            sums[rows] += cube.view_as(base).sum(axis)
-            if k:
-                score = (base - half).movedim(axis, 1).contiguous()
-                if i == j:
-                    score.fill_diagonal_(-torch.inf)
-                best[rows] = torch.cat([best[rows], score.topk(min(k, score.shape[1])).values], 1).topk(k).values
+        kernel = base.pow(3)
+        squares += (kernel.flatten() @ kernel.flatten()) * (1 + twice)
+        rows[i] += kernel.sum(1)
+        columns[j] += kernel.sum(0) * (twice or not same)
+        visit(i, j, base - half_y[j], base - half_x[i, None])
+    return rows.numpy(), columns.numpy(), float(squares)
+
+
+def _within(x: Any, k: int) -> tuple[np.ndarray, float, Any]:
+    """The kernel's row means and mean square off the diagonal; the score of each row's k-th neighbour."""
+    n, best = len(x), x.new_full((len(x), max(k, 1)), -np.inf)
+
+    def visit(i: slice, j: slice, near_x: Any, near_y: Any) -> None:
+        sides = ((i, near_x.fill_diagonal_(-np.inf)),) if i == j else ((i, near_x), (j, near_y.T.contiguous()))
+        for rows, score in sides if k else ():
+            merged = score.new_full((len(score), 2 * k), -np.inf)
+            merged[:, :k], few = best[rows], min(k, score.shape[1])
+            merged[:, k : k + few] = score.topk(few).values
+            best[rows] = merged.topk(k).values
+
+    rows, columns, squares = _sweep(x, x, visit)
     slack = SLACK[str(x.dtype).removeprefix("torch.")] * (1 + (x * x).mean(1) / 2)
-    return sums.numpy(), squares, best[:, -1] + slack if k else slack
-
-
-def _across(
-    x: torch.Tensor, y: torch.Tensor, bound_x: torch.Tensor, bound_y: torch.Tensor
-) -> tuple[np.ndarray, np.ndarray, float, tuple[int, ...]]:
-    """The kernel's row and column sums and sum of squares; counts within the bounds, as OVERLAPS need them."""
-    import torch
-
-    rows, columns = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.float64)
-    recalled, covered, precise = (torch.zeros(len(f), dtype=torch.bool) for f in (x, x, y))
-    squares, pairs = 0.0, 0
-    for i, j, base, half_x, half_y in _blocks(x, y):
-        cube = base.pow(3).flatten()
-        squares += float(cube @ cube)
-        rows[i] += cube.view_as(base).sum(1)
-        columns[j] += cube.view_as(base).sum(0)
-        near = base - half_y > bound_x[i, None]
-        pairs += int(near.count_nonzero())
-        precise[j] |= near.any(0)
-        covered[i] |= near.any(1)
-        recalled[i] |= (base - half_x > bound_y[j]).any(1)
-    counts = (int(precise.sum()), int(recalled.sum()), pairs, int(covered.sum()))
-    return rows.numpy(), columns.numpy(), squares, counts
+    return (rows + columns) / (n - 1), squares / (n * (n - 1)), best[:, -1] + slack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,7 +50,7 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients
     (Efron and Stein 1981); with one image a patient it is the usual t interval.
     """
-    n, g, mean, variance = _jackknife(values, clusters)
+    n, g, mean, variance = jackknife(values, clusters)
     return interval(mean, variance, g - 1, n, level)
 
 
@@ -59,7 +60,7 @@ def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float =
     Wilson's interval at the effective number of images: n over the design effect of the jackknife
     (Korn and Graubard 1998). Where all succeed or all fail the patients count, not the images.
     """
-    n, g, share, variance = _jackknife(successes, clusters)
+    n, g, share, variance = jackknife(successes, clusters)
     if g < 2 or share is None:
         return Estimate(share, None, None, n)
     simple = share * (1 - share) / n
@@ -82,7 +83,7 @@ def difference(
 
     Jackknife by patient on each side, joined by Welch and Satterthwaite's degrees of freedom.
     """
-    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = _jackknife(a, clusters_a), _jackknife(b, clusters_b)
+    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = jackknife(a, clusters_a), jackknife(b, clusters_b)
     value = None if mean_a is None or mean_b is None else mean_a - mean_b
     if var_a is None or var_b is None or var_a + var_b == 0:
         return Estimate(value, None, None, n_a + n_b)
@@ -106,51 +107,27 @@ def detectable_difference(se: float | None, *, power: float = 0.8, alpha: float 
     return None if se is None else float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * se)
 
 
-def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: float | None = None) -> bool | None:
-    """Whether "candidate minus reference", higher being better, surely exceeds minus the margin.
-
-    None (undecidable) without an interval, or where both ends are given and lie further apart than
-    the margin. Raises ValueError for a margin that is not positive.
-    """
-    if margin <= 0:
-        raise ValueError(f"the margin must be positive, got {margin}")
-    if diff_ci_low is None or (diff_ci_high is not None and diff_ci_high - diff_ci_low > margin):
-        return None
-    return diff_ci_low > -margin
-
-
-def cluster_variance(values: ArrayLike, clusters: ArrayLike) -> float | None:
-    """Variance of the mean of values, (n,), by delete-one-cluster jackknife; None below two clusters."""
-    return _jackknife(values, clusters)[3]
-
-
 def delete_group(
-    statistic: Callable[..., ArrayLike],
-    arrays: Sequence[np.ndarray],
-    *,
-    clusters: ArrayLike | None = None,
-    groups: int = 20,
-    seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Values, (m,), of `statistic(*arrays)`, their delete-group jackknife variances, degrees of freedom.
+    statistic: Callable[..., Any], arrays: Sequence[np.ndarray], clusters: ArrayLike | None = None,
+    groups: int = 20, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Values (m,) of `statistic(*arrays)`, their delete-group jackknife variances (Kott 2001), degrees of freedom.
 
-    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn (Kott 2001);
-    row i of arrays of one length belongs together. Variances are NaN with fewer than two groups.
+    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn; rows i of all
+    arrays of one length go together. Variances are NaN with fewer than two groups.
     """
-    values = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64))
-    dealt = {}
+    values, deals = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64)), {}
     for n in {len(rows) for rows in arrays}:
         names = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)[1]
-        dealt[n] = (np.random.default_rng(seed).permutation(names.max() + 1) % max(groups, 1))[names]
-    number = min(int(deal.max()) + 1 for deal in dealt.values())
-    if number < 2:
+        deals[n] = (np.random.default_rng(seed).permutation(names.max() + 1) % max(groups, 1))[names]
+    count = min(int(deal.max()) + 1 for deal in deals.values())
+    if count < 2:
         return values, np.full(len(values), np.nan), 0
-    without = [statistic(*(rows[dealt[len(rows)] != g] for rows in arrays)) for g in range(number)]
-    spread = np.reshape(np.asarray(without, dtype=np.float64), (number, len(values))).var(0)
-    return values, (number - 1) * spread, number - 1
+    without = [statistic(*(rows[deals[len(rows)] != g] for rows in arrays)) for g in range(count)]
+    return values, (count - 1) * np.reshape(without, (count, -1)).var(0), count - 1
 
 
-def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
+def jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
     """Number of values and of clusters, mean, delete-one-cluster variance (None below two clusters)."""
     row, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
     if row.ndim != 1 or not np.isfinite(row).all():
@@ -167,7 +144,7 @@ def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float 
 
 
 def interval(value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95) -> Estimate:
-    """Student's t interval from an estimate's variance; none where that is None, not finite or nought."""
+    """Student's t interval from an estimate's variance; none where that is None, not a number or nought."""
     from scipy.stats import t
 
     # Rounding leaves a speck where all values are equal; that is no spread.

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from medisyn_lib import fidelity, statistics
+from medisyn_lib.encoders import Features
 from medisyn_lib.errors import InputError
 
 DISTANCES = ("FD", "KID")
@@ -154,17 +155,21 @@ def test_leading_components_hold_the_difference_they_were_not_fitted_on() -> Non
     axes = fidelity.leading_components(pilot, 2)
     assert axes.shape == (6, 2) and axes.T @ axes == pytest.approx(np.eye(2), abs=1e-12)
     assert np.abs(axes[[0, 1], [0, 1]]) == pytest.approx([1, 1], abs=0.05)
-    floor = fidelity.frechet_distance(real=real, synthetic=synthetic, axes=axes)
-    along = fidelity.frechet_distance(real=real, synthetic=synthetic + 5 * np.eye(6)[0], axes=axes)
-    across = fidelity.frechet_distance(real=real, synthetic=synthetic + 5 * np.eye(6)[5], axes=axes)
+
+    def within(other: np.ndarray) -> float:
+        return fidelity.frechet_distance(real=fidelity.project(real, axes), synthetic=fidelity.project(other, axes))
+
+    floor, along, across = (within(synthetic + step) for step in (0, 5 * np.eye(6)[0], 5 * np.eye(6)[5]))
     assert along - floor == pytest.approx(25, abs=8) and abs(across - floor) < 1
     full = fidelity.frechet_distance(real=real, synthetic=synthetic)
-    every = fidelity.frechet_distance(real=real, synthetic=synthetic, axes=fidelity.leading_components(pilot, 6))
-    assert every == pytest.approx(full, rel=1e-9)
+    axes = fidelity.leading_components(pilot, 6)
+    assert within(synthetic) == pytest.approx(full, rel=1e-9)
 
 
-class Named(np.ndarray):
-    encoder = "one"
+def named(rows: np.ndarray, encoder: str) -> Features:
+    found = rows.view(Features)
+    found.encoder = encoder
+    return found
 
 
 def bad_inputs() -> dict[str, tuple[np.ndarray, np.ndarray, str]]:
@@ -172,11 +177,11 @@ def bad_inputs() -> dict[str, tuple[np.ndarray, np.ndarray, str]]:
     broken = b.copy()
     broken[3, 2] = np.nan
     return {
-        "n": (a, b[:15], "20 real rows, 15 synthetic"),
+        "n": (a, b[:15], r"real are \(20, 4\), synthetic \(15, 4\); .* say unequal=True"),
         "one row": (a[:1], b[:1], "n >= 2"),
         "not finite": (a, broken, "synthetic must be finite"),
-        "width": (a, b[:, :3], "4 wide, synthetic 3"),
-        "encoder": (a.view(Named), b, "encoder one, synthetic of None"),
+        "width": (a, b[:, :3], r"\(20, 4\), synthetic \(20, 3\)"),
+        "encoder": (named(a, "one"), b, "encoder one, synthetic of None"),
         "shape": (a[0], b, "real must be"),
     }
 
@@ -194,10 +199,11 @@ def test_too_few_rows_for_the_question_are_refused() -> None:
     real, synthetic = two_sets(5, 3)
     with pytest.raises(InputError, match="5 nearest neighbours need more than 5 rows, got 5"):
         fidelity.block_measures(real=real, synthetic=synthetic)
-    with pytest.raises(InputError, match="n >= 5 a column, n is 5"):
-        fidelity.frechet_distance(real=real, synthetic=synthetic, axes=np.eye(3)[:, :2])
-    with pytest.raises(InputError, match="five times"):
-        fidelity.leading_components(real, 2)
+    for ask in (lambda: fidelity.project(real, np.eye(3)[:, :2]), lambda: fidelity.leading_components(real, 2)):
+        with pytest.raises(InputError, match=r"axes \(3, 2\) need that width and 5 rows a column, got \(5, 3\)"):
+            ask()
+    with pytest.raises(InputError, match="that width"):
+        fidelity.project(real, np.eye(4)[:, :1])
 
 
 def test_unequal_numbers_are_measured_when_said() -> None:
@@ -210,11 +216,16 @@ def test_unequal_numbers_are_measured_when_said() -> None:
 
 def test_measures_carry_intervals_n_and_the_encoders_name() -> None:
     real, synthetic = two_sets(120, 10)
-    axes = fidelity.leading_components(two_sets(120, 10, seed=9)[0], 4)
-    found = fidelity.measures(real=real.view(Named), synthetic=synthetic.view(Named), axes=axes, k=3)
-    assert list(found) == [f"{name}_one" for name in ("KID", "FD", "FD4", *fidelity.OVERLAPS)]
-    for estimate in found.values():
-        assert estimate.n == 120 and estimate.ci_low < estimate.value < estimate.ci_high
+    axes = fidelity.leading_components(named(two_sets(120, 10, seed=9)[0], "one"), 4)
+    whole = [named(rows, "one") for rows in (real, synthetic)]
+    for sets, name in ((whole, "one"), ([fidelity.project(rows, axes) for rows in whole], "one-pc4")):
+        found = fidelity.measures(real=sets[0], synthetic=sets[1], k=3)
+        assert list(found) == [f"{measure}_{name}" for measure in ("KID", "FD", *fidelity.OVERLAPS)]
+        for estimate in found.values():
+            assert estimate.n == 120 and estimate.ci_low < estimate.value < estimate.ci_high
+    with pytest.raises(InputError, match="real are of encoder one, synthetic of one-pc4"):
+        fidelity.measures(real=whole[0], synthetic=sets[1])
+    found = fidelity.measures(real=whole[0], synthetic=whole[1], k=3)
     plain = fidelity.measures(real=real, synthetic=synthetic, groups=0)
     assert plain["KID"].ci_low is not None and plain["FD"].value == pytest.approx(found["FD_one"].value)
     assert plain["FD"].ci_low is None and plain["recall"].ci_high is None
@@ -254,7 +265,7 @@ def test_delete_group_is_the_usual_standard_error_of_a_mean() -> None:
     assert variance[0] == pytest.approx(rows.var(ddof=1) / 30)
     patients = np.repeat(np.arange(10), 3)
     _, variance, freedom = statistics.delete_group(lambda x: x.mean(), [rows], clusters=patients)
-    assert freedom == 9 and variance[0] == pytest.approx(statistics.cluster_variance(rows[:, 0], patients))
+    assert freedom == 9 and variance[0] == pytest.approx(statistics.jackknife(rows[:, 0], patients)[3])
 
 
 def test_delete_group_keeps_rows_of_one_place_together() -> None:

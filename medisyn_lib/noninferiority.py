@@ -1,0 +1,93 @@
+"""Is a candidate no worse than a reference in most modalities? A margin from a pilot, then one test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medisyn_lib import statistics
+from medisyn_lib.errors import InputError
+from medisyn_lib.statistics import Estimate, detectable_difference
+
+# A modality's effects, one a seed, above 0 worse; the images' share in their mean's variance, its freedom; n.
+Contrast = tuple[Sequence[float], float, int, int]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `decide` found; `passed` is None where too few modalities are testable."""
+
+    passed: bool | None
+    p_value: float
+    effects: dict[str, Estimate]
+    untestable: tuple[str, ...]
+    detectable: float | None
+
+
+def contrast(
+    measure: Callable[..., float], *, real: np.ndarray, candidate: Sequence[np.ndarray],
+    reference: Sequence[np.ndarray], clusters: ArrayLike | None = None, ratio: bool = True,
+) -> Contrast:  # fmt: skip
+    """Log-ratio (else difference) of `measure(real=, synthetic=)`, paired by seed and, in the jackknife, by row.
+
+    `candidate` and `reference` hold features (n, d) of each seed; a value that is not positive has no
+    log-ratio. Raises InputError where a seed lacks its partner.
+    """
+    if not candidate or len(candidate) != len(reference):
+        raise InputError(f"contrast: {len(candidate)} candidates, {len(reference)} references; give one of both a seed")
+
+    def effects(real: np.ndarray, *sides: np.ndarray) -> np.ndarray:
+        found = np.array([measure(real=real, synthetic=side) for side in sides]).reshape(2, -1)
+        each = np.subtract(*(np.log(np.where(found > 0, found, np.nan)) if ratio else found))
+        return np.append(each, each.mean())
+
+    values, variances, freedom = statistics.delete_group(effects, [real, *candidate, *reference], clusters)
+    return values[:-1].tolist(), float(variances[-1]), freedom, len(real)
+
+
+def margin(degraded: Estimate, share: float = 0.2) -> float | None:
+    """`share` of the lower bound of a degraded control's effect over its floor; None if that may be nought."""
+    return None if degraded.ci_low is None or degraded.ci_low <= 0 else share * degraded.ci_low
+
+
+def decide(
+    contrasts: Mapping[str, Contrast], margins: Mapping[str, float | None], *, share: float = 0.8, alpha: float = 0.05
+) -> Decision:
+    """Tests that in at least `share` of the modalities the mean effect lies below the modality's margin.
+
+    Partial conjunction of u of m: (m - u + 1) p_(u) (Benjamini and Heller 2008), valid however
+    modalities depend. Variance: images, plus seeds by a two-way table (what modalities share, and the
+    rest; scaled up where a modality varies more), freedom by Satterthwaite; with one seed the
+    statement is about that seed. A modality with no interval or margin, or an interval wider than the
+    margin, is untestable and counts as not shown. `detectable` has power 0.8 in u modalities.
+    """
+    from scipy.stats import t
+
+    if len({len(row[0]) for row in contrasts.values()}) != 1:
+        raise InputError("decide: needs at least one modality, and effects of the same seeds in each")
+    effects, images, freedoms, numbers = (np.array(part, np.float64) for part in zip(*contrasts.values(), strict=True))
+    (m, seeds), mean, must = effects.shape, effects.mean(1), ceil(share * len(effects) - 1e-9)
+    off = effects - mean[:, None]
+    shared, rest = (off.mean(0) ** 2).sum(), ((off - off.mean(0)) ** 2).sum() / m
+    own = (off**2).sum(1) / (shared + rest or 1.0)  # beside the usual modality's
+    scale = np.maximum(own, 1) / max(seeds * (seeds - 1), 1)
+    parts = np.stack([images, shared * scale, rest * scale])
+    degrees = np.stack([freedoms, np.full(m, seeds - 1), np.where(own > 1 + 1e-9, 1, m - 1) * (seeds - 1)])
+    variance = np.where(parts.sum(0) > 0, parts.sum(0), np.nan)
+    freedom, errors = variance**2 / (parts**2 / np.maximum(degrees, 1)).sum(0), np.sqrt(variance)
+    limits = np.array([margins.get(name) or np.nan for name in contrasts])
+    testable = 2 * t.ppf(0.975, freedom) * errors <= limits
+    p = np.sort(np.where(testable, t.cdf((mean - limits) / errors, freedom), 1.0))
+    joint, error = min(1.0, (m - must + 1) * float(p[must - 1])), float(np.sort(errors)[must - 1])
+    found = map(statistics.interval, *(part.tolist() for part in (mean, variance, freedom, numbers.astype(int))))
+    return Decision(
+        passed=None if testable.sum() < must else joint <= alpha,
+        p_value=joint,
+        effects=dict(zip(contrasts, found, strict=True)),
+        untestable=tuple(name for name, able in zip(contrasts, testable, strict=True) if not able),
+        detectable=None if np.isnan(error) else detectable_difference(error, alpha=2 * alpha / (m - must + 1)),
+    )
