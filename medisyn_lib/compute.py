@@ -23,20 +23,18 @@ def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
     uncounted, ours, name = Counter[str](), dict[Any, Any](), "_scaled_dot_product_flash_attention_for_cpu"
-    ours[getattr(torch.ops.aten, name)] = lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
-    ours[getattr(torch.ops.aten, f"{name}_backward")] = lambda g, q, k, v, *_, **__: sdpa_backward_flop_count(
-        g, q, k, v
-    )
+    ours[getattr(torch.ops.aten, name)] = lambda *shapes, **_: sdpa_flop_count(*shapes[:3])
+    ours[getattr(torch.ops.aten, f"{name}_backward")] = lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4])
 
     class Rest(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
             if func.overloadpacket not in flop_registry | ours and not func.is_view:
-                parts = out if isinstance(out, (tuple, list)) else (out,)
-                uncounted[str(func.overloadpacket)] += sum(x.numel() for x in parts if isinstance(x, torch.Tensor))
+                uncounted[str(func.overloadpacket)] += sum(x.numel() for x in tree_leaves(out) if torch.is_tensor(x))
             return out
 
     with Rest(), FlopCounterMode(display=False, custom_mapping=ours) as counter:
@@ -83,10 +81,7 @@ def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) 
 
 
 def break_even(*, generalist: ArrayLike, specialists: ArrayLike) -> Estimate:
-    """Number of modalities from which a generalist, compute (seeds,), costs less than a specialist for each.
-
-    Its compute over the mean specialist's, (seeds, m): geometric mean over seeds, t interval of logs.
-    """
+    """Modalities from which a generalist, compute (seeds,), costs less than specialists, (seeds, m): mean as above."""
     return _geometric(np.log(np.asarray(generalist) / np.asarray(specialists, dtype=np.float64).mean(1)))
 
 

@@ -85,7 +85,7 @@ def _load(name: str) -> tuple[Any, ...]:
         words = " ".join(str(error).split())[:200]
         raise InputError(f"encoder {name}: {words}; take efflite0, timm:NAME@FILE.safetensors or hf:FOLDER") from error
     expects = timm.data.resolve_model_data_config(net)
-    net.eval().requires_grad_(False).reset_classifier(0)
+    net.eval().reset_classifier(0)
     return arch + known, expects["input_size"][1] if known else 128, expects["mean"], expects["std"], net
 
 
@@ -96,8 +96,7 @@ def _transformers(folder: str) -> tuple[Any, ...]:
     net, report = AutoModel.from_pretrained(**where, use_safetensors=True, output_loading_info=True)
     if report["missing_keys"]:  # they would be random: a pooling layer, say, that was never trained
         raise ValueError(f"the file lacks {sorted(report['missing_keys'])[0]}")
-    expects = AutoImageProcessor.from_pretrained(**where).to_dict()
-    vision = getattr(net, "vision_model", net).eval().requires_grad_(False)
+    vision, expects = getattr(net, "vision_model", net).eval(), AutoImageProcessor.from_pretrained(**where).to_dict()
 
     def embed(images: torch.Tensor) -> torch.Tensor:
         out = vision(pixel_values=images)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medisyn_lib import statistics
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate, detectable_difference
+from medisyn_lib.statistics import Estimate, delete_group, detectable_difference, interval
 
 # A modality's effects, one a seed, above 0 worse; the images' share in their mean's variance, its freedom; n.
 Contrast = tuple[Sequence[float], float, int, int]
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What `decide` found; `passed` is None where too few modalities are testable."""
 
     passed: bool | None
@@ -34,8 +32,8 @@ def contrast(
 ) -> Contrast:  # fmt: skip
     """Log-ratio (else difference) of `measure(real=, synthetic=)`, paired by seed and, in the jackknife, by row.
 
-    `candidate` and `reference` hold features (n, d) of each seed; a value that is not positive has no
-    log-ratio. Raises InputError where a seed lacks its partner.
+    `candidate` and `reference` hold each seed's features (n, d); what is not positive has no log-ratio.
+    Raises InputError where a seed lacks its partner.
     """
     if not candidate or len(candidate) != len(reference):
         raise InputError(f"contrast: {len(candidate)} candidates, {len(reference)} references; give one of both a seed")
@@ -45,7 +43,7 @@ def contrast(
         each = np.subtract(*(np.log(np.where(found > 0, found, np.nan)) if ratio else found))
         return np.append(each, each.mean())
 
-    values, variances, freedom = statistics.delete_group(effects, [real, *candidate, *reference], clusters)
+    values, variances, freedom = delete_group(effects, [real, *candidate, *reference], clusters)
     return values[:-1].tolist(), float(variances[-1]), freedom, len(real)
 
 
@@ -59,11 +57,11 @@ def decide(
 ) -> Decision:
     """Tests that in at least `share` of the modalities the mean effect lies below the modality's margin.
 
-    Partial conjunction of u of m: (m - u + 1) p_(u) (Benjamini and Heller 2008), valid however
-    modalities depend. Variance: images, plus seeds by a two-way table (what modalities share, and the
-    rest; scaled up where a modality varies more), freedom by Satterthwaite; with one seed the
-    statement is about that seed. A modality with no interval or margin, or an interval wider than the
-    margin, is untestable and counts as not shown. `detectable` has power 0.8 in u modalities.
+    Partial conjunction of u of m: (m - u + 1) p_(u) (Benjamini and Heller 2008), valid however they
+    depend. Variance: images, plus seeds by a two-way table (what modalities share, and the rest; scaled
+    up where one varies more), Satterthwaite's freedom; one seed: the statement is about that seed. With
+    no interval or margin, or an interval wider than the margin, a modality is untestable and counts as
+    not shown. `detectable`: with power 0.8 in u modalities.
     """
     from scipy.stats import t
 
@@ -83,11 +81,8 @@ def decide(
     testable = 2 * t.ppf(0.975, freedom) * errors <= limits
     p = np.sort(np.where(testable, t.cdf((mean - limits) / errors, freedom), 1.0))
     joint, error = min(1.0, (m - must + 1) * float(p[must - 1])), float(np.sort(errors)[must - 1])
-    found = map(statistics.interval, *(part.tolist() for part in (mean, variance, freedom, numbers.astype(int))))
-    return Decision(
-        passed=None if testable.sum() < must else joint <= alpha,
-        p_value=joint,
-        effects=dict(zip(contrasts, found, strict=True)),
-        untestable=tuple(name for name, able in zip(contrasts, testable, strict=True) if not able),
-        detectable=None if np.isnan(error) else detectable_difference(error, alpha=2 * alpha / (m - must + 1)),
-    )
+    found = map(interval, *(part.tolist() for part in (mean, variance, freedom, numbers.astype(int))))
+    untestable = tuple(name for name, able in zip(contrasts, testable, strict=True) if not able)
+    detectable = None if np.isnan(error) else detectable_difference(error, alpha=2 * alpha / (m - must + 1))
+    passed = None if testable.sum() < must else joint <= alpha
+    return Decision(passed, joint, dict(zip(contrasts, found, strict=True)), untestable, detectable)
