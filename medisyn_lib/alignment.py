@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib import claims, data, evaluators, generators, sampling, store, training
+from medisyn_lib import claims, data, evaluators, sampling, store
 from medisyn_lib.statistics import (
     Estimate,
     cluster_proportion,
@@ -23,21 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from medisyn_lib.profiles import Profile
-
-
-def reader_entry(study: generators.Study, *, seed: int = 0) -> Path:
-    """Folder of the evaluator of a study: trained on evaluator patients, whom no generator saw."""
-    plan = training.Plan(steps=study.settings.evaluator_steps, batch=32, rate=3e-3, seed=seed, decay=0.05)
-
-    def make(directory: Path) -> None:
-        images = study.images("evaluator")
-        labels = images["modality"][:], images["finding"][:]
-        evaluators.train(data.pixels(images), *labels, plan, directory)
-
-    what = {"plan": asdict(plan), "size": study.settings.size, "images": study.settings.evaluator_images}
-    what["data"] = data.fingerprint(study.source)
-    code = ("medisyn_lib.evaluators", *generators.MODELS_CODE)
-    return training.keep_together("reader", what, make, code=code)
 
 
 def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0) -> Path:

@@ -23,7 +23,6 @@ from medisyn_lib.store import replace_folder, write_atomic
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
 PUBLISHED = (".png", ".svg", ".csv")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ def select(names: Sequence[str] = (), suffix: str = ".ipynb") -> list[Path]:
     found = sorted(notebooks_dir().glob(f"[0-9][0-9]_*{suffix}"))
     if not found:
         raise InputError(f"folder {notebooks_dir()}: holds no notebooks; run in the checkout or set MEDISYN_ROOT to it")
-    for name in names:
-        if not any(name in (path.stem, path.stem[:2]) for path in found):
-            raise InputError(f"notebook {name!r} is unknown: choose among {', '.join(p.stem for p in found)}")
-    return [path for path in found if not names or path.stem in names or path.stem[:2] in names]
+    known = {name: path for path in found for name in (path.stem, path.stem[:2])}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"notebook {unknown[0]!r} is unknown: choose among {', '.join(p.stem for p in found)}")
+    return sorted({known[name] for name in names}) or found
 
 
 def preflight(out: Path, profile: str, data: str) -> None:
@@ -59,9 +58,7 @@ def preflight(out: Path, profile: str, data: str) -> None:
             raise InputError(f"output folder {out}: holds results of {was}; give another --out")
 
 
-def reproduce(
-    names: Sequence[str], *, profile: str, data: str, generator: str, out: Path, progress: bool = True
-) -> list[Outcome]:
+def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, out: Path) -> list[Outcome]:
     """Runs notebooks with these parameters into `out`, one after the other, and says how each ended.
 
     `out` is absolute; finished notebooks come to `<out>/notebooks/`. One that fails is kept as
@@ -76,16 +73,14 @@ def reproduce(
     for notebook in notebooks:
         # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
         if lacking := sorted(given.keys() - papermill.inspect_notebook(str(notebook))):
-            raise InputError(
-                f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; add it to its `parameters` cell"
-            )
+            mend = "add it to its `parameters` cell"
+            raise InputError(f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; {mend}")
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
     with _kernel_of_this_interpreter():
         for notebook in notebooks:
-            print(f"{notebook.stem:24}" if progress else "", end="", flush=True)
+            print(f"{notebook.stem:24}", end="", flush=True)
             outcomes.append(outcome := _execute(notebook, given, out))
-            if progress:
-                print(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s", flush=True)
+            print(f"{'failed' if outcome.error else 'done'} {outcome.seconds:7.1f} s", flush=True)
             if outcome.error:
                 print(f"medisyn: {outcome.error}", file=sys.stderr, flush=True)
     return outcomes
@@ -94,20 +89,19 @@ def reproduce(
 @contextlib.contextmanager
 def _kernel_of_this_interpreter() -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
+    from unittest import mock  # brings asyncio, which the command line need not wait for
+
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
-    spec = {"argv": command, **KERNEL, "metadata": {"supported_encryption": ["curve"]}}
-    before = dict(os.environ)
+    curve = {"supported_encryption": ["curve"]}
+    spec = {"argv": command, "display_name": "Python 3", "language": "python", "metadata": curve}
+    # Kernels start in another folder, so relative settings are made absolute for them.
+    absolute = {"MEDISYN_ROOT": str(project_root()), "MEDISYN_STORE": str(store_dir())}
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
         write_atomic(Path(folder) / "kernels" / "python3" / "kernel.json", json.dumps(spec))
-        # Kernels start in another folder, so relative settings are made absolute for them.
-        os.environ.update(JUPYTER_PATH=folder, MEDISYN_ROOT=str(project_root()), MEDISYN_STORE=str(store_dir()))
-        try:
+        with mock.patch.dict(os.environ, absolute, JUPYTER_PATH=folder):
             yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
 
 
 def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
@@ -147,18 +141,15 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
     with _kernel_of_this_interpreter():
         for source in select(names, ".py"):
             path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
-            notebook.metadata["kernelspec"] = dict(KERNEL)
-            notebook.nbformat, notebook.nbformat_minor = 4, 5
             for number, cell in enumerate(notebook.cells):
                 cell["id"] = f"cell-{number:02d}"  # not another one each time
             place = {"metadata": {"path": str(path.parent)}}
             client = NotebookClient(notebook, resources=place, timeout=None, coalesce_streams=True, record_timing=False)
             client.execute()
             notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-            for cell in (
-                c for c in notebook.cells if c.cell_type == "code"
-            ):  # libraries' chatter names this machine's folders; nbval ignores it
-                cell.outputs = [out for out in cell.get("outputs", []) if out.get("name") != "stderr"]
+            for cell in notebook.cells:
+                if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
+                    cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
             notebook.metadata.pop("widgets", None)
             text = nbformat.writes(notebook) + "\n"
             if len(text.encode()) > STORED_LIMIT:

@@ -203,24 +203,22 @@ def read_result(path: Path) -> Result:
     return result
 
 
-def rule_committed_before_result(rule: str, result: Path, source: Path | None = None) -> bool | None:
-    """Whether git held the rule before it first held this result under that rule.
+def rule_committed_before_result(rule: str, result: Path) -> bool | None:
+    """Whether git held the rule, in the paired notebook of the result's name, before it first held the result under it.
 
-    `source` is the file that states the rule: by default the paired notebook of the result's name.
     A result not committed yet is compared with HEAD. None where there is no git history to ask.
     """
-    source = source or notebooks_dir() / f"{result.stem}.py"
-    folder, place, sha = source.parent, result.resolve(), rule_sha(rule)
+    folder, place, source = notebooks_dir(), result.resolve(), f"./{result.stem}.py"
     try:
         shallow, top, _ = git(folder, "rev-parse", "--is-shallow-repository", "--show-toplevel", "HEAD").splitlines()
         if shallow == "true":
             return None
-        finding = ["log", "--reverse", "--format=%H", f"-S{sha}", "--", str(place)]
+        finding = ["log", "--reverse", "--format=%H", f"-S{rule_sha(rule)}", "--", str(place)]
         commits = git(folder, *finding).split() if place.is_relative_to(top) else []
     except (OSError, subprocess.SubprocessError):
         return None
     try:
-        before = git(folder, "show", f"{commits[0]}^:./{source.name}" if commits else f"HEAD:./{source.name}")
+        before = git(folder, "show", f"{commits[0]}^:{source}" if commits else f"HEAD:{source}")
     except subprocess.SubprocessError:
         return False  # neither the notebook nor perhaps any commit came before the result
     return _letters(rule) in _letters(before)
@@ -234,13 +232,11 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
         if not path.is_file():
             rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
             continue
-        for claim in read_result(path).claims:
-            first = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
-            rows.append({"notebook": name, **_words(claim), "rule first": first})
+        rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
     return rows
 
 
-def _words(claim: Claim) -> dict[str, str]:
+def _words(claim: Claim, path: Path) -> dict[str, str]:
     def number(value: float | None) -> str:
         return "none" if value is None else f"{value:.3g}"
 
@@ -257,6 +253,7 @@ def _words(claim: Claim) -> dict[str, str]:
         "seeds": str(primary.seeds),
         "detectable": number(claim.detectable),
         "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
+        "rule first": {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)],
     }
 
 

@@ -10,16 +10,10 @@ from typing import Any
 from medisyn_lib.claims import Result, read_result
 from medisyn_lib.errors import InputError
 
-# (absolute, relative) by a measure's unit: what other arithmetic moves in a model trained alike. The ends of an
-# interval may move twice as far: near 0 or 1 one image more or less moves them by more than the share itself.
-TOLERANCES = {
-    "share": (0.05, 0.0),
-    "points": (5.0, 0.0),
-    "dB": (0.3, 0.0),
-    "levels": (1.0, 0.0),
-    "modalities": (2.0, 0.0),
-}
-OTHERWISE = (1e-6, 0.1)
+# By a measure's unit: what other arithmetic moves in a model trained alike. The ends of an interval may
+# move twice as far: near 0 or 1 one image more or less moves them by more than the share itself.
+TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0}
+RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")
 
 
@@ -54,7 +48,6 @@ def _table(result: Result) -> dict[str, Any]:
 
 
 def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    absolute, relative = (0.0, 0.0) if a.get("kind") == "count" else TOLERANCES.get(a.get("unit", ""), OTHERWISE)
     lines = []
     for key in sorted(a.keys() | b.keys()):
         x, y = a.get(key), b.get(key)
@@ -62,10 +55,14 @@ def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
             lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
         elif isinstance(x, dict) and isinstance(y, dict):
             lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
-        elif key in INEXACT and isinstance(x, int | float) and isinstance(y, int | float):
-            slack = absolute if key == "value" else 2 * absolute
-            if not math.isclose(x, y, abs_tol=slack, rel_tol=relative):
-                lines.append(f"{where}{key} {x} / {y}")
-        elif x != y:
+        elif x != y and not (key in INEXACT and a["kind"] != "count" and _close(x, y, a["unit"], key != "value")):
             lines.append(f"{where}{key} {x} / {y}")
     return lines
+
+
+def _close(x: float | None, y: float | None, unit: str, is_end: bool) -> bool:
+    if x is None or y is None:
+        return False
+    if unit in TOLERANCES:
+        return abs(x - y) <= TOLERANCES[unit] * (2 if is_end else 1)
+    return math.isclose(x, y, abs_tol=1e-6, rel_tol=RELATIVE)

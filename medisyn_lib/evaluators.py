@@ -94,6 +94,16 @@ def _augment(images: torch.Tensor, draws: training.Draws) -> torch.Tensor:
     return ((images + 1) * gain - 1 + offset + noise).contiguous(memory_format=torch.channels_last)
 
 
+def levels(net: torch.nn.Module, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What a `network` makes of images: the features after its first four stages, and the logits."""
+    features, value = [], images
+    for place, stage in enumerate(net.children()):
+        value = stage(value)
+        if place < 4:
+            features.append(value)
+    return features, value
+
+
 def train(
     pixels: np.ndarray, modality: Sequence[str], finding: Sequence[str], plan: training.Plan, directory: Path
 ) -> None:
@@ -110,9 +120,10 @@ def train(
         net = network(len(classes))
 
     def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
-        images = models.to_tensor(np.ascontiguousarray(pixels[rows]))
-        return {"images": _augment(images, draws), "target": torch.from_numpy(target[rows])}
+        batch = models.to_tensor(np.ascontiguousarray(pixels[rows]))
+        return {"images": _augment(batch, draws), "target": torch.from_numpy(target[rows])}
 
+    directory.mkdir(parents=True, exist_ok=True)
     training.fit(_objective(net), batch_of, n=len(pixels), plan=plan, directory=directory)
     models.save_weights(net, directory / "reader.safetensors")
     store.write_atomic(directory / CLASSES, json.dumps(classes))
@@ -126,6 +137,11 @@ class Reader:
         self.net = network(len(self.classes))
         models.load_weights(self.net, directory / "reader.safetensors")
         self.net.eval()
+
+    def numbers(self, modality: Sequence[str], finding: Sequence[str]) -> np.ndarray:
+        """The class number of each image: int64 (n,)."""
+        number = {pair: i for i, pair in enumerate(self.classes)}
+        return np.array([number[pair] for pair in zip(modality, finding, strict=True)])
 
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Logits float32 (n, classes) of uint8 images (n, h, w, 3)."""

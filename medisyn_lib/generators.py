@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import data, denoising, first_stage, models, store, text, training
+from medisyn_lib import data, denoising, evaluators, first_stage, models, store, text, training
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.paths import resolve_out
 from medisyn_lib.profiles import PROFILES, Profile
@@ -61,15 +61,26 @@ class Study:
 
     def images(self, role: str) -> datasets.Dataset:
         """The images of a role, as many a modality as the profile says."""
-        counts = {"generator": self.settings.images, "evaluator": self.settings.evaluator_images}
-        n = counts.get(role, self.settings.held_out)
-        return data.load(self.source, role=role, size=self.settings.size, per_modality=n)
+        return data.load(self.source, role=role, size=self.settings.size, per_modality=self.settings.images_of(role))
+
+
+def reader_entry(study: Study, role: str = "evaluator", *, seed: int = 0) -> Path:
+    """Folder of a reader of modality and finding (`evaluators.Reader`), trained on the patients of a role."""
+    plan = training.Plan(steps=study.settings.evaluator_steps, batch=32, rate=3e-3, seed=seed, decay=0.05)
+
+    def make(directory: Path) -> None:
+        images = study.images(role)
+        evaluators.train(data.pixels(images), images["modality"][:], images["finding"][:], plan, directory)
+
+    what = {"plan": asdict(plan), **_data_settings(study, role)}
+    return training.keep_together("reader", what, make, code=(*MODELS_CODE, "medisyn_lib.evaluators"))
 
 
 def first_stage_entry(study: Study) -> Path:
     """Folder of the frozen first stage (`vae/`) that all generators of this study share.
 
-    Phantoms have the shipped one; other sources adapt it to the generator's patients.
+    Phantoms have the shipped one; other sources adapt it to the generator's patients, guided by a
+    reader trained on the same patients.
     """
     settings, retrain = study.settings, study.retrain
     shipped = study.source == "phantom" and not retrain
@@ -81,11 +92,12 @@ def first_stage_entry(study: Study) -> Path:
         with models.seeded(plan.seed):
             vae = models.first_stage(first_stage.WIDTHS) if retrain else first_stage.load_shipped()
         if steps:
-            first_stage.train(vae, data.pixels(study.images("first_stage")), plan, directory)
+            guide = evaluators.Reader(reader_entry(study, "first_stage"))
+            first_stage.train(vae, guide, study.images("first_stage"), plan, directory)
         vae.save_pretrained(directory / "vae")
 
     what = {"plan": asdict(plan), "retrain": retrain, "weights": weights, **_data_settings(study, "first_stage", steps)}
-    code = (*MODELS_CODE, "medisyn_lib.first_stage") if steps else ("medisyn_lib.models",)
+    code = (*MODELS_CODE, "medisyn_lib.first_stage", "medisyn_lib.evaluators") if steps else ("medisyn_lib.models",)
     return training.keep_together("first_stage", what, make, code=code)
 
 
@@ -93,8 +105,8 @@ def _data_settings(study: Study, role: str, needed: int = 1) -> dict[str, object
     """What a step over a source's images depends on; nothing where it needs none."""
     if not needed:
         return {}
-    n = study.settings.evaluator_images if role == "evaluator" else study.settings.images
-    return {"data": data.fingerprint(study.source), "role": role, "images": n, "size": study.settings.size}
+    n, size = study.settings.images_of(role), study.settings.size
+    return {"data": data.fingerprint(study.source), "role": role, "images": n, "size": size}
 
 
 def load_first_stage(entry: Path) -> AutoencoderKL:

@@ -26,16 +26,17 @@ TIMESTEPS = 1000  # flow time 0..1 is shown to the denoiser as 0..1000
 
 
 def autocast_dtype() -> torch.dtype | None:
-    """bfloat16 where this machine is faster in it, else None: slower there, not different in kind.
+    """bfloat16 where this machine computes in it, else None: slower there, not different in kind.
 
-    On a processor that takes matrix units (AMX): with the AVX-512 instructions alone oneDNN's bf16
-    ran at half the speed of float32.
+    oneDNN also takes bfloat16 where AVX-512 lacks the instructions for it, and then imitates it at
+    half the speed of float32: both must say yes.
     """
     import torch
 
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else None
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else None
 
 
 @contextmanager

@@ -29,6 +29,12 @@ class Profile:
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
+    def images_of(self, role: str) -> int:
+        """How many images a modality a role of the data has."""
+        if role == "evaluator":
+            return self.evaluator_images
+        return self.images if role in ("generator", "first_stage") else self.held_out
+
 
 PROFILES: dict[str, Profile] = {
     "tiny": Profile(

@@ -68,8 +68,7 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        changed = git(root, "status", "--porcelain", "--untracked-files=no").strip()
-        return git(root, "rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
+        return git(root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+").strip()
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -70,6 +70,8 @@ def train(
         )
         loss = contrastive(encoder)
     table = models.tokens(tokenizer, unique.tolist())
+    # Attention is causal, so end marks beyond the longest caption's own change nothing.
+    table = table[:, : int((table != tokenizer.eos_token_id).sum(1).max()) + 1]
 
     def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
         caption = torch.from_numpy(number[rows])

@@ -175,7 +175,7 @@ for prompt in sheet["prompt"][::8]:
 # synthetic ones against deranged captions.
 
 # %%
-reader = evaluators.Reader(alignment.reader_entry(study))
+reader = evaluators.Reader(generators.reader_entry(study))
 untrained = generators.generator_entry(study, step=0)
 fifth = held_out.select(range(0, len(held_out), 5))
 noise = alignment.load_samples(alignment.samples_entry(untrained, fifth["caption"][:]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from medisyn_lib import figures
@@ -81,3 +83,60 @@ def test_real_images_are_marked(tmp_path: Path) -> None:
 def test_nothing_to_redraw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no figure's table"):
         figures.redraw(tmp_path)
+
+
+def forest() -> pd.DataFrame:
+    """Two labels by two groups in two panels; the last estimate has no interval, the margin differs by label."""
+    table = pd.MultiIndex.from_product([["p", "q"], ["ct", "brain_mri"], ["a", "b"]], names=["panel", "label", "group"])
+    table = table.to_frame(index=False).assign(
+        value=[0.2, 0.3, 0.1, -0.2, 0.2, 0.3, 0.1, -0.2], title="t", xlabel="x (%)"
+    )
+    table["low"], table["high"] = table["value"] - 0.1, table["value"] + 0.1
+    table.loc[7, ["low", "high"]] = np.nan
+    return table.assign(reference=table["label"].map({"ct": -0.05, "brain_mri": -0.15}), reference_label="margin")
+
+
+def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
+    figure = figures.forest(forest())
+    first, second = (axis for axis in figure.axes if axis.get_visible())
+    assert [text.get_text() for text in first.get_yticklabels()] == ["ct", "brain mri"]
+    *intervals, margins = [[line[:, 0] for line in c.get_segments()] for c in first.collections]
+    assert np.allclose(intervals[0], [[0.1, 0.3], [0.0, 0.2]]) and np.allclose(intervals[1], [[0.2, 0.4], [-0.3, -0.1]])
+    assert np.allclose(np.unique(margins), [-0.15, -0.05])
+    hollow = [line.get_xdata() for line in second.lines if line.get_color() == "white"]
+    assert np.allclose(np.concatenate(hollow), [-0.2])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "margin"]
+    assert first.get_xlim() == second.get_xlim()
+
+
+def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
+    x = np.geomspace(1, 100, figures.FEW_POINTS + 1)
+    table = pd.DataFrame({"x": x, "y": 5.0, "low": 4.0, "high": 6.0, "xscale": "log", "group": "long", "title": "t"})
+    figure = figures.curves(pd.concat([table, table[1:].assign(group="short", y=8.0, low=7.0, high=9.0)]))
+    (axis,) = figure.axes
+    band, bars = axis.collections
+    assert band.get_paths()[0].get_extents().intervaly.tolist() == [4, 6]
+    assert np.allclose([line[:, 1] for line in bars.get_segments()], [7, 9])
+    assert axis.get_xscale() == "log" and axis.get_ylim()[0] < 0, "the axis reaches zero"
+    far = figures.curves(table.assign(y=10.0, low=9.0, high=11.0)).axes[0]
+    assert far.get_ylim()[0] > 8, "zero would waste most of the axis"
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_histogram_shares_add_up_in_each_group(scale: str) -> None:
+    values = np.random.default_rng(0).lognormal(size=90)
+    table = pd.DataFrame({"value": values, "group": ["a"] * 60 + ["b"] * 30, "xscale": scale, "reference": 1.0})
+    (axis,) = figures.histogram(table.assign(title="t", reference_label="threshold")).axes
+    heights = [patch.get_xy()[1 : 2 * 30 + 1 : 2, 1] for patch in axis.patches]  # of the 30 bins
+    assert len(heights) == 2 and np.allclose([h.sum() for h in heights], 100)
+    assert axis.lines[-1].get_xdata() == [1, 1] and axis.lines[-1].get_label() == "threshold"
+
+
+@pytest.mark.parametrize("make", [figures.forest, figures.curves, figures.histogram])
+def test_a_new_figure_is_one_line(make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(figures.FIGURES, "09_new", make)
+    table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")
+    figures.draw("09_new", table, tmp_path)
+    first = (tmp_path / "09_new.png").read_bytes()
+    assert figures.redraw(tmp_path) == [tmp_path / "09_new.png"]
+    assert (tmp_path / "09_new.png").read_bytes() == first

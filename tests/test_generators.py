@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medisyn_lib import denoising, first_stage, generators, models, sampling, training
+from medisyn_lib import data, denoising, evaluators, first_stage, generators, models, sampling, training
 from medisyn_lib.errors import InputError
 
 PROMPTS = ["brain MRI, no abnormality", "fundus photograph showing no diabetic retinopathy, left eye", "endoscopy"]
@@ -54,6 +54,35 @@ def test_standardising_changes_latents_and_nothing_else() -> None:
     assert latents.shape == (12, models.LATENT_CHANNELS, 4, 4)
     np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=0.02)
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
+
+
+def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
+    images = data.load("phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"])
+    labels = images["modality"][:], images["finding"][:]
+    evaluators.train(data.pixels(images), *labels, training.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide")
+    guide = evaluators.Reader(tmp_path / "guide")
+    assert [guide.classes[number] for number in guide.numbers(*labels)] == list(zip(*labels, strict=True))
+    before = {name: tensor.clone() for name, tensor in guide.net.state_dict().items()}
+    with models.seeded(0):
+        vae = models.first_stage(first_stage.WIDTHS)
+    first_stage.train(vae, guide, images, training.Plan(steps=30, batch=8, rate=2e-3), tmp_path)
+    losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
+    assert losses[-5:].mean() < 0.8 * losses[0]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in guide.net.state_dict().items())
+    latents = first_stage.encode(vae, data.pixels(images))
+    np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.05)
+
+
+def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> None:
+    with models.seeded(0):
+        net = evaluators.network(5, width=8).eval()
+    sharp = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
+    apart = [float(first_stage.distance_seen(net, real=sharp, decoded=x)) for x in (sharp, (sharp + soft) / 2, soft)]
+    assert apart[0] == pytest.approx(0, abs=1e-6) and apart[0] < apart[1] < apart[2]
+    features, logits = evaluators.levels(net, sharp)
+    assert [tuple(f.shape[1:]) for f in features] == [(8, 16, 16), (16, 8, 8), (32, 4, 4), (64, 2, 2)]
+    torch.testing.assert_close(logits, net(sharp))
 
 
 def test_shipped_first_stage_keeps_phantoms_and_is_small() -> None:
