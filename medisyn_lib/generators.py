@@ -87,18 +87,19 @@ def first_stage_entry(study: Study) -> Path:
     steps = 0 if shipped else settings.retrain_steps if retrain else settings.first_stage_steps
     plan = training.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
     weights = hashlib.sha256(first_stage.shipped_weights().read_bytes()).hexdigest()
+    guides = [reader_entry(study, "first_stage")] if steps else []
 
     def make(directory: Path) -> None:
         with models.seeded(plan.seed):
             vae = models.first_stage(first_stage.WIDTHS) if retrain else first_stage.load_shipped()
-        if steps:
-            guide = evaluators.Reader(reader_entry(study, "first_stage"))
-            first_stage.train(vae, guide, study.images("first_stage"), plan, directory)
+        for guide in guides:
+            first_stage.train(vae, evaluators.Reader(guide), study.images("first_stage"), plan, directory)
         vae.save_pretrained(directory / "vae")
 
     what = {"plan": asdict(plan), "retrain": retrain, "weights": weights, **_data_settings(study, "first_stage", steps)}
     code = (*MODELS_CODE, "medisyn_lib.first_stage", "medisyn_lib.evaluators") if steps else ("medisyn_lib.models",)
-    return training.keep_together("first_stage", what, make, code=code)
+    inputs = [guide.name for guide in guides]
+    return training.keep_together("first_stage", what, make, inputs=inputs, code=code)
 
 
 def _data_settings(study: Study, role: str, needed: int = 1) -> dict[str, object]:

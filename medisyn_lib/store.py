@@ -47,8 +47,8 @@ def _sources(module: str) -> list[Path]:
 def code_hash(*module_names: str) -> str:
     """SHA-256 (hex) of what the modules do: their syntax trees without docstrings and comments.
 
-    A package's name covers all its modules; a table (`.toml`) beside a module counts with it. Nothing is imported. Raises ValueError for a module
-    without source.
+    A package's name covers all its modules; a table (`.toml`) beside a module counts with it. Nothing
+    is imported. Raises ValueError for a module without source.
     """
     digest = hashlib.sha256()
     for name, path in [(module, path) for module in sorted(set(module_names)) for path in _sources(module)]:
