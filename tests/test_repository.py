@@ -31,7 +31,7 @@ LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 # Imports point from later to earlier in this list; a new module is added where it belongs.
 ORDER = """
     errors paths store provenance statistics compute modalities phantoms data profiles models training text encoders
-    first_stage denoising sampling generators evaluators fidelity noninferiority claims alignment compare figures batch
+    evaluators first_stage denoising sampling generators fidelity noninferiority claims alignment compare figures batch
     cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
