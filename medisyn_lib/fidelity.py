@@ -69,7 +69,7 @@ def block_measures(
         raise InputError(f"features: {k} nearest neighbours need more than {k} rows, got {min(n, m)}")
     a, b = (torch.from_numpy(np.ascontiguousarray(f)).to(getattr(torch, dtype)) for f in (x, y))
     (in_x, square_x, bound_x), (in_y, square_y, bound_y) = _within(a, max(k, 1)), _within(b, max(k, 1))
-    precise, recalled, pairs = a.new_zeros(m).bool(), a.new_zeros(n).bool(), a.new_zeros(n).long()
+    precise, recalled, pairs = a.new_zeros(m).bool(), a.new_zeros(n).bool(), a.new_zeros(n).double()
 
     def visit(i: slice, j: slice, near_x: Any, near_y: Any) -> None:
         near = near_x > bound_x[i, None]
