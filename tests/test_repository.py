@@ -30,8 +30,9 @@ LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 
 # Imports point from later to earlier in this list; a new module is added where it belongs.
 ORDER = """
-    errors paths store provenance modalities phantoms data profiles models training text encoders first_stage
-    denoising sampling generators evaluators statistics claims agreement alignment compare figures reader_study batch cli
+    errors paths store provenance statistics compute modalities phantoms data profiles models training text encoders
+    evaluators first_stage denoising sampling generators fidelity noninferiority claims agreement alignment attributes
+    compare figures reader_study batch cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
