@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 WIDTHS = (16, 32, 64, 128)
-EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 0.05
+EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 0.3
 LATENT_NOISE = 0.3  # the decoder also sees latents up to this far off, as the denoiser will hand it
-LEGIBLE_UP_TO = 0.85  # flow time up to which modality and finding are to be legible in the latents
+LEGIBLE_UP_TO = 0.9  # flow time up to which modality and finding are to be legible in the latents
 SHIPPED_IMAGES = 3000  # phantoms a modality
-SHIPPED_PLAN = training.Plan(steps=1500, batch=16, rate=5e-4, average=0.997)  # its last go; see weights/README.md
+SHIPPED_PLAN = training.Plan(steps=800, batch=16, rate=7e-4, average=0.99)  # its last go; see weights/README.md
 GUIDE_PLAN = training.Plan(steps=3000, batch=32, rate=3e-3, decay=0.05)
 
 
@@ -51,6 +51,8 @@ def objective(vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) ->
     from torch.nn import functional as F
 
     class Objective(nn.Module):
+        rivals: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.vae, self.guide = vae, guide.eval().requires_grad_(False)

@@ -269,34 +269,25 @@ def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionMode
 
 
 def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, float]) -> str:
-    """The model card (Markdown with Hugging Face metadata) of a generator trained here."""
-    kind = f"a specialist for {modality}" if modality else "the generalist for all modalities of its data"
-    settings, label = study.settings, data_label(study.source)
-    return f"""---
-license: apache-2.0
-library_name: diffusers
-pipeline_tag: text-to-image
-tags: [medical, synthetic, companion]
----
-# MediSyn companion generator: {kind}
-
-A small text-guided latent diffusion model trained by the MediSyn companion's notebook 01. It is **not** the
-model of the paper (arXiv 2405.09806). **Not for clinical use.**
-
-- Data: `{label}`, at most {settings.images} images a modality, {settings.size} pixels
-- Training: profile `{study.profile}`, seed {seed}, {cost["images"]:.0f} image passes of flow matching, \
-{cost["flops"]:.3g} floating-point operations for the denoiser
-- Judged by: the verdicts in the scorecard of the run that made it
-- Limits: it knows the captions of its data and little else; small details are lost in an 8 times smaller latent;
-  on phantoms it learnt drawings, not patients
-
-```python
-from diffusers import DiffusionPipeline
-pipeline = DiffusionPipeline.from_pretrained("path/to/this/folder")
-pipeline("brain MRI, no abnormality", num_inference_steps={settings.sampling_steps},
-         guidance_scale={settings.guidance}).images[0]
-```
-"""
+    """The model card (Markdown with Hugging Face metadata) of a generator trained here: `model_card.md`, filled in."""
+    settings = study.settings
+    return (
+        Path(__file__)
+        .with_name("model_card.md")
+        .read_text("utf-8")
+        .format(
+            kind=f"a specialist for {modality}" if modality else "the generalist for all modalities of its data",
+            data=data_label(study.source),
+            most=settings.images,
+            size=settings.size,
+            profile=study.profile,
+            seed=seed,
+            images=round(cost["images"]),
+            flops=f"{cost['flops']:.3g}",
+            steps=settings.sampling_steps,
+            guidance=settings.guidance,
+        )
+    )
 
 
 def main() -> None:

@@ -156,6 +156,7 @@ def scheduler() -> DPMSolverMultistepScheduler:
         num_train_timesteps=TIMESTEPS,
         prediction_type="flow_prediction",
         use_flow_sigmas=True,
+        steps_offset=1,  # of no effect on these time steps, but the pipeline warns without it
         flow_shift=1.0,
         algorithm_type="dpmsolver++",
         solver_order=2,

@@ -25,7 +25,7 @@ class Profile:
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")
     seeds: tuple[int, ...] = (0,)
     sampling_steps: int = 12
-    guidance: float = 6.0  # in quick the finding is read from 53% of images at 6, from 48% at 3
+    guidance: float = 4.0  # on calibration patients 3 and 6 read alike (57% and 56% of findings, n = 300)
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 

@@ -62,9 +62,10 @@ print(study.scale, f"| {settings.images} images a modality at most")
 # %% [markdown]
 # ## First stage
 #
-# A Kullback-Leibler autoencoder turns 64 x 64 x 3 pixels into 8 x 8 x 16 numbers. It is frozen and shared by every
-# generator here. On phantoms it is the one shipped with this package (`retrain_first_stage` makes it anew); other
-# data adapt it, on the generator's patients only. Its loss of detail bounds what any generator can reach.
+# An autoencoder turns 64 x 64 x 3 pixels into 8 x 8 x 16 numbers. It is frozen and shared by every generator here.
+# On phantoms it is the one shipped with this package (`retrain_first_stage` makes it anew); other data adapt it, on
+# the generator's patients only. It was trained to keep what a reader of modality and finding sees, a reader of its
+# own that judges nothing here. Its loss of detail bounds what any generator can reach.
 
 # %%
 stage = generators.first_stage_entry(study)
