@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate, cluster_proportion, t_interval
+from medisyn_lib.statistics import Estimate, cluster_proportion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +53,7 @@ def pivot(records: pd.DataFrame, item: str, rater: str, grade: str) -> pd.DataFr
 
 def quadratic_weights(categories: int) -> np.ndarray:
     """Agreement of each pair of grades, (q, q): 1 for equal ones, 0 for the two ends of the scale."""
-    grades = np.arange(categories)
-    return 1 - (grades[:, None] - grades) ** 2 / (categories - 1) ** 2
+    return 1 - np.subtract.outer(np.arange(categories), np.arange(categories)) ** 2 / (categories - 1) ** 2
 
 
 def kappas(a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | None = None) -> np.ndarray:
@@ -72,12 +71,9 @@ def kappas(a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | No
     return _beyond_chance(sums[:, 0] / n, chance, "quadratic-weighted kappa", table)
 
 
-def quadratic_kappa(
-    a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | None = None, level: float = 0.95
-) -> Estimate:
-    """Quadratic-weighted kappa of two raters with its interval over items; see `kappas`."""
-    graded = (checked(np.column_stack([a, b]), categories) >= 0).all(1)
-    return interval(kappas(a, b, categories, clusters), int(graded.sum()), level)
+def quadratic_kappa(a: ArrayLike, b: ArrayLike, categories: int, clusters: ArrayLike | None = None) -> Estimate:
+    """`kappas` with the interval over items."""
+    return over_items(lambda t, q, c: kappas(t[:, 0], t[:, 1], q, c), np.column_stack([a, b]), categories, clusters)
 
 
 def fleiss_kappas(ratings: ArrayLike, categories: int, clusters: ArrayLike | None = None) -> np.ndarray:
@@ -113,63 +109,50 @@ def over_raters(statistic: Callable[..., np.ndarray], ratings: ArrayLike, catego
     if r < FEWEST_RATERS:
         return Estimate(float(statistic(table, categories)[0]), None, None, r)
     without = [statistic(np.delete(table, rater, 1), categories)[0] for rater in range(r)]
-    return interval(np.array([statistic(table, categories)[0], *without]), r)
+    # Half the usual degrees of freedom: one odd rater weighs so much that with all of them 92% are covered.
+    return interval(np.array([statistic(table, categories)[0], *without]), r, freedom=r // 2)
 
 
 def operating_point(
     grades: ArrayLike, reference: ArrayLike, threshold: int, clusters: ArrayLike | None = None
 ) -> tuple[Estimate, Estimate]:
-    """Sensitivity and specificity of one rater for "grade `threshold` or worse", items (or clusters) independent."""
+    """Sensitivity and specificity of grades (n,) for "grade `threshold` or worse", with intervals over items."""
     given, true = np.asarray(grades, np.float64), np.asarray(reference, np.float64)
-    groups = np.arange(len(given)) if clusters is None else np.asarray(clusters)
-    known = (given >= 0) & (true >= 0)
+    groups, known = np.arange(len(given)) if clusters is None else np.asarray(clusters), (given >= 0) & (true >= 0)
     ill, well = known & (true >= threshold), known & (true < threshold)
     sensitivity = cluster_proportion((given[ill] >= threshold).astype(float), groups[ill])
     return sensitivity, cluster_proportion((given[well] < threshold).astype(float), groups[well])
 
 
-def panel_points(ratings: ArrayLike, reference: ArrayLike, threshold: int) -> tuple[Estimate, Estimate]:
-    """Mean sensitivity and specificity of a panel's raters, with t intervals over raters; none below five."""
-    columns = np.asarray(ratings, np.float64).T
-    pairs = [[point.value for point in operating_point(c, reference, threshold)] for c in columns]
-    means = [t_interval([v for v in row if v is not None]) for row in zip(*pairs, strict=True)]
-    few = len(columns) < FEWEST_RATERS
-    sensitivity, specificity = (Estimate(m.value, None, None, m.n) if few else m for m in means)
-    return sensitivity, specificity
+def means(values: ArrayLike, clusters: ArrayLike | None = None) -> np.ndarray:
+    """Mean of values (n,), say of being right, (1 + g,) as in `kappas`."""
+    row = np.asarray(values, np.float64)
+    sums = _left_out(np.column_stack([row, np.ones(len(row))]), clusters)
+    return sums[:, 0] / sums[:, 1]
 
 
 def aucs(scores: ArrayLike, ill: ArrayLike, clusters: ArrayLike | None = None) -> np.ndarray:
     """Area under the ROC curve of scores (n,), (1 + g,) as in `kappas`; ties count half (Mann-Whitney).
 
-    Raises InputError where all items are ill or none is.
+    Equals scikit-learn's `roc_auc_score`. Raises InputError where all items are ill or none is.
     """
     score, positive = np.asarray(scores, np.float64), np.asarray(ill, bool)
     if positive.all() or not positive.any():
         raise InputError(f"AUC is undefined: {positive.sum()} of {len(positive)} items are ill; give both kinds")
-    group = np.unique(np.arange(len(score)) if clusters is None else clusters, return_inverse=True)[1]
-    above = score[positive][:, None] - score[~positive]
-    wins = np.zeros((2, group.max() + 1, group.max() + 1))  # of pairs, by cluster of the ill and of the healthy
-    where = group[positive][:, None] * len(wins[0]) + group[~positive]
-    for kept, weight in zip(wins, ((np.sign(above) + 1) / 2, np.ones(above.shape)), strict=True):
-        kept += np.bincount(where.ravel(), weight.ravel(), kept.size).reshape(kept.shape)
-    total = wins.sum((1, 2))[:, None]
-    left = total - wins.sum(1) - wins.sum(2) + wins.diagonal(axis1=1, axis2=2)
-    with np.errstate(invalid="ignore"):
-        return np.concatenate([total, left], 1)[0] / np.concatenate([total, left], 1)[1]
+    member = np.eye(len(score)) if clusters is None else np.asarray(clusters)[:, None] == np.unique(clusters)
+    wins = (np.sign(score[positive][:, None] - score[~positive]) + 1) / 2
+    pairs = [member[positive].T @ counted @ member[~positive] for counted in (wins, np.ones_like(wins))]
+    won, all_ = ([p.sum(), *(p.sum() - p.sum(0) - p.sum(1) + p.diagonal())] for p in pairs)
+    return np.array(won) / np.where(np.array(all_) == 0, np.nan, all_)
 
 
-def confusion(a: ArrayLike, b: ArrayLike, categories: int) -> np.ndarray:
-    """Items by grade of rater a (rows) and of rater b (columns), int64 (q, q), where both graded."""
-    table = checked(np.column_stack([a, b]), categories)
-    pairs = table[(table >= 0).all(1)]
-    return np.bincount(pairs @ [categories, 1], minlength=categories**2).reshape(categories, categories)
-
-
-def interval(left_out: Sequence[float] | np.ndarray, n: int, level: float = 0.95, *, bounded: bool = True) -> Estimate:
+def interval(
+    left_out: Sequence[float] | np.ndarray, n: int, level: float = 0.95, *, bounded: bool = True, freedom: int = 0
+) -> Estimate:
     """Value and interval from (1 + g,): the statistic over all, then without each of g clusters.
 
-    Jackknife variance with t quantiles; `bounded` ones are at most 1 and get it for log(1 - value), which keeps
-    the limit below 1. None where clusters do not differ or leaving one out makes the statistic undefined.
+    Jackknife variance with t quantiles (`freedom`: g - 1); `bounded` ones are at most 1 and get it for
+    log(1 - value). None where clusters do not differ or leaving one out makes the statistic undefined.
     """
     from scipy.stats import t
 
@@ -177,7 +160,7 @@ def interval(left_out: Sequence[float] | np.ndarray, n: int, level: float = 0.95
     g, room = len(without), 1 - float(left_out[0]) if bounded else 1.0
     if g < 2 or not np.isfinite(without).all() or room <= 1e-12 or without.std() < 1e-14:
         return Estimate(value, None, None, n)
-    half = float(t.ppf((1 + level) / 2, g - 1)) * ((g - 1) * without.var()) ** 0.5
+    half = float(t.ppf((1 + level) / 2, freedom or g - 1)) * ((g - 1) * without.var()) ** 0.5
     if not bounded:
         return Estimate(value, value - half, value + half, n)
     return Estimate(value, 1 - room * np.exp(half / room), 1 - room * np.exp(-half / room), n)
