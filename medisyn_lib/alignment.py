@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from medisyn_lib.profiles import Profile
 
 
-def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on."""
-    call = sampling.settings_of(str(generator))
+def samples_entry(
+    generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0, guidance: float | None = None
+) -> Path:
+    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on.
+
+    `guidance` takes the place of the generator's own guidance scale.
+    """
+    call = sampling.settings_of(str(generator)) | ({} if guidance is None else {"guidance_scale": guidance})
     name = sampling.fingerprint(str(generator))
 
     def make(directory: Path) -> None:

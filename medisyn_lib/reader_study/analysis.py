@@ -133,7 +133,7 @@ def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
         parts = (("between readers", panel, None), ("each reader", twice[:, :2], items))
         for (name, statistic), (part, ratings, clusters) in itertools.product(AGREEMENT.items(), parts):
             try:
-                found = agreement.over_items(statistic, ratings, grades, clusters)
+                found = agreement.over_items(statistic, ratings - (grades > 2), grades, clusters)  # from 0 on
             except InputError:  # undefined, as of a single reader or of equal grades
                 found = Estimate(None, None, None, len(ratings))
             yield f"{column}: {name}", part, found

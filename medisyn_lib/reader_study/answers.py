@@ -71,9 +71,10 @@ def read(folder: Path) -> pd.DataFrame:
             item, given = key["items"][place["item"]], content["answers"][token]
             row = {"reader": content["reader"], "item": place["item"], "again": place["again"]}
             row |= {name: item[name] for name in ("kind", "modality")}
-            row |= {name: given.get(name) for name in ("realism", "alignment")}
             if item["kind"] in PAIRS:
                 row |= {"first": given["choice"] == "A", "truth": place["flip"]}
                 row["right"] = row["first"] == row["truth"]
+            else:
+                row |= {name: given[name] for name in ("realism", "alignment")}
             rows.append(row)
     return pd.DataFrame(rows)
