@@ -64,7 +64,7 @@ def decide(
         raise InputError("decide: needs at least one modality, and effects of the same seeds in each")
     effects, images, freedoms, numbers = (np.array(part, np.float64) for part in zip(*contrasts.values(), strict=True))
     (m, seeds), mean, must = effects.shape, effects.mean(1), ceil(share * len(effects) - 1e-9)
-    off = effects - mean[:, None]
+    off = np.nan_to_num(effects - mean[:, None]) * (m / max(np.isfinite(mean).sum(), 1)) ** 0.5  # NaN has no say
     shared, rest = (off.mean(0) ** 2).sum(), ((off - off.mean(0)) ** 2).sum() / m
     own = (off**2).sum(1) / (shared + rest or 1.0)  # beside the usual modality's
     scale = np.maximum(own, 1) / max(seeds * (seeds - 1), 1)

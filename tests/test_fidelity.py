@@ -294,5 +294,6 @@ def coverage_runs() -> dict[str, np.ndarray]:
             real, synthetic = rng.normal(size=(100, 16)), 1.2 * rng.normal(size=(100, 16)) + 0.4
             found.append(fidelity.measures(real=real, synthetic=synthetic, k=5))
         for name in found[0]:
-            _RUNS[name] = np.array([(f[name].ci_low, f[name].value, f[name].ci_high) for f in found]).T
+            ends = [(f[name].ci_low, f[name].value, f[name].ci_high) for f in found]
+            _RUNS[name] = np.array(ends, dtype=np.float64).T  # no interval is NaN, which covers nothing
     return _RUNS

@@ -65,6 +65,15 @@ def test_an_interval_wider_than_the_margin_is_not_testable() -> None:
     assert decide({"a": row([0.0], 0.0)}, {"a": MARGIN}).passed is None
 
 
+def test_a_modality_without_a_ratio_spoils_no_other() -> None:
+    shift = [-0.01, 0.0, 0.01]
+    study = {str(i): row(list(np.roll(shift, i)), 0.002) for i in range(9)}
+    whole = decide(study, dict.fromkeys(study, MARGIN))
+    holed = decide(study | {"hole": row([float("nan"), 0.0, 0.0], 0.002)}, dict.fromkeys([*study, "hole"], MARGIN))
+    assert holed.untestable == ("hole",) and holed.passed is True and whole.untestable == ()
+    assert holed.effects["3"].ci_high == pytest.approx(whole.effects["3"].ci_high, rel=0.03)
+
+
 def test_margin_is_a_fifth_of_the_surely_seen_effect() -> None:
     assert noninferiority.margin(statistics.Estimate(1.5, 1.0, 2.0, 50)) == pytest.approx(0.2)
     assert noninferiority.margin(statistics.Estimate(0.5, -0.1, 1.1, 50)) is None
