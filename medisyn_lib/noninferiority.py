@@ -70,7 +70,7 @@ def decide(
     scale = np.maximum(own, 1) / max(seeds * (seeds - 1), 1)
     parts = np.stack([images, shared * scale, rest * scale])
     degrees = np.stack([freedoms, np.full(m, seeds - 1), np.where(own > 1 + 1e-9, 1, m - 1) * (seeds - 1)])
-    variance = np.where(parts.sum(0) > 0, parts.sum(0), np.nan)
+    variance = np.where(parts.sum(0) > 0, parts.sum(0) + 0 * mean, np.nan)
     freedom, errors = variance**2 / (parts**2 / np.maximum(degrees, 1)).sum(0), np.sqrt(variance)
     limits = np.array([margins.get(name) or np.nan for name in contrasts])
     testable = 2 * t.ppf(0.975, freedom) * errors <= limits

@@ -148,6 +148,6 @@ def interval(value: float | None, variance: float | None, freedom: float, n: int
 
     # Rounding leaves a speck where all values are equal; that is no spread.
     if value is None or variance is None or not variance > (1e-12 * max(abs(value), 1e-300)) ** 2:
-        return Estimate(value, None, None, n)
+        return Estimate(None if value is None or np.isnan(value) else value, None, None, n)
     half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
     return Estimate(value, value - half, value + half, n)

@@ -71,6 +71,7 @@ def test_a_modality_without_a_ratio_spoils_no_other() -> None:
     whole = decide(study, dict.fromkeys(study, MARGIN))
     holed = decide(study | {"hole": row([float("nan"), 0.0, 0.0], 0.002)}, dict.fromkeys([*study, "hole"], MARGIN))
     assert holed.untestable == ("hole",) and holed.passed is True and whole.untestable == ()
+    assert holed.effects["hole"].value is None
     assert holed.effects["3"].ci_high == pytest.approx(whole.effects["3"].ci_high, rel=0.03)
 
 
