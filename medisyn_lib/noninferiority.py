@@ -64,13 +64,13 @@ def decide(
         raise InputError("decide: needs at least one modality, and effects of the same seeds in each")
     effects, images, freedoms, numbers = (np.array(part, np.float64) for part in zip(*contrasts.values(), strict=True))
     (m, seeds), mean, must = effects.shape, effects.mean(1), ceil(share * len(effects) - 1e-9)
-    off = np.nan_to_num(effects - mean[:, None]) * (m / max(np.isfinite(mean).sum(), 1)) ** 0.5  # NaN has no say
-    shared, rest = (off.mean(0) ** 2).sum(), ((off - off.mean(0)) ** 2).sum() / m
+    off = effects - mean[:, None]
+    known = off[np.isfinite(mean)] if np.isfinite(mean).any() else off
+    shared, rest = (known.mean(0) ** 2).sum(), ((known - known.mean(0)) ** 2).sum() / len(known)
     own = (off**2).sum(1) / (shared + rest or 1.0)  # beside the usual modality's
-    scale = np.maximum(own, 1) / max(seeds * (seeds - 1), 1)
-    parts = np.stack([images, shared * scale, rest * scale])
+    parts = np.vstack([images, np.outer([shared, rest], np.maximum(own, 1)) / max(seeds * (seeds - 1), 1)])
     degrees = np.stack([freedoms, np.full(m, seeds - 1), np.where(own > 1 + 1e-9, 1, m - 1) * (seeds - 1)])
-    variance = np.where(parts.sum(0) > 0, parts.sum(0) + 0 * mean, np.nan)
+    variance = np.where(parts.sum(0) > 0, parts.sum(0), np.nan)
     freedom, errors = variance**2 / (parts**2 / np.maximum(degrees, 1)).sum(0), np.sqrt(variance)
     limits = np.array([margins.get(name) or np.nan for name in contrasts])
     testable = 2 * t.ppf(0.975, freedom) * errors <= limits

@@ -72,6 +72,7 @@ def test_a_modality_without_a_ratio_spoils_no_other() -> None:
     holed = decide(study | {"hole": row([float("nan"), 0.0, 0.0], 0.002)}, dict.fromkeys([*study, "hole"], MARGIN))
     assert holed.untestable == ("hole",) and holed.passed is True and whole.untestable == ()
     assert holed.effects["hole"].value is None
+    assert decide({"hole": row([float("nan")] * 3)}, {"hole": MARGIN}).passed is None
     assert holed.effects["3"].ci_high == pytest.approx(whole.effects["3"].ci_high, rel=0.03)
 
 
