@@ -94,7 +94,7 @@ def test_bad_input_is_refused() -> None:
 
 
 def features(rng: np.random.Generator, n: int, shift: float) -> np.ndarray:
-    return rng.normal(size=(n, 4)) + shift
+    return rng.normal(size=(n, 16)) + shift
 
 
 def test_contrast_is_the_paired_log_ratio() -> None:
@@ -183,7 +183,7 @@ def test_the_rule_is_calibrated_on_simulated_features() -> None:
     """
     rng = np.random.default_rng(0)
     n, reference = 300, 1.0
-    true = {shift: population_distance(shift) for shift in np.linspace(1.0, 1.4, 41)}
+    true = {shift: population_distance(shift) for shift in np.linspace(1.0, 1.3, 31)}
     limit = 0.5
     at_margin = min(true, key=lambda shift: abs(np.log(true[shift] / population_distance(reference)) - limit))
     limit = float(np.log(true[at_margin] / population_distance(reference)))
@@ -215,8 +215,8 @@ def test_the_rule_is_calibrated_on_simulated_features() -> None:
 
 @functools.cache
 def population_distance(shift: float) -> float:
-    """The kernel distance of N(0, 1) and N(shift, 1) in four dimensions, from 2,000 whitened rows."""
+    """The kernel distance of N(0, 1) and N(shift, 1) in sixteen dimensions, from 2,000 whitened rows."""
     rng = np.random.default_rng(1)
-    white = [rng.normal(size=(2000, 4)) for _ in range(2)]
+    white = [rng.normal(size=(2000, 16)) for _ in range(2)]
     white = [(rows - rows.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(rows, rowvar=False)).T) for rows in white]
     return fidelity.kernel_distance(real=white[0], synthetic=white[1] + shift)
