@@ -70,6 +70,20 @@ def test_code_hash_sees_code_not_words(tmp_path: Path, monkeypatch: pytest.Monke
         hashed("x = 1", "pack_for_hash.nothing")
 
 
+def test_code_hash_sees_the_table_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "pack_with_table"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for name in ("modalities.py", "modalities.toml"):
+        (package / name).write_bytes((Path(store.__file__).parent / name).read_bytes())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = store.code_hash("pack_with_table.modalities")
+    table = package / "modalities.toml"
+    table.write_text(table.read_text("utf-8").replace("enlarged cardiac silhouette", "large heart"))
+    store.code_hash.cache_clear()
+    assert store.code_hash("pack_with_table.modalities") != first
+
+
 def damage_flip(entry: Path) -> None:
     data = bytearray((entry / "numbers.bin").read_bytes())
     data[100] ^= 1

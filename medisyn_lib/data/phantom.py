@@ -29,8 +29,8 @@ def preflight(rest: str) -> None:
 
 
 def fingerprint(rest: str) -> str:
-    """Hash of the code that draws: the content of the source, as the same code draws the same images."""
-    return code_hash("medisyn_lib.phantoms")
+    """Hash of the code that draws and of the table of findings: the same code draws the same images."""
+    return code_hash("medisyn_lib.phantoms", "medisyn_lib.modalities")
 
 
 def stream(seed: int, role: str) -> int:
