@@ -29,12 +29,12 @@ def preflight(rest: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _tables(rest: str) -> dict[str, datasets.Dataset]:
-    """The splits of the dataset by its own names, not decoded."""
+def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
+    """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
     import datasets
 
     preflight(rest)
-    where = f"data source 'hub:{rest}'"
+    where, total = f"data source 'hub:{rest}'", hashlib.sha256()
     try:
         tables = dict(datasets.load_dataset(rest))
     except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
@@ -45,23 +45,21 @@ def _tables(rest: str) -> dict[str, datasets.Dataset]:
             raise InputError(f"{where}: {name} has no column image of images: name it so")
         if not {"text", "caption"} & set(table.column_names):
             raise InputError(f"{where}: {name} has no column text or caption: add one")
-    return tables
-
-
-def fingerprint(rest: str) -> str:
-    """SHA-256 over all columns of all splits, in Arrow."""
-    total = hashlib.sha256()
-    for name, table in _tables(rest).items():
         total.update(name.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
                 total.update(part.serialize())
-    return total.hexdigest()
+    return tables, total.hexdigest()
+
+
+def fingerprint(rest: str) -> str:
+    """SHA-256 over all columns of all splits."""
+    return _tables(rest)[1]
 
 
 def rows(rest: str) -> list[Row]:
     """All images of the dataset without their pixels."""
-    tables, result = _tables(rest), []
+    tables, result = _tables(rest)[0], []
     for name, table in tables.items():
         plain = table.remove_columns("image")
         labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
@@ -80,6 +78,6 @@ def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
 
 def _image(row: Row) -> Image.Image:
     rest, name, number = row.place.removeprefix("hub:").rsplit("/", 2)
-    if (image := _tables(rest)[name][int(number)]["image"]) is None:
+    if (image := _tables(rest)[0][name][int(number)]["image"]) is None:
         raise FileNotFoundError(row.place)
     return image
