@@ -27,7 +27,7 @@ class Profile:
     sampling_steps: int = 12
     guidance: float = 6.0  # in quick the finding is read from 53% of images at 6, from 48% at 3
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
-    grading: tuple[int, int, int, int] = (900, 300, 8, 100)  # 07: images a role, steps, draws of graders, synthetic
+    grading: tuple[int, int, int, int] = (900, 300, 12, 100)  # 07: images a role, steps, draws of graders, synthetic
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:

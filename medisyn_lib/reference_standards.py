@@ -95,7 +95,7 @@ def causes(panels: Sequence[graders.Readings], a: Reference, b: Reference) -> np
 
 
 def calibrate(
-    lesions: graders.Lesions, many: graders.Panel, experts: graders.Panel, *, seeds: Sequence[int] = range(8)
+    lesions: graders.Lesions, many: graders.Panel, experts: graders.Panel, *, seeds: Sequence[int] = range(16)
 ) -> tuple[graders.Panel, graders.Panel]:
     """Both panels with the rates of errors at which majority and adjudication differ in DISCREPANT of all images.
 

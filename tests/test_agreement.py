@@ -245,3 +245,13 @@ def test_intervals_of_rates_and_curves_cover() -> None:
     truths = {"sensitivity": norm.cdf(1.0), "specificity": norm.cdf(1.2), "mean": 0.0, "auc": norm.cdf(1.5 / 2**0.5)}
     covered = {name: coverage(found[name], truths[name]) for name in found}
     assert min(covered.values()) >= 0.93, covered
+
+
+@pytest.mark.parametrize("size", [5, 8])
+def test_intervals_of_mean_rates_over_raters_cover(size: int) -> None:
+    """Sensitivities of raters of differing skill, 60 ill items each: the truth is the mean of all raters there are."""
+    rng, found = np.random.default_rng(size), []
+    for _ in range(RUNS):
+        rates = rng.binomial(60, rng.uniform(0.75, 0.97, size)) / 60
+        found.append(agreement.interval([rates.mean(), *(np.delete(rates, k).mean() for k in range(size))], size))
+    assert coverage(found, 0.86) >= 0.93

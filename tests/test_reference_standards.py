@@ -119,7 +119,7 @@ def test_calibration_reaches_the_published_shares() -> None:
     many, experts = standards.calibrate(eyes(), MANY, EXPERTS)
     assert many.rates == experts.rates and experts.skill == EXPERTS.skill
     found = []
-    for seed in range(8):
+    for seed in range(16):
         a, b = (graders.read(eyes(), p, images=seed, graders=seed + i) for i, p in enumerate((many, experts)))
         found.append(standards.causes([a, b], standards.independent(a), standards.adjudicate(b, seed=seed)))
     share = np.array([np.mean(np.array(found) == mode) for mode in range(4)])
