@@ -6,38 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from medisyn_lib import models, training
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import UNet2DConditionModel
 
 NO_TEXT = 0.1  # share of captions dropped for classifier-free guidance (Ho and Salimans, arXiv 2207.12598)
 
 
-def flow_matching(denoiser: UNet2DConditionModel) -> torch.nn.Module:
-    """Module whose forward is the rectified-flow loss at logit-normal times.
+class FlowMatching(torch.nn.Module):
+    """The rectified-flow loss of a denoiser.
 
     Esser et al., arXiv 2403.03206, equations 13 and 19: x_t = (1 - t) x_0 + t e, target e - x_0.
     """
-    import torch
-    from torch.nn import functional as F
 
-    class Objective(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.denoiser = denoiser
+    def __init__(self, denoiser: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.denoiser = denoiser
 
-        def forward(
-            self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
-        ) -> torch.Tensor:
-            t = time[:, None, None, None]
-            mixed = ((1 - t) * latents + t * noise).contiguous(memory_format=torch.channels_last)
-            flow = self.denoiser(mixed, time * models.TIMESTEPS, text, return_dict=False)[0]
-            return F.mse_loss(flow.float(), noise - latents)
-
-    return Objective()
+    def forward(
+        self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of latents (n, 16, h, w) at flow times (n,) with text embeddings (n, tokens, width)."""
+        t = time[:, None, None, None]
+        mixed = ((1 - t) * latents + t * noise).contiguous(memory_format=torch.channels_last)
+        flow = self.denoiser(mixed, time * models.TIMESTEPS, text, return_dict=False)[0]
+        return F.mse_loss(flow.float(), noise - latents)
 
 
 def train(
@@ -54,8 +51,6 @@ def train(
     `latents` float (n, 16, h, w); `embeddings` float (m + 1, tokens, width), the last of no text;
     `caption` int (n,): which embedding belongs to each image. Both arrays may be memory-mapped.
     """
-    import torch
-
     empty = len(embeddings) - 1
 
     def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
@@ -70,15 +65,14 @@ def train(
             "text": torch.from_numpy(embeddings[words]).float(),
         }
 
-    training.fit(flow_matching(denoiser), batch_of, n=len(latents), plan=plan, directory=directory, snapshots=snapshots)
+    training.fit(FlowMatching(denoiser), batch_of, n=len(latents), plan=plan, directory=directory, snapshots=snapshots)
 
 
 def operations(denoiser: UNet2DConditionModel, latent_side: int, text_width: int) -> float:
     """Floating-point operations of one image's forward and backward pass (torch's counter)."""
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    loss = flow_matching(denoiser)
+    loss = FlowMatching(denoiser)
     shape = (1, models.LATENT_CHANNELS, latent_side, latent_side)
     with FlopCounterMode(display=False) as counter:
         loss(

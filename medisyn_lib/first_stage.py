@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from medisyn_lib import data, evaluators, models, store, training
 
 if TYPE_CHECKING:
     import datasets
-    import torch
     from diffusers import AutoencoderKL
 
 WIDTHS = (16, 32, 64, 128)
@@ -35,8 +37,8 @@ def load_shipped() -> AutoencoderKL:
     return model.eval()
 
 
-def objective(vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> torch.nn.Module:
-    """Module whose forward gives the loss of a batch.
+class Objective(nn.Module):
+    """The loss of a batch, for a first stage and a throw-away head.
 
     Mean absolute error in pixels and in their differences between neighbours (edges and texture
     count as much as tone); the distance of what `guide`, a frozen reader of modality and finding,
@@ -46,42 +48,34 @@ def objective(vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) ->
     early (after Yao et al., arXiv 2501.01423, who align latents with an encoder's features). Noise in
     place of a Kullback-Leibler term keeps the latents smooth; their scale is set afterwards.
     """
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
 
-    class Objective(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.vae, self.guide = vae, guide.eval().requires_grad_(False)
-            self.head = nn.Linear(models.LATENT_CHANNELS, len(rivals))
-            self.register_buffer("rivals", torch.from_numpy(rivals))
+    def __init__(self, vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> None:
+        super().__init__()
+        self.vae, self.guide = vae, guide.eval().requires_grad_(False)
+        self.head = nn.Linear(models.LATENT_CHANNELS, len(rivals))
+        self.register_buffer("rivals", torch.from_numpy(rivals))
 
-        def forward(
-            self, images: torch.Tensor, noise: torch.Tensor, strength: torch.Tensor, target: torch.Tensor
-        ) -> torch.Tensor:
-            self.guide.eval()  # the loop switches everything to training
-            latent = self.vae.encode(images).latent_dist.mean.float()
-            spread = latent.detach().std((0, 2, 3), keepdim=True)
-            decoded = self.vae.decode(latent + LATENT_NOISE * strength * spread * noise).sample.float()
-            loss = F.l1_loss(decoded, images)
-            for axis in (2, 3):
-                loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
-            time = LEGIBLE_UP_TO * strength.flip(0)
-            centred = (latent - latent.detach().mean((0, 2, 3), keepdim=True)) / spread
-            mixed = (1 - time) * centred + time * noise.flip(0)
-            read = self.head(mixed.mean((2, 3))).float().masked_fill(~self.rivals[target], -torch.inf)  # type: ignore[index]
-            loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read, target)
-            return loss + distance_seen(self.guide, real=images, decoded=decoded)
-
-    return Objective()
+    def forward(
+        self, images: torch.Tensor, noise: torch.Tensor, strength: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of images (n, 3, h, w) in [-1, 1] whose class numbers are `target`."""
+        self.guide.eval()  # the loop switches everything to training
+        latent = self.vae.encode(images).latent_dist.mean.float()
+        spread = latent.detach().std((0, 2, 3), keepdim=True)
+        decoded = self.vae.decode(latent + LATENT_NOISE * strength * spread * noise).sample.float()
+        loss = F.l1_loss(decoded, images)
+        for axis in (2, 3):
+            loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
+        time = LEGIBLE_UP_TO * strength.flip(0)
+        centred = (latent - latent.detach().mean((0, 2, 3), keepdim=True)) / spread
+        mixed = (1 - time) * centred + time * noise.flip(0)
+        read = self.head(mixed.mean((2, 3))).float().masked_fill(~self.rivals[target], -torch.inf)  # type: ignore[index]
+        loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read, target)
+        return loss + distance_seen(self.guide, real=images, decoded=decoded)
 
 
 def distance_seen(guide: Any, *, real: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
     """Relative squared distance of the guide's features after each stage, and divergence of its reading."""
-    import torch
-    from torch.nn import functional as F
-
     with torch.no_grad():
         wanted, reading = evaluators.levels(guide, real)
     found, read = evaluators.levels(guide, decoded)
@@ -96,8 +90,6 @@ def train(
     vae: AutoencoderKL, guide: evaluators.Reader, images: datasets.Dataset, plan: training.Plan, directory: Path
 ) -> None:
     """Trains `vae` in place on images that `guide` was trained on, flipped at random; then standardises it."""
-    import torch
-
     pixels, target = data.pixels(images), guide.numbers(images["modality"][:], images["finding"][:])
     side = pixels.shape[1] // models.DOWNSCALE
 
@@ -112,7 +104,7 @@ def train(
     owner = np.array([modality for modality, _ in guide.classes])
     rivals = owner[:, None] == owner[None, :]  # bool (classes, classes): findings of one modality
     with models.seeded(plan.seed):
-        loss = objective(vae, guide.net, rivals)
+        loss = Objective(vae, guide.net, rivals)
     training.fit(loss, batch_of, n=len(pixels), plan=plan, directory=directory)
     standardise(vae, pixels[:: max(1, len(pixels) // 1024)])  # images come modality by modality: some of each
 
@@ -123,8 +115,6 @@ def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
     Afterwards latents of such images have mean 0 and variance 1 a channel and decode as before, so
     plain pipelines need neither a scaling factor nor a shift.
     """
-    import torch
-
     latents = encode(vae, pixels)
     mean = torch.from_numpy(latents.mean((0, 2, 3)))
     deviation = torch.from_numpy(latents.std((0, 2, 3)).clip(1e-3))
@@ -140,8 +130,6 @@ def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
 
 def encode(vae: AutoencoderKL, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
     """Latent means float32 (n, 16, h / 8, w / 8) of uint8 images (n, h, w, 3)."""
-    import torch
-
     half = models.autocast_dtype()
     parts = []
     device = next(vae.parameters()).device
@@ -154,8 +142,6 @@ def encode(vae: AutoencoderKL, pixels: np.ndarray, batch: int = 64) -> np.ndarra
 
 def decode(vae: AutoencoderKL, latents: np.ndarray, batch: int = 64) -> np.ndarray:
     """The inverse of `encode`: uint8 images (n, h, w, 3)."""
-    import torch
-
     half = models.autocast_dtype()
     parts = []
     device = next(vae.parameters()).device

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -31,8 +32,6 @@ def autocast_dtype() -> torch.dtype | None:
     oneDNN also takes bfloat16 where AVX-512 lacks the instructions for it, and then imitates it at
     half the speed of float32: both must say yes.
     """
-    import torch
-
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
@@ -42,8 +41,6 @@ def autocast_dtype() -> torch.dtype | None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Weights made inside start from `seed`; torch's own random state is left as it was."""
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield
@@ -51,8 +48,6 @@ def seeded(seed: int) -> Iterator[None]:
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
-    import torch
-
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     return images.contiguous(memory_format=torch.channels_last)
 
@@ -69,7 +64,6 @@ def first_stage(widths: Sequence[int]) -> AutoencoderKL:
     Few channels at full resolution, many at low: a CPU spends its time where the arithmetic is
     dense. Rombach et al., arXiv 2112.10752, section 3.1.
     """
-    import torch
     from diffusers import AutoencoderKL
 
     model = AutoencoderKL(
@@ -128,7 +122,6 @@ def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int 
     Text enters twice: by cross-attention, word for word, and pooled into the time embedding, which
     reaches every block from the first step of training on (diffusers' `addition_embed_type`).
     """
-    import torch
     from diffusers import UNet2DConditionModel
 
     model = UNet2DConditionModel(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from medisyn_lib import models, store
 from medisyn_lib.errors import InputError
@@ -75,8 +76,6 @@ def sample(
     `call` goes to the pipeline (num_inference_steps, guidance_scale, ...). Raises InputError for a
     prompt that is empty or longer than the model reads.
     """
-    import torch
-
     if len(prompts) != len(seeds) or not prompts:
         raise InputError(f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one and as many of both")
     if blank := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:

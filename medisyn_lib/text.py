@@ -7,68 +7,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from medisyn_lib import models, training
 
 if TYPE_CHECKING:
-    import torch
     from transformers import CLIPTextModel, CLIPTokenizer
 
 TEMPERATURE = 0.07
 
 
-def contrastive(encoder: CLIPTextModel) -> torch.nn.Module:
-    """Module whose forward is the contrastive loss of captions `tokens` and their images' `latents`.
+class Contrastive(nn.Module):
+    """The contrastive loss of captions `tokens` and their images' `latents`.
 
     Radford et al., arXiv 2103.00020, figure 3, with one change: images that share a caption
     (`caption` holds its number) count as right answers alike. The image side is a small throw-away
     network over latents.
     """
-    from torch import nn
-    from torch.nn import functional as F
 
-    width = encoder.config.hidden_size
+    def __init__(self, encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.images = nn.Sequential(
+            nn.Conv2d(models.LATENT_CHANNELS, 96, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(96, 192, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(192, 192, 3, padding=1),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(192 * 4, encoder.config.hidden_size),
+        )
 
-    class Objective(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = encoder
-            self.images = nn.Sequential(
-                nn.Conv2d(models.LATENT_CHANNELS, 96, 3, padding=1),
-                nn.GELU(),
-                nn.Conv2d(96, 192, 3, stride=2, padding=1),
-                nn.GELU(),
-                nn.Conv2d(192, 192, 3, padding=1),
-                nn.GELU(),
-                nn.AdaptiveAvgPool2d(2),
-                nn.Flatten(),
-                nn.Linear(192 * 4, width),
-            )
-
-        def forward(self, tokens: torch.Tensor, latents: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
-            words = F.normalize(self.encoder(input_ids=tokens).pooler_output.float(), dim=1)
-            pictures = F.normalize(self.images(latents).float(), dim=1)
-            same = (caption[:, None] == caption[None, :]).float()
-            target = same / same.sum(1, keepdim=True)
-            scores = words @ pictures.T / TEMPERATURE
-            return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
-
-    return Objective()
+    def forward(self, tokens: torch.Tensor, latents: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
+        """The loss of token numbers (n, CONTEXT), latents (n, 16, h, w) and caption numbers (n,)."""
+        words = F.normalize(self.encoder(input_ids=tokens).pooler_output.float(), dim=1)
+        pictures = F.normalize(self.images(latents).float(), dim=1)
+        same = (caption[:, None] == caption[None, :]).float()
+        target = same / same.sum(1, keepdim=True)
+        scores = words @ pictures.T / TEMPERATURE
+        return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
 
 def train(
     captions: Sequence[str], latents: np.ndarray, plan: training.Plan, directory: Path, width: int, layers: int
 ) -> tuple[CLIPTokenizer, CLIPTextModel]:
     """Tokenizer and text encoder from (caption, latent) pairs; latents float (n, 16, h, w)."""
-    import torch
-
     unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
     tokenizer = models.tokenizer(unique.tolist())
     with models.seeded(plan.seed):
         encoder = models.text_encoder(
             len(tokenizer), width, layers, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id
         )
-        loss = contrastive(encoder)
+        loss = Contrastive(encoder)
     table = models.tokens(tokenizer, unique.tolist())
     # Attention is causal, so end marks beyond the longest caption's own change nothing.
     table = table[:, : int((table != tokenizer.eos_token_id).sum(1).max()) + 1]
@@ -83,8 +77,6 @@ def train(
 
 def embed(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, prompts: Sequence[str], batch: int = 256) -> np.ndarray:
     """Last hidden states float32 (n, CONTEXT, width): what the denoiser attends to."""
-    import torch
-
     parts = []
     with torch.inference_mode():
         for start in range(0, len(prompts), batch):

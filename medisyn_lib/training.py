@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from medisyn_lib import store
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
 
 CHECKPOINT, HISTORY = "checkpoint.safetensors.tmp", "history.csv"
@@ -29,21 +29,15 @@ class Draws:
     """Random numbers of one step: drawn for the global batch, handed out for this process's rows."""
 
     def __init__(self, seed: int, step: int, batch: int, rows: slice) -> None:
-        import torch
-
         self._generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
         self._batch, self._rows = batch, rows
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal float32 (rows, *shape)."""
-        import torch
-
         return torch.randn(self._batch, *shape, generator=self._generator)[self._rows]
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Uniform [0, 1) float32 (rows, *shape)."""
-        import torch
-
         return torch.rand(self._batch, *shape, generator=self._generator)[self._rows]
 
 
@@ -131,8 +125,6 @@ class _Run:
     """A training under way: weights, optimiser, averaged weights, loss history, and their checkpoint."""
 
     def __init__(self, objective: torch.nn.Module, plan: Plan, directory: Path, accel: Accelerator, half: bool) -> None:
-        import torch
-
         from medisyn_lib.models import autocast_dtype
 
         self.dtype = autocast_dtype() if half else None
@@ -148,8 +140,6 @@ class _Run:
 
     def advance(self, step: int, batch: Mapping[str, torch.Tensor]) -> None:
         """One optimiser step."""
-        import torch
-
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.plan, step)
         with torch.autocast(self.accel.device.type, dtype=self.dtype, enabled=self.dtype is not None):
@@ -169,8 +159,6 @@ class _Run:
 
     def finish(self) -> None:
         """Averaged weights take the place of the last ones; the loss history is written."""
-        import torch
-
         if self.average:
             torch._foreach_copy_([p.data for p in self.parameters], self.average)
         if self.accel.is_main_process:
@@ -193,7 +181,6 @@ class _Run:
 
     def resume(self) -> int:
         """Takes up the checkpoint, if there is one; the number of steps done."""
-        import torch
         from safetensors import safe_open
 
         path = self.directory / CHECKPOINT

@@ -114,7 +114,7 @@ def test_flow_matching_loss_by_hand() -> None:
 
     knows = Knows()
     latents, noise = torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 1, 1), -1.0)
-    loss = denoising.flow_matching(knows)(latents, noise, torch.tensor([0.0, 0.5]), torch.zeros(2, 1, 1))
+    loss = denoising.FlowMatching(knows)(latents, noise, torch.tensor([0.0, 0.5]), torch.zeros(2, 1, 1))
     assert knows.seen[0].flatten().tolist() == [3.0, 1.0]  # x_0, then half-way to the noise
     assert knows.seen[1].tolist() == [0.0, 500.0]
     assert loss == pytest.approx(((3 - -4) ** 2 + (1 - -4) ** 2) / 2)
