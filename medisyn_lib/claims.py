@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import notebooks_dir
+from medisyn_lib.paths import project_root
 from medisyn_lib.provenance import git
 from medisyn_lib.store import write_atomic
 
@@ -208,7 +208,7 @@ def rule_committed_before_result(rule: str, result: Path) -> bool | None:
 
     A result not committed yet is compared with HEAD. None where there is no git history to ask.
     """
-    folder, place, source = notebooks_dir(), result.resolve(), f"./{result.stem}.py"
+    folder, place, source = project_root() / "notebooks", result.resolve(), f"./{result.stem}.py"
     try:
         shallow, top, _ = git(folder, "rev-parse", "--is-shallow-repository", "--show-toplevel", "HEAD").splitlines()
         if shallow == "true":

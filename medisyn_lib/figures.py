@@ -284,12 +284,12 @@ def redraw(results: Path) -> list[Path]:
 
     Raises InputError where there is no figure's table.
     """
+    tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
+    if not tables:
+        raise InputError(f"results folder {results}: not there or without figures' tables; run `reproduce` first")
     import pandas as pd
     import PIL.Image
 
-    tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
-    if not tables:
-        raise InputError(f"results {results}: no figure's table (CSV) below it; run medisyn reproduce first")
     for path in tables:
         stem = path.name.removesuffix(".csv")
         tiles = None

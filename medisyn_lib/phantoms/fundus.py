@@ -61,9 +61,7 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     growth = lesions["neovascularisation"], lesions["preretinal_haemorrhage"]
     grade = icdr_grade(dots, bleeding, beading, irma, *growth, exudates, cotton_wool)
     anatomy: Factors = {"side": ("left", "right")[int(rng.integers(2))], "grade": grade}
-    anatomy |= uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08))
-    anatomy |= uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68))
-    anatomy |= uniform(rng, vessel_width=(0.85, 1.2), vessel_seed=range(2**31), lesion_seed=range(2**31))
+    anatomy |= uniform(rng, "fundus", "patient")
     return {**anatomy, **lesions}
 
 
@@ -91,9 +89,7 @@ def _draw_lesions(rng: Rng, grade: int) -> Factors:
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
-    factors = uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1))
-    factors |= uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6))
-    factors |= uniform(rng, defocus=(0.002, 0.006))
+    factors = uniform(rng, "fundus", "image")
     x, y = grid(size)
     u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
     place: Placing = partial(_picture, patient=patient, factors=factors)
