@@ -1,7 +1,5 @@
 """The notebooks in batch: run them all, keep their stored outputs fresh, publish a finished run."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -132,20 +130,17 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
     a cell that fails raises nbclient's error, and that notebook is left as it was.
     """
     import jupytext
+    import nbclient
     import nbformat
-    from nbclient import NotebookClient
 
     done = []
     with _kernel_of_this_interpreter():
         for source in select(names, ".py"):
             path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+            nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
+            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
             for number, cell in enumerate(notebook.cells):
                 cell["id"] = f"cell-{number:02d}"  # not another one each time
-            place = {"metadata": {"path": str(path.parent)}}
-            client = NotebookClient(notebook, resources=place, timeout=None, coalesce_streams=True, record_timing=False)
-            client.execute()
-            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-            for cell in notebook.cells:
                 if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
                     cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
             notebook.metadata.pop("widgets", None)

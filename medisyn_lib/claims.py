@@ -152,16 +152,15 @@ def make_claim(
 
 def _wrong(claim: Claim) -> str | None:
     """What breaks the contract of a claim, or None."""
-    named = {m.name: m for m in claim.measures}
-    primary = named.get(claim.primary)
-    if len(named) < len(claim.measures):
-        return "two measures have one name"
-    if primary is None or primary.kind == "machine":
+    primary = next((m for m in claim.measures if m.name == claim.primary and m.kind != "machine"), None)
+    if primary is None:
         return f"primary measure {claim.primary!r} must be one of its measures and not of kind machine"
+    if len({m.name for m in claim.measures}) < len(claim.measures):
+        return "two measures have one name"
     for m in claim.measures:
+        numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
         if m.kind not in MEASURE_KINDS:
             return f"measure {m.name!r} is of unknown kind {m.kind!r}"
-        numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
         if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
             return f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
     for c in claim.controls:
@@ -228,11 +227,10 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     """One row of words a claim, from the result files in a folder; a claim without one is `not run`."""
     rows = []
     for name, statement in NOTEBOOKS.items():
-        path = results_dir / f"{name}.json"
-        if not path.is_file():
+        if (path := results_dir / f"{name}.json").is_file():
+            rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
+        else:
             rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
-            continue
-        rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
     return rows
 
 

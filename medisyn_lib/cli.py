@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 two runs differ, 2 bad input, 4 a notebook or something internal failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -213,18 +213,6 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     return figure
 
 
-def losses(table: pd.DataFrame) -> Figure:
-    """Training loss against images seen: `table` has model, images_seen, loss, title."""
-    named = table.rename(columns={"images_seen": "x", "loss": "y", "model": "group"})
-    return curves(named.assign(xlabel="images seen in training", ylabel="flow-matching loss"))
-
-
-def read_back(table: pd.DataFrame) -> Figure:
-    """Share of images read right a modality, real beside synthetic, with intervals (`alignment.by_modality`)."""
-    named = table.rename(columns={"modality": "label", "share": "value", "images": "group", "what": "panel"})
-    return forest(named.assign(xlabel="share of images read right"))
-
-
 def classes(table: pd.DataFrame) -> Figure:
     """Images a finding and modality: `table` has modality, finding, images, title."""
     import seaborn
@@ -242,14 +230,21 @@ def classes(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _of(figure: Callable[..., Figure], labels: dict[str, str], **columns: str) -> Callable[..., Figure]:
+    """A figure whose table has names of its own for `columns` and whose axes are named by `labels`."""
+    return lambda table: figure(table.rename(columns={own: name for name, own in columns.items()}).assign(**labels))
+
+
+SHARE_AXIS = {"xlabel": "share of images read right"}
+LOSS_AXES = {"xlabel": "images seen in training", "ylabel": "flow-matching loss"}
 FIGURES: dict[str, Callable[..., Figure]] = {
     "00_modalities": sheet,
     "00_classes": classes,
-    "01_losses": losses,
+    "01_losses": _of(curves, LOSS_AXES, x="images_seen", y="loss", group="model"),
     "01_progress": sheet,
     "01_first_stage": sheet,
     "01_prompts": sheet,
-    "01_read_back": read_back,
+    "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
 }
 
 

@@ -1,7 +1,5 @@
 """The 6 specialties and 10 imaging modalities, read from `modalities.toml`, and the captions made from them."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where things lie. Every other module takes its absolute paths from here."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a result came from: versions, machine, seeds and cost, without naming anyone's folders or hosts."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

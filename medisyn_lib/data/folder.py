@@ -5,8 +5,6 @@ count, grade`. Without `split` patients are dealt 70:10:20 by a stable hash; wit
 every image is its own patient, identity unknown.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os

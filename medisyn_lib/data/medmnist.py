@@ -4,8 +4,6 @@ The package fetches and verifies the file; it is then read like any npz file, on
 MedMNIST publishes no patient ids, so every image is its own patient, identity unknown.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from medisyn_lib.data.npz import archive_rows, images  # noqa: F401

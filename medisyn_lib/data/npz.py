@@ -5,8 +5,6 @@ A file holds what MedMNIST v2's do (doi:10.1038/s41597-022-01721-8): `{split}_im
 `{split}_source_ids` (the patients) and `identity_known` (0 or 1). Other arrays are ignored.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import itertools

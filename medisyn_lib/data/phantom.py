@@ -4,8 +4,6 @@ They are drawn, not patients. Every role is a stream of its own: seed and role t
 phantoms' seed, so the roles share no patient and the stream of `first_stage` is used nowhere else.
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Iterator, Sequence

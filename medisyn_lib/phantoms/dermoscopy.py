@@ -15,16 +15,12 @@ DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: s
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The skin and the lesion of one patient."""
-    large = bool(rng.integers(2))
-    rough = {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
-    patient: Factors = {"lesion_size": "large" if large else "small"}
-    patient["radius"] = float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34))
-    patient |= uniform(rng, "dermoscopy", "outline")
-    patient["roughness"] = float(rough * rng.uniform(0.7, 1.3))
-    patient["skin_melanin"] = float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2)
-    patient |= uniform(rng, "dermoscopy", "skin")
-    patient |= {"hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0, "lesion_seed": int(rng.integers(2**31))}
-    return patient
+    size = ("small", "large")[int(rng.integers(2))]
+    patient = uniform(rng, "dermoscopy", size) | uniform(rng, "dermoscopy", "patient")
+    patient["roughness"] *= {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
+    patient["skin_melanin"] = 1.2 * patient["skin_melanin"] ** 2.5  # most skin is light
+    hairs = int(rng.integers(3, 14)) if rng.random() < 0.4 else 0
+    return patient | {"lesion_size": size, "hairs": hairs, "lesion_seed": int(rng.integers(2**31))}
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:

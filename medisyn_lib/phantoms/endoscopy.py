@@ -13,20 +13,14 @@ LAMP = (1.0, 0.86, 0.74)
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The colon of one patient, and the polyp's place and size where there is one."""
-    polyp, large = finding == "polyp", bool(rng.integers(2))
-    side = ("left", "right")[int(rng.integers(2))]
-    patient: Factors = {"side": side if polyp else "", "lesion_size": ("large" if large else "small") if polyp else ""}
-    patient["polyp_radius"] = float(rng.uniform(0.40, 0.54) if large else rng.uniform(0.20, 0.27)) if polyp else 0.0
-    patient["polyp_x"] = float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0
-    patient["polyp_y"] = float(rng.uniform(-0.35, 0.35)) if polyp else 0.0
-    patient["polyp_redness"] = float(rng.uniform(-0.25, 0.35)) if polyp else 0.0
-    patient["redness"] = float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8))
-    patient["yellowness"] = float(rng.uniform(0.0, 0.35))
-    patient["fold_height"] = float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1))
-    patient["fold_lobes"] = int(rng.integers(2, 4))
-    patient["vessels"] = 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5))
-    patient["ulcers"] = int(rng.integers(6, 13)) if finding == "colitis" else 0
-    patient["wall_seed"] = int(rng.integers(2**31))
+    size, side = ("small", "large")[int(rng.integers(2))], ("left", "right")[int(rng.integers(2))]
+    patient: Factors = {"side": "", "lesion_size": "", "polyp_x": 0.0, "polyp_y": 0.0, "polyp_radius": 0.0}
+    patient |= {"polyp_redness": 0.0, "vessels": 0.0, "ulcers": 0}
+    if finding == "polyp":
+        patient |= {"side": side, "lesion_size": size, **uniform(rng, "endoscopy", f"{size}_polyp")}
+        patient["polyp_x"] *= 1 if side == "right" else -1
+    patient |= uniform(rng, "endoscopy", "inflamed" if finding == "colitis" else "calm")
+    patient["fold_height"] *= 0.6 if finding == "colitis" else 1
     return patient
 
 
@@ -52,7 +46,11 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     image = image * shade * factors["exposure"]
     image = image + gloss[:, :, None] * (np.array([1.0, 0.98, 0.95]) - image)
     image = blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape)
-    return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
+    # The video frame: a rectangle with cut corners, sometimes with a black inset box.
+    a, b = np.abs(x) / factors["frame_width"], np.abs(y)
+    window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * size / 2, 0, 1)
+    window = window * (1 - factors["inset_box"] * ((x < -0.35) & (y > 0.4)))
+    return image * window[:, :, None] + 0.01, factors
 
 
 def _folds(rng: Rng, x: Array, y: Array, patient: Factors, factors: Factors) -> tuple[Array, Array]:
@@ -121,10 +119,3 @@ def _highlights(rng: Rng, light: Array, patient: Factors, factors: Factors, size
         x, y = (0.85 * patient[axis] + rng.normal(0, 0.2 * r, 3) for axis in ("polyp_x", "polyp_y"))
         gloss = np.maximum(gloss, stamp(size, x, y, 0.16 * r, 0.09 * r, rng.uniform(0, np.pi, 3)))
     return 0.95 * gloss
-
-
-def _surround(x: Array, y: Array, factors: Factors) -> Array:
-    """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
-    a, b = np.abs(x) / factors["frame_width"], np.abs(y)
-    window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)
-    return window * (1 - factors["inset_box"] * ((x < -0.35) & (y > 0.4)))

@@ -22,7 +22,10 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     factors["mitoses"] = int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0
     factors |= uniform(rng, "histopathology", "image")
     detail = np.random.default_rng(factors["layout_seed"])
-    stroma = _stroma(detail, patient, size)
+    # Collagen: wavy fibres along the patient's direction.
+    across = turned(*grid(size), patient["fibre_angle"])[1] * 11 + 1.3 * smooth_noise(detail, size, 0.2)
+    grain = np.sin(across * 2.1) + 0.8 * smooth_noise(detail, size, 0.06)
+    stroma = np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
     nuclei, (purple, pink), gaps = paint(detail, patient, factors, size)
     tissue = (1 - gaps) * (1 - 0.75 * nuclei)
@@ -35,14 +38,6 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
         (eosin * patient["eosin"], EOSIN),
     )
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
-
-
-def _stroma(rng: Rng, patient: Factors, size: int) -> Array:
-    """Eosin density of collagen: wavy fibres along the patient's direction."""
-    x, y = grid(size)
-    across = turned(x, y, patient["fibre_angle"])[1] * 11 + 1.3 * smooth_noise(rng, size, 0.2)
-    grain = np.sin(across * 2.1) + 0.8 * smooth_noise(rng, size, 0.06)
-    return np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
 
 
 def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[Array, Array]:
