@@ -15,7 +15,6 @@ that show real images carry `.real.` in their name and stay out of the repositor
 from __future__ import annotations
 
 import io
-import itertools
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,10 +73,9 @@ def _panels(table: pd.DataFrame, height: float, fill: Callable[[Axes, pd.DataFra
     figure, axes = _new(lines * height + 0.7, nrows=lines, ncols=columns, **alike)
     figure.suptitle(_title(table), fontsize=8)
     named: dict[str, Any] = {}
-    for place, (axis, rows) in enumerate(itertools.zip_longest(axes.flat, parts)):
-        if rows is None:
-            axis.set_visible(False)
-            continue
+    for axis in axes.flat[len(parts) :]:
+        axis.set_visible(False)
+    for place, (axis, rows) in enumerate(zip(axes.flat, parts, strict=False)):
         axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0])
         axis.set_title(_words(rows["panel"].iloc[0]), fontsize=8)
         axis.tick_params(labelbottom=True)
@@ -201,11 +199,8 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     axis.imshow(canvas.reshape(rows * pitch, columns * pitch, 3), interpolation="nearest")
     labels = table.drop_duplicates("row").sort_values("row")["row_label"]
     axis.set_yticks((np.arange(rows) + 0.5) * pitch, labels, fontsize=7)
-    if "column_label" in table:
-        names = table.drop_duplicates("column").sort_values("column")["column_label"]
-        axis.set_xticks((np.arange(columns) + 0.5) * pitch, names, fontsize=7)
-    else:
-        axis.set_xticks([])
+    names: Any = table.drop_duplicates("column").sort_values("column").get("column_label", [])
+    axis.set_xticks((np.arange(len(names)) + 0.5) * pitch, names, fontsize=7)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)

@@ -57,11 +57,7 @@ SPECIALTIES: tuple[str, ...] = tuple(dict.fromkeys(row.specialty for row in MODA
 
 
 def caption(
-    modality: str,
-    finding: str,
-    attributes: Mapping[str, Any] | None = None,
-    *,
-    rng: np.random.Generator | None = None,
+    modality: str, finding: str, attributes: Mapping[str, Any] | None = None, *, rng: np.random.Generator | None = None
 ) -> str:
     """One caption of an image, in the table's words; an unknown modality or finding is spelt with blanks.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, turned, uniform
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
@@ -99,7 +99,6 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     seeded = np.random.default_rng(patient["texture_seed"])
     fields = [texture(seeded, x[0] * f, y[:, 0] * f) for f in (5.0, 11.0, 3.0)]
     signal = _head(x + 0.015 * fields[2], y, fields, patient)
-    turn = image["bias_angle"]
-    signal = signal * (1 + image["bias"] * (x * np.cos(turn) + y * np.sin(turn)))
+    signal = signal * (1 + image["bias"] * turned(x, y, image["bias_angle"])[0])
     picture = _acquire(rng, signal, image["k_space_share"], image["noise"])
     return np.clip(picture * image["brightness"], 0, 1), image
