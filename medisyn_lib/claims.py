@@ -66,7 +66,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a paper with its rule, what was measured, and the verdict that follows; ValueError where they clash."""
+    """One claim of a paper: its rule, what was measured, the verdict that follows. ValueError where they clash."""
 
     id: str
     statement: str

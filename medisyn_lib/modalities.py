@@ -30,10 +30,10 @@ class Modality:
 
     key: str
     specialty: str
-    names: tuple[str, ...]
+    names: Sequence[str]
     findings: tuple[Finding, ...]
     looks_like: str
-    medmnist: tuple[str, ...] = ()
+    medmnist: Sequence[str] = ()
 
 
 TEMPLATES = ("{name}, {finding}", "{name} showing {finding}", "{finding} on {name}")
@@ -47,8 +47,7 @@ def _read_table() -> dict[str, Modality]:
             Finding(name, words[0], tuple(w for w in words if "{" in w) or tuple(words))
             for name, words in row["findings"].items()
         )
-        names, sets = tuple(row["names"]), tuple(row.get("medmnist", ()))
-        found[key] = Modality(key, row["specialty"], names, findings, row["looks_like"], sets)
+        found[key] = Modality(key, **row | {"findings": findings})
     return found
 
 

@@ -32,11 +32,8 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     haematoxylin = nuclei + tissue * (purple + 0.05)
     eosin = tissue * (stroma * (1 - purple) * pink + 0.35 * purple) + 0.25 * nuclei
     tint = np.array(HAEMATOXYLIN) * (1, 1 - patient["blueness"], 1 - 2 * max(0.0, patient["blueness"]))
-    image = absorb(
-        np.array([0.97, 0.96, 0.97]) * factors["lamp"],
-        (haematoxylin * patient["haematoxylin"], tint),
-        (eosin * patient["eosin"], EOSIN),
-    )
+    lamp = np.array([0.97, 0.96, 0.97]) * factors["lamp"]
+    image = absorb(lamp, (haematoxylin * patient["haematoxylin"], tint), (eosin * patient["eosin"], EOSIN))
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
 
 
