@@ -1,10 +1,7 @@
 """The notebooks in batch: run them all, keep their stored outputs fresh, publish a finished run."""
 
-from __future__ import annotations
-
 import contextlib
 import io
-import json
 import os
 import shutil
 import sys
@@ -17,7 +14,7 @@ from pathlib import Path
 from medisyn_lib.claims import NOTEBOOKS, read_result
 from medisyn_lib.compare import results_of
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import figures_dir, from_root, notebooks_dir, project_root, results_dir, store_dir
+from medisyn_lib.paths import from_root, project_root, store_dir
 from medisyn_lib.provenance import data_label, run_name
 from medisyn_lib.store import replace_folder, write_atomic
 
@@ -37,9 +34,9 @@ class Outcome:
 
 def select(names: Sequence[str] = (), suffix: str = ".ipynb") -> list[Path]:
     """The notebooks of these numbers or names, in order; all for none. Raises InputError for an unknown one."""
-    found = sorted(notebooks_dir().glob(f"[0-9][0-9]_*{suffix}"))
-    if not found:
-        raise InputError(f"folder {notebooks_dir()}: holds no notebooks; run in the checkout or set MEDISYN_ROOT to it")
+    folder = project_root() / "notebooks"
+    if not (found := sorted(folder.glob(f"[0-9][0-9]_*{suffix}"))):
+        raise InputError(f"folder {folder}: holds no notebooks; run in the checkout or set MEDISYN_ROOT to it")
     known = {name: path for path in found for name in (path.stem, path.stem[:2])}
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"notebook {unknown[0]!r} is unknown: choose among {', '.join(p.stem for p in found)}")
@@ -91,15 +88,14 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
     from unittest import mock  # brings asyncio, which the command line need not wait for
 
+    from ipykernel.kernelspec import write_kernel_spec
+
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *quiet]
-    curve = {"supported_encryption": ["curve"]}
-    spec = {"argv": command, "display_name": "Python 3", "language": "python", "metadata": curve}
     # Kernels start in another folder, so relative settings are made absolute for them.
     absolute = {"MEDISYN_ROOT": str(project_root()), "MEDISYN_STORE": str(store_dir())}
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
-        write_atomic(Path(folder) / "kernels" / "python3" / "kernel.json", json.dumps(spec))
+        write_kernel_spec(Path(folder, "kernels", "python3"), extra_arguments=quiet)
         with mock.patch.dict(os.environ, absolute, JUPYTER_PATH=folder):
             yield
 
@@ -111,7 +107,7 @@ def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
     running, failed, log = (folder / f"{name}{end}" for end in (".tmp.ipynb", ".failed.ipynb", ".failed.log"))
     for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log):
         stale.unlink(missing_ok=True)
-    quiet = {"kernel_name": "python3", "progress_bar": False, "log_output": False, "cwd": str(notebooks_dir())}
+    quiet = {"kernel_name": "python3", "progress_bar": False, "log_output": False, "cwd": str(notebook.parent)}
     stderr, braced = io.StringIO(), str(running).replace("{", "{{").replace("}", "}}")  # papermill fills in braces
     try:
         papermill.execute_notebook(str(notebook), braced, given, stderr_file=stderr, **quiet)
@@ -134,20 +130,17 @@ def refresh(names: Sequence[str] = ()) -> list[Path]:
     a cell that fails raises nbclient's error, and that notebook is left as it was.
     """
     import jupytext
+    import nbclient
     import nbformat
-    from nbclient import NotebookClient
 
     done = []
     with _kernel_of_this_interpreter():
         for source in select(names, ".py"):
             path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+            nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
+            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
             for number, cell in enumerate(notebook.cells):
                 cell["id"] = f"cell-{number:02d}"  # not another one each time
-            place = {"metadata": {"path": str(path.parent)}}
-            client = NotebookClient(notebook, resources=place, timeout=None, coalesce_streams=True, record_timing=False)
-            client.execute()
-            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-            for cell in notebook.cells:
                 if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
                     cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
             notebook.metadata.pop("widgets", None)
@@ -176,7 +169,8 @@ def publish(out: Path) -> str:
     name = run_name(*made.pop())
     pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
     results = [out / "results" / f"{stem}.json" for stem in found]
-    for target, files in ((results_dir() / name, results), (figures_dir() / name, pictures)):
+    for kind, files in (("results", results), ("figures", pictures)):
+        target = project_root() / kind / name
         fresh = target.with_name(f"{name}.tmp")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)

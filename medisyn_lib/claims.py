@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import notebooks_dir
+from medisyn_lib.paths import project_root
 from medisyn_lib.provenance import git
 from medisyn_lib.store import write_atomic
 
@@ -66,7 +66,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a paper with its rule, what was measured, and the verdict that follows."""
+    """One claim of a paper: its rule, what was measured, the verdict that follows. ValueError where they clash."""
 
     id: str
     statement: str
@@ -78,6 +78,33 @@ class Claim:
     detectable: float | None
     measures: tuple[Measure, ...]
     controls: tuple[Control, ...]
+
+    def __post_init__(self) -> None:
+        if wrong := self._wrong():
+            raise ValueError(f"claim {self.id!r}: {wrong}")
+
+    def _wrong(self) -> str | None:
+        """What breaks the contract of a claim, or None."""
+        primary = next((m for m in self.measures if m.name == self.primary and m.kind != "machine"), None)
+        if primary is None:
+            return f"primary measure {self.primary!r} must be one of its measures and not of kind machine"
+        if len({m.name for m in self.measures}) < len(self.measures):
+            return "two measures have one name"
+        for m in self.measures:
+            numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
+            if m.kind not in MEASURE_KINDS:
+                return f"measure {m.name!r} is of unknown kind {m.kind!r}"
+            if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
+                return f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
+        for c in self.controls:
+            if c.kind not in CONTROL_KINDS or not isinstance(c.passed, bool):
+                return f"control {c.name!r} must be positive or negative, and passed or not"
+        if self.verdict not in VERDICTS or self.rule_sha != rule_sha(self.rule):
+            return "verdict or rule_sha is not as the rule says"
+        bare = primary.kind == "estimate" and primary.ci_low is None
+        if self.verdict != NOT_TESTABLE and (bare or not all(c.passed for c in self.controls)):
+            return f"verdict {self.verdict!r} needs an interval and passed controls"
+        return None
 
 
 @dataclass(frozen=True)
@@ -144,35 +171,7 @@ def make_claim(
     """
     bare = {m.name for m in measures if m.kind == "estimate" and m.ci_low is None}
     verdict, sha = judge(None if primary in bare else passed, partly, controls), rule_sha(rule)
-    claim = Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
-    if wrong := _wrong(claim):
-        raise ValueError(f"claim {id!r}: {wrong}")
-    return claim
-
-
-def _wrong(claim: Claim) -> str | None:
-    """What breaks the contract of a claim, or None."""
-    named = {m.name: m for m in claim.measures}
-    primary = named.get(claim.primary)
-    if len(named) < len(claim.measures):
-        return "two measures have one name"
-    if primary is None or primary.kind == "machine":
-        return f"primary measure {claim.primary!r} must be one of its measures and not of kind machine"
-    for m in claim.measures:
-        if m.kind not in MEASURE_KINDS:
-            return f"measure {m.name!r} is of unknown kind {m.kind!r}"
-        numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
-        if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
-            return f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
-    for c in claim.controls:
-        if c.kind not in CONTROL_KINDS or not isinstance(c.passed, bool):
-            return f"control {c.name!r} must be positive or negative, and passed or not"
-    if claim.verdict not in VERDICTS or claim.rule_sha != rule_sha(claim.rule):
-        return "verdict or rule_sha is not as the rule says"
-    bare = primary.kind == "estimate" and primary.ci_low is None
-    if claim.verdict != NOT_TESTABLE and (bare or not all(c.passed for c in claim.controls)):
-        return f"verdict {claim.verdict!r} needs an interval and passed controls"
-    return None
+    return Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
 
 
 def write_result(
@@ -193,14 +192,12 @@ def read_result(path: Path) -> Result:
             entry["controls"] = tuple(Control(**c) for c in entry["controls"])
         claims = tuple(Claim(**entry) for entry in content["claims"])
         result = Result(dict(content["provenance"]), content["verdict"], claims)
-        wrong = next(filter(None, map(_wrong, claims)), None)
         if result.verdict not in VERDICTS:
-            wrong = f"unknown verdict {result.verdict!r}"
+            raise ValueError(f"unknown verdict {result.verdict!r}")
+        return result
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wrong = f"{type(error).__name__} {error}".replace("\n", " ")
-    if wrong:
-        raise InputError(f"result file {path}: {wrong}; run its notebook again")
-    return result
+        raise InputError(f"result file {path}: {wrong}; run its notebook again") from error
 
 
 def rule_committed_before_result(rule: str, result: Path) -> bool | None:
@@ -208,7 +205,7 @@ def rule_committed_before_result(rule: str, result: Path) -> bool | None:
 
     A result not committed yet is compared with HEAD. None where there is no git history to ask.
     """
-    folder, place, source = notebooks_dir(), result.resolve(), f"./{result.stem}.py"
+    folder, place, source = project_root() / "notebooks", result.resolve(), f"./{result.stem}.py"
     try:
         shallow, top, _ = git(folder, "rev-parse", "--is-shallow-repository", "--show-toplevel", "HEAD").splitlines()
         if shallow == "true":
@@ -228,11 +225,10 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     """One row of words a claim, from the result files in a folder; a claim without one is `not run`."""
     rows = []
     for name, statement in NOTEBOOKS.items():
-        path = results_dir / f"{name}.json"
-        if not path.is_file():
+        if (path := results_dir / f"{name}.json").is_file():
+            rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
+        else:
             rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
-            continue
-        rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
     return rows
 
 

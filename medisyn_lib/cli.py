@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 two runs differ, 2 bad input, 4 a notebook or something internal failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os
@@ -17,7 +15,7 @@ from typing import Any, NoReturn
 
 from medisyn_lib import batch, compare
 from medisyn_lib.errors import InputError
-from medisyn_lib.paths import figures_dir, from_root, from_shell, resolve_out
+from medisyn_lib.paths import from_root, from_shell, project_root, resolve_out
 from medisyn_lib.provenance import run_name
 from medisyn_lib.store import creatable, preflight_store, write_atomic
 
@@ -39,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "reproduce", _reproduce, "run the notebooks, write figures and the scorecard")
     verb.add_argument("names", nargs="*", metavar="NN", help="notebook numbers, such as 00 01 99 (default: all)")
     verb.add_argument("--profile", default="quick", help="tiny, quick, full, gpu or cluster (default: quick)")
-    verb.add_argument("--data", default="phantom", help="phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME")
+    sources = "phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME"
+    verb.add_argument("--data", default="phantom", type=_source, help=sources)
     verb.add_argument("--generator", default="", help="a diffusers folder or hub id to judge (default: train one)")
     verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
     verb = _verb(verbs, "generate", _generate, "write synthetic images of a prompt")
@@ -53,16 +52,15 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
     inner = verb.add_subparsers(required=True, metavar="list|check")
     _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
-    _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source")
+    _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source", type=_source)
     verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
-    verb.add_argument("a", metavar="A")
-    verb.add_argument("b", metavar="B")
+    verb.add_argument("a", metavar="A", type=from_shell)
+    verb.add_argument("b", metavar="B", type=from_shell)
     verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
-    inner = verb.add_subparsers(required=True, metavar="refresh")
-    verb = _verb(inner, "refresh", _refresh, "run them with defaults")
+    verb = _verb(verb.add_subparsers(required=True, metavar="refresh"), "refresh", _refresh, "run them with defaults")
     verb.add_argument("names", nargs="*", metavar="NN")
     verb = _verb(verbs, "publish", _publish, "copy a finished full run into results/ and figures/")
-    verb.add_argument("out", metavar="OUT")
+    verb.add_argument("out", metavar="OUT", type=from_shell)
     return top
 
 
@@ -79,15 +77,14 @@ def _reproduce(given: argparse.Namespace) -> int:
     if given.profile not in PROFILES:
         raise InputError(f"profile {given.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
     batch.select(given.names)
-    source, generator = _source(given.data), given.generator
-    if generator:
-        model = _model(generator, "--generator", "model_index.json", "metadata.csv")
-        generator = from_root(model) if Path(model).is_absolute() else model
-    out = resolve_out(f"build/{run_name(given.profile, source)}") if given.out is None else _out(given.out)
+    generator = given.generator and _model(given.generator, "--generator", "model_index.json", "metadata.csv")
+    if Path(generator).is_absolute():
+        generator = from_root(generator)
+    out = resolve_out(f"build/{run_name(given.profile, given.data)}") if given.out is None else _out(given.out)
     given.out = str(out)
     preflight_store()
-    data.preflight(source)
-    outcomes = batch.reproduce(given.names, profile=given.profile, data=source, generator=generator, out=out)
+    data.preflight(given.data)
+    outcomes = batch.reproduce(given.names, profile=given.profile, data=given.data, generator=generator, out=out)
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
 
@@ -111,21 +108,17 @@ def _generate(given: argparse.Namespace) -> None:
 
 
 def _figures(given: argparse.Namespace) -> None:
-    folder = from_shell(given.results) if given.results else figures_dir()
-    if not any(folder.rglob("*.csv")):
-        raise InputError(f"results folder {folder}: not there or without figures' tables; run `reproduce` first")
     from medisyn_lib.figures import redraw
 
-    for path in redraw(folder):
-        print(path)
+    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures"), sep="\n")
 
 
 def _data(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
     if given.source is not None:
-        data.preflight(source := _source(given.source))
-    rows = data.describe() if given.source is None else data.check(source)
+        data.preflight(given.source)
+    rows = data.describe() if given.source is None else data.check(given.source)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -134,7 +127,7 @@ def _data(given: argparse.Namespace) -> None:
 
 
 def _diff(given: argparse.Namespace) -> int:
-    lines = compare.compare(from_shell(given.a), from_shell(given.b))
+    lines = compare.compare(given.a, given.b)
     print("\n".join(lines) or "the same within tolerances")
     return 1 if lines else 0
 
@@ -144,7 +137,7 @@ def _refresh(given: argparse.Namespace) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
-    print(f"published as {batch.publish(from_shell(given.out))}")
+    print(f"published as {batch.publish(given.out)}")
 
 
 def _source(text: str) -> str:

@@ -1,7 +1,5 @@
 """Whether two runs found the same: verdicts, counts and estimates, within stated tolerances."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict
 from pathlib import Path

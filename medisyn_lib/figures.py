@@ -15,7 +15,6 @@ that show real images carry `.real.` in their name and stay out of the repositor
 from __future__ import annotations
 
 import io
-import itertools
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,10 +73,9 @@ def _panels(table: pd.DataFrame, height: float, fill: Callable[[Axes, pd.DataFra
     figure, axes = _new(lines * height + 0.7, nrows=lines, ncols=columns, **alike)
     figure.suptitle(_title(table), fontsize=8)
     named: dict[str, Any] = {}
-    for place, (axis, rows) in enumerate(itertools.zip_longest(axes.flat, parts)):
-        if rows is None:
-            axis.set_visible(False)
-            continue
+    for axis in axes.flat[len(parts) :]:
+        axis.set_visible(False)
+    for place, (axis, rows) in enumerate(zip(axes.flat, parts, strict=False)):
         axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0])
         axis.set_title(_words(rows["panel"].iloc[0]), fontsize=8)
         axis.tick_params(labelbottom=True)
@@ -201,28 +199,13 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     axis.imshow(canvas.reshape(rows * pitch, columns * pitch, 3), interpolation="nearest")
     labels = table.drop_duplicates("row").sort_values("row")["row_label"]
     axis.set_yticks((np.arange(rows) + 0.5) * pitch, labels, fontsize=7)
-    if "column_label" in table:
-        names = table.drop_duplicates("column").sort_values("column")["column_label"]
-        axis.set_xticks((np.arange(columns) + 0.5) * pitch, names, fontsize=7)
-    else:
-        axis.set_xticks([])
+    names: Any = table.drop_duplicates("column").sort_values("column").get("column_label", [])
+    axis.set_xticks((np.arange(len(names)) + 0.5) * pitch, names, fontsize=7)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.set_title(_title(table), fontsize=8)
     return figure
-
-
-def losses(table: pd.DataFrame) -> Figure:
-    """Training loss against images seen: `table` has model, images_seen, loss, title."""
-    named = table.rename(columns={"images_seen": "x", "loss": "y", "model": "group"})
-    return curves(named.assign(xlabel="images seen in training", ylabel="flow-matching loss"))
-
-
-def read_back(table: pd.DataFrame) -> Figure:
-    """Share of images read right a modality, real beside synthetic, with intervals (`alignment.by_modality`)."""
-    named = table.rename(columns={"modality": "label", "share": "value", "images": "group", "what": "panel"})
-    return forest(named.assign(xlabel="share of images read right"))
 
 
 def classes(table: pd.DataFrame) -> Figure:
@@ -242,14 +225,21 @@ def classes(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _of(figure: Callable[..., Figure], labels: dict[str, str], **columns: str) -> Callable[..., Figure]:
+    """A figure whose table has names of its own for `columns` and whose axes are named by `labels`."""
+    return lambda table: figure(table.rename(columns={own: name for name, own in columns.items()}).assign(**labels))
+
+
+SHARE_AXIS = {"xlabel": "share of images read right"}
+LOSS_AXES = {"xlabel": "images seen in training", "ylabel": "flow-matching loss"}
 FIGURES: dict[str, Callable[..., Figure]] = {
     "00_modalities": sheet,
     "00_classes": classes,
-    "01_losses": losses,
+    "01_losses": _of(curves, LOSS_AXES, x="images_seen", y="loss", group="model"),
     "01_progress": sheet,
     "01_first_stage": sheet,
     "01_prompts": sheet,
-    "01_read_back": read_back,
+    "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
 }
 
 
@@ -284,12 +274,12 @@ def redraw(results: Path) -> list[Path]:
 
     Raises InputError where there is no figure's table.
     """
+    tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
+    if not tables:
+        raise InputError(f"results folder {results}: not there or without figures' tables; run `reproduce` first")
     import pandas as pd
     import PIL.Image
 
-    tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
-    if not tables:
-        raise InputError(f"results {results}: no figure's table (CSV) below it; run medisyn reproduce first")
     for path in tables:
         stem = path.name.removesuffix(".csv")
         tiles = None

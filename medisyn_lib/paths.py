@@ -1,13 +1,11 @@
 """Where things lie. Every other module takes its absolute paths from here."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
 
 def project_root() -> Path:
-    """The folder that relative paths start from.
+    """The folder that relative paths start from; notebooks/, results/ and figures/ lie in it.
 
     MEDISYN_ROOT where it is set; else the checkout that this package runs from (it has notebooks/
     beside medisyn_lib/); else, for an installed package, the working directory.
@@ -40,18 +38,3 @@ def from_shell(path: str | Path) -> Path:
 def from_root(path: str | Path) -> str:
     """A path as written from the project's root: what `resolve_out` turns back into that path."""
     return os.path.relpath(from_shell(path), project_root())
-
-
-def notebooks_dir() -> Path:
-    """The folder of the paired notebooks."""
-    return project_root() / "notebooks"
-
-
-def results_dir() -> Path:
-    """The committed results, one folder per profile and data source."""
-    return project_root() / "results"
-
-
-def figures_dir() -> Path:
-    """The committed figures, one folder per profile and data source."""
-    return project_root() / "figures"

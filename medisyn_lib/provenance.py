@@ -1,7 +1,5 @@
 """What a result came from: versions, machine, seeds and cost, without naming anyone's folders or hosts."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform
@@ -38,9 +36,13 @@ def collect(
 ) -> dict[str, Any]:
     """The `provenance` of a result: `seconds` and `flops` are what its computation took, cold.
 
-    Threads and CPU capability come from torch where it is imported already; it is not imported here.
+    Threads and CPU capability come from torch where it is imported already; it is not imported here. `commit` is the
+    checkout's, with `+` where tracked files differ from it; None where there is no git.
     """
-    torch = sys.modules.get("torch")
+    torch, root, commit = sys.modules.get("torch"), project_root(), None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if (root / ".git").exists():
+            commit = git(root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+").strip()
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -53,24 +55,13 @@ def collect(
         "seconds": round(float(seconds), 1),
         "flops": None if flops is None else float(flops),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit,
         "versions": versions,
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads() if torch else os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
     }
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with `+` where tracked files differ from it; None where there is no git."""
-    root = project_root()
-    if not (root / ".git").exists():
-        return None
-    try:
-        return git(root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+").strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def git(folder: Path, *arguments: str) -> str:

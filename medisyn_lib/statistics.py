@@ -1,7 +1,5 @@
 """Intervals and tests that the claims rest on. An estimate that cannot have an interval has none."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

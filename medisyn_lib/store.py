@@ -4,10 +4,7 @@ An entry is the folder `<store>/<key>/` with a `manifest.json` that lists every 
 SHA-256. It is made in `<key>.tmp/` under a lock and renamed, so a reader never sees half of one.
 """
 
-from __future__ import annotations
-
 import ast
-import contextlib
 import errno
 import functools
 import hashlib
@@ -91,7 +88,14 @@ def keep(
     final = store_dir() / name
     if _fault(final, head) is None:
         return final
-    with _locked(final):
+    from filelock import FileLock
+
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(final.parent / f"{name}.lock").acquire()
+    except (OSError, NotImplementedError) as error:
+        raise _refusal(error) from error
+    with lock:
         if (fault := _fault(final, head)) is None:  # made by another process while this one waited
             return final
         if final.exists():
@@ -103,16 +107,6 @@ def keep(
                 raise _refusal(error) from error
             raise
     return final
-
-
-def _locked(final: Path) -> contextlib.AbstractContextManager[object]:
-    from filelock import FileLock
-
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(final.parent / f"{final.name}.lock").acquire()
-    except (OSError, NotImplementedError) as error:
-        raise _refusal(error) from error
 
 
 def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) -> None:

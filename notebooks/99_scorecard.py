@@ -51,7 +51,7 @@ for row in rows:
 # `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
 
 # %%
-published = sorted(path for path in paths.results_dir().glob("*") if path.is_dir())
+published = sorted(path for path in (paths.project_root() / "results").glob("*") if path.is_dir())
 for run in published:
     for row in claims.scorecard(run):
         print(f"{run.name:28} {row['notebook']:24} {row['verdict']}")

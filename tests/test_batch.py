@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from medisyn_lib import batch, paths
+from medisyn_lib import batch
 from medisyn_lib.claims import NOTEBOOKS, count, make_claim, write_result
 from medisyn_lib.errors import InputError
 
@@ -146,12 +146,12 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
 
 
 def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
-    old = paths.figures_dir() / "full-npz-real-panel"
+    old = root / "figures" / "full-npz-real-panel"
     old.mkdir(parents=True)
     (old / "old.png").write_text("")
     assert batch.publish(finished_run(root)) == "full-npz-real-panel"
     assert sorted(path.name for path in old.iterdir()) == ["a.csv", "a.png", "a.svg"]
-    assert [path.name for path in (paths.results_dir() / old.name).iterdir()] == ["01_training.json"]
+    assert [path.name for path in (root / "results" / old.name).iterdir()] == ["01_training.json"]
     assert not list(root.rglob("*.tmp"))
 
 
@@ -162,7 +162,7 @@ def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
     (out / "notebooks" / "00_tour.ipynb").unlink()
     with pytest.raises(InputError, match="00_tour is not finished"):
         batch.publish(out)
-    assert not paths.results_dir().exists()
+    assert not (root / "results").exists()
 
 
 def test_one_folder_holds_one_run(root: Path):

@@ -153,7 +153,7 @@ def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
 
     assert [row["kind"] for row in data.describe()] == ["phantom", "npz", "medmnist", "folder", "hub"]
     assert all("\n" not in row["help"] for row in data.describe())
-    assert data.fingerprint("phantom") == code_hash("medisyn_lib.phantoms")
+    assert data.fingerprint("phantom") == code_hash("medisyn_lib.phantoms", "medisyn_lib.modalities")
 
 
 def test_preflight_imports_nothing_heavy(tmp_path):

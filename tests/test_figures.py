@@ -81,7 +81,7 @@ def test_real_images_are_marked(tmp_path: Path) -> None:
 
 
 def test_nothing_to_redraw_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no figure's table"):
+    with pytest.raises(InputError, match="without figures' tables"):
         figures.redraw(tmp_path)
 
 

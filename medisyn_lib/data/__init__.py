@@ -21,6 +21,7 @@ from medisyn_lib.data.checks import MIN_TEST_PATIENTS, check, near_duplicates, t
 from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, role_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.store import keep
 
 if TYPE_CHECKING:
     import datasets
@@ -40,8 +41,8 @@ def source_module(source: str) -> tuple[ModuleType, str]:
 
 
 def describe() -> list[dict[str, str]]:
-    """One row a kind of source: `kind` and one line of `help`."""
-    return [{"kind": kind, "help": source_module(kind)[0].HELP} for kind in KINDS]
+    """One row a kind of source: `kind` and one line of `help`, the first of its module's docstring."""
+    return [{"kind": kind, "help": str(source_module(kind)[0].__doc__).splitlines()[0]} for kind in KINDS]
 
 
 def preflight(source: str) -> None:
@@ -121,12 +122,6 @@ def pixels(dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None
     return result
 
 
-@lru_cache
-def _preflight_once(source: str, content: str) -> None:
-    """Check a source as long as its content is what it was; reading every byte takes a while."""
-    preflight(source)
-
-
 def _role(split: str | None, role: str | None) -> str | None:
     """The role that is asked for, None for all of train. Raises InputError for what does not fit."""
     for name, value, known in (("split", split, SPLITS), ("role", role, ROLES)):
@@ -141,16 +136,12 @@ def _role(split: str | None, role: str | None) -> str | None:
 
 def _kept(source: str, role: str | None, size: int, many: int | None, modalities: tuple[str, ...], seed: int) -> Path:
     """The folder in the store that holds the chosen images, which are drawn or read where they are not there yet."""
-    from medisyn_lib.store import keep
-
     content, module = fingerprint(source), source_module(source)[0]
-    _preflight_once(source, content)
-    every = rows(source) if hasattr(module, "rows") else []
+    every = _checked_rows(source, content)
     known = tuple(dict.fromkeys(row.modality for row in every) or MODALITIES)
-    for name in modalities:
-        if name not in known:
-            raise InputError(f"modality {name!r} is not in the data source: choose among {', '.join(known)}")
     names = modalities or known
+    if unknown := sorted({*names} - {*known}):
+        raise InputError(f"modality {unknown[0]!r} is not in the data source: choose among {', '.join(known)}")
     arguments: dict[str, Any] = {"size": size, "seed": seed}
     if every:
         records = _records
@@ -164,11 +155,18 @@ def _kept(source: str, role: str | None, size: int, many: int | None, modalities
     return keep("data", settings, lambda place: samples.write(place, records, arguments, workers=workers), code=CODE)
 
 
+@lru_cache
+def _checked_rows(source: str, content: str) -> list[Row]:
+    """The rows of a source, none of phantoms; checked once while its content stays, as that reads every byte."""
+    preflight(source)
+    return rows(source) if hasattr(source_module(source)[0], "rows") else []
+
+
 def _choose(
     every: Sequence[Row], role: str | None, many: int | None, names: Sequence[str], seed: int
 ) -> tuple[tuple[int, Row], ...]:
     """The rows that are asked for, with their numbers in the source; no list, which `datasets` would deal out."""
-    dealt = ("generator", "evaluator") if role is None else ("generator",) if role == "first_stage" else (role,)
+    dealt = {None: ("generator", "evaluator"), "first_stage": ("generator",)}.get(role, (role,))
     pairs = [pair for pair in enumerate(every) if role_of(pair[1].split, pair[1].patient_id) in dealt]
     pairs.sort(key=lambda pair: samples.share("cap", seed, pair[1].image_id))
     result = [pair for name in names for pair in [pair for pair in pairs if pair[1].modality == name][:many]]

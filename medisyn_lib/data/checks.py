@@ -35,7 +35,13 @@ def testable(source: str | datasets.Dataset) -> dict[str, str]:
     """
     if source == "phantom":  # as many patients as one asks for
         return dict.fromkeys(MODALITIES, "")
-    return {name: _reason(own) for name, own in _by_modality(source).items()}
+    reasons = {}
+    for name, own in _by_modality(source).items():
+        test = own[own["split"] == "test"]
+        patients, empty = test["patient_id"].nunique(), sorted({*own["finding"]} - {*test["finding"]})
+        few = f"{patients} test patients, at least {MIN_TEST_PATIENTS} are needed" * (patients < MIN_TEST_PATIENTS)
+        reasons[name] = "; ".join(filter(None, [few, f"no test image of {', '.join(empty)}" * bool(empty)]))
+    return reasons
 
 
 def check(source: str) -> list[dict[str, Any]]:
@@ -54,10 +60,23 @@ def check(source: str) -> list[dict[str, Any]]:
     whole, reasons = datasets.concatenate_datasets(parts), testable(source)
     home = dict(zip(whole["image_id"], whole["modality"], strict=True))
     leaks = Counter(home[first] for first, _, _ in near_duplicates(whole))
-    return [
-        {"modality": name, **_summary(own), "near_duplicates": leaks[name], "not_testable": reasons[name]}
-        for name, own in _by_modality(whole).items()
-    ]
+    rows = []
+    for name, own in _by_modality(whole).items():
+        cells = own.groupby(["finding", "split"]).size().unstack(fill_value=0).reindex(columns=SPLITS, fill_value=0)
+        patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
+        empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
+        row = {
+            "modality": name,
+            **{split: int(cells[split].sum()) for split in SPLITS},
+            "patients": "/".join(map(str, patients)),
+            "classes": ", ".join(f"{key} {'/'.join(map(str, counts))}" for key, counts in cells.T.items()),
+            "empty": ", ".join(empty),
+            "identity": "known" if own["identity_known"].all() else "unknown",
+            "near_duplicates": leaks[name],
+            "not_testable": reasons[name],
+        }
+        rows.append(row)
+    return rows
 
 
 def _by_modality(source: str | datasets.Dataset) -> dict[str, pandas.DataFrame]:
@@ -65,28 +84,6 @@ def _by_modality(source: str | datasets.Dataset) -> dict[str, pandas.DataFrame]:
 
     table = data.rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas()
     return {str(name): own for name, own in pandas.DataFrame(table).groupby("modality", sort=False)}
-
-
-def _reason(own: pandas.DataFrame) -> str:
-    test = own[own["split"] == "test"]
-    patients = test["patient_id"].nunique()
-    reasons = [f"{patients} test patients, at least {MIN_TEST_PATIENTS} are needed"] * (patients < MIN_TEST_PATIENTS)
-    empty = sorted({*own["finding"]} - {*test["finding"]})
-    return "; ".join(reasons + [f"no test image of {', '.join(empty)}"] * bool(empty))
-
-
-def _summary(own: pandas.DataFrame) -> dict[str, Any]:
-    """Numbers of one modality."""
-    cells = own.groupby(["finding", "split"]).size().unstack(fill_value=0).reindex(columns=SPLITS, fill_value=0)
-    patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
-    empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
-    return {
-        **{split: int(cells[split].sum()) for split in SPLITS},
-        "patients": "/".join(map(str, patients)),
-        "classes": ", ".join(f"{name} {'/'.join(map(str, counts))}" for name, counts in cells.T.items()),
-        "empty": ", ".join(empty),
-        "identity": "known" if own["identity_known"].all() else "unknown",
-    }
 
 
 def near_duplicates(dataset: datasets.Dataset, threshold: float = THRESHOLD) -> list[tuple[str, str, float]]:

@@ -1,4 +1,4 @@
-"""Source `hub:OWNER/NAME`: a dataset of the Hugging Face hub, or whatever `datasets.load_dataset` takes by that name.
+"""hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption (downloads once).
 
 Columns: `image`, `text` or `caption`, and optionally those of `folder:`. Splits are the dataset's
 own where it has more than train, else its `split` column, else patients are dealt as in `folder:`.
@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medisyn_lib.data.folder import SPLIT_NAMES, row_of
-from medisyn_lib.data.samples import Row, check_image, check_rows
+from medisyn_lib.data.samples import Row, check_rows, opened
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
     import datasets
-
-HELP = "hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption (downloads once)"
 
 
 def preflight(rest: str) -> None:
@@ -36,14 +34,13 @@ def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
     import datasets
 
     preflight(rest)
-    where = f"data source 'hub:{rest}'"
+    where, total = f"data source 'hub:{rest}'", hashlib.sha256()
     try:
-        loaded = datasets.load_dataset(rest)
+        tables = dict(datasets.load_dataset(rest))
     except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
         kind = type(error).__name__
         raise InputError(f"{where} could not be loaded ({kind}): check the name and the network") from error
-    total = hashlib.sha256()
-    for name, table in loaded.items():
+    for name, table in tables.items():
         if not isinstance(table.features.get("image"), datasets.Image):
             raise InputError(f"{where}: {name} has no column image of images: name it so")
         if not {"text", "caption"} & set(table.column_names):
@@ -52,7 +49,7 @@ def _tables(rest: str) -> tuple[dict[str, datasets.Dataset], str]:
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
                 total.update(part.serialize())
-    return dict(loaded), total.hexdigest()
+    return tables, total.hexdigest()
 
 
 def fingerprint(rest: str) -> str:
@@ -67,23 +64,20 @@ def rows(rest: str) -> list[Row]:
         plain = table.remove_columns("image")
         labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
         split = name if len(tables) > 1 and name in SPLIT_NAMES else ""
-        for number, line in enumerate(plain):
-            line |= {key: feature.int2str(line[key]) for key, feature in labels.items() if line[key] is not None}
-            where = f"hub:{rest}, {name}, row {number}"
-            names = {"image_id": f"{name}/{number}", "place": f"{rest}/{name}/{number}", "where": where}
-            result.append(row_of(line, **names, split=split))
+        for number, record in enumerate(plain):
+            record |= {key: label.int2str(record[key]) for key, label in labels.items() if record[key] is not None}
+            place, where = f"hub:{rest}/{name}/{number}", f"hub:{rest}, {name}, row {number}"
+            result.append(row_of(record, image_id=f"{name}/{number}", place=place, where=where, split=split))
     return check_rows(result, f"hub:{rest}")
 
 
 def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, decoded one at a time."""
-    for row in chosen:
-        rest, name, number = row.place.rsplit("/", 2)
-        where = f"hub:{rest}: image {row.image_id}"
-        try:
-            image = _tables(rest)[0][name][int(number)]["image"]
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            image = None
-        if image is None:
-            raise InputError(f"{where} is missing or damaged: drop the row from the dataset")
-        yield check_image(image, where)
+    return opened(chosen, _image)
+
+
+def _image(row: Row) -> Image.Image:
+    rest, name, number = row.place.removeprefix("hub:").rsplit("/", 2)
+    if (image := _tables(rest)[0][name][int(number)]["image"]) is None:
+        raise FileNotFoundError(row.place)
+    return image

@@ -1,32 +1,23 @@
-"""Source `medmnist:NAME[,NAME...][@SIZE]`: the official MedMNIST package and its download.
+"""medmnist:NAME[,NAME...][@28|64|128|224] - MedMNIST through its official package (downloads once).
 
 The package fetches and verifies the file; it is then read like any npz file, one image at a time.
 MedMNIST publishes no patient ids, so every image is its own patient, identity unknown.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
 from medisyn_lib.data.npz import archive_rows, images  # noqa: F401
 from medisyn_lib.data.samples import Row
 from medisyn_lib.errors import InputError
+from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.paths import store_dir
 
-HELP = "medmnist:NAME[,NAME...][@28|64|128|224] - MedMNIST through its official package (downloads once)"
 RESOLUTIONS = ("28", "64", "128", "224")
-MODALITY_OF = dict(
-    pair.split(":")
-    for pair in (
-        "pneumoniamnist:chest_xray breastmnist:breast_ultrasound retinamnist:fundus octmnist:retinal_oct "
-        "dermamnist:dermoscopy pathmnist:histopathology bloodmnist:blood_smear tissuemnist:tissuemnist "
-        "organamnist:ct organcmnist:ct organsmnist:ct"
-    ).split()
-)
+MODALITY_OF = {name: key for key, row in MODALITIES.items() for name in row.medmnist} | {"tissuemnist": "tissuemnist"}
 
 
-def preflight(rest: str) -> list[tuple[str, str]]:
-    """Names and their files' stems out of `NAME[,NAME...][@SIZE]`. Raises InputError naming what is unknown.
+def preflight(rest: str) -> tuple[list[str], int]:
+    """Names and size out of `NAME[,NAME...][@SIZE]`. Raises InputError naming what is unknown.
 
     The files themselves are verified by the package when they are fetched.
     """
@@ -41,24 +32,24 @@ def preflight(rest: str) -> list[tuple[str, str]]:
         raise InputError(f"{where}: a name stands there twice: keep one")
     if size and size not in RESOLUTIONS:
         raise InputError(f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}")
-    return [(name, name if size in ("", "28") else f"{name}_{size}") for name in names]
+    return names, int(size or 28)
 
 
 def files(rest: str) -> list[Path]:
     """The official files, downloaded and verified by the official package where they are not there yet."""
     import medmnist
 
+    names, size = preflight(rest)
     root = store_dir() / "medmnist"
     root.mkdir(parents=True, exist_ok=True)
-    for name, stem in preflight(rest):
-        make, size = getattr(medmnist, medmnist.INFO[name]["python_class"]), int(stem.partition("_")[2] or 28)
+    for name in names:
         try:
             # The class fetches and verifies the file of all splits; val is the smallest to open.
-            make("val", download=True, root=str(root), size=size)
+            getattr(medmnist, medmnist.INFO[name]["python_class"])("val", download=True, root=str(root), size=size)
         except RuntimeError as error:
             mend = f"check the network or put the official file into {root}"
             raise InputError(f"data source 'medmnist:{rest}': {name} could not be downloaded: {mend}") from error
-    return [root / f"{stem}.npz" for _, stem in preflight(rest)]
+    return [root / f"{name}{'' if size == 28 else f'_{size}'}.npz" for name in names]
 
 
 def rows(rest: str) -> list[Row]:
@@ -66,7 +57,7 @@ def rows(rest: str) -> list[Row]:
     import medmnist
 
     result = []
-    for (name, _), path in zip(preflight(rest), files(rest), strict=True):
+    for name, path in zip(preflight(rest)[0], files(rest), strict=True):
         labels = medmnist.INFO[name]["label"]
         result += archive_rows(path, MODALITY_OF[name], [labels[key] for key in sorted(labels, key=int)])
     return result

@@ -1,11 +1,9 @@
-"""Source `npz:DIR`: every top-level *.npz of a folder, in the layout of MedMNIST v2 (doi:10.1038/s41597-022-01721-8).
+"""npz:DIR - every top-level *.npz of a folder in MedMNIST layout, file stem = modality.
 
-A file holds `{split}_images` uint8 (n, h, w) or (n, h, w, 3), `{split}_labels` integers (n,) or
-(n, 1) for train, val and test; optional `class_names`, `{split}_source_ids` (the patients) and
-`identity_known` (0 or 1). Other arrays are ignored. The file's stem is the modality.
+A file holds what MedMNIST v2's do (doi:10.1038/s41597-022-01721-8): `{split}_images` uint8 (n, h, w) or
+(n, h, w, 3), `{split}_labels` integers (n,) or (n, 1) for train, val and test; optional `class_names`,
+`{split}_source_ids` (the patients) and `identity_known` (0 or 1). Other arrays are ignored.
 """
-
-from __future__ import annotations
 
 import contextlib
 import csv
@@ -23,10 +21,9 @@ from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, source
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
-HELP = "npz:DIR - every top-level *.npz of a folder in MedMNIST layout, file stem = modality"
 MAX_BYTES = 16 * 2**30  # unpacked, of one array of images; they are read one image at a time
 MAX_TABLE_BYTES = 2**30  # unpacked, of one array of labels or names, read whole
-SMALL = ("class_names", "identity_known", *(f"{split}_{name}" for split in SPLITS for name in ("labels", "source_ids")))
+OPTIONAL = ("class_names", "identity_known", *(f"{split}_source_ids" for split in SPLITS))
 ICDR = [finding.key for finding in MODALITIES["fundus"].findings]
 
 
@@ -45,15 +42,14 @@ def rows(rest: str) -> list[Row]:
 
 def images(chosen: Sequence[Row]) -> Iterator[np.ndarray]:
     """The pixels of chosen rows, uint8 (h, w) or (h, w, 3): one pass over an array, one image in memory at a time."""
-    for place, own in itertools.groupby(chosen, key=lambda row: Path(row.place).parent):
-        numbers, name = [int(Path(row.place).name) for row in own], f"{place.name}_images"
-        with _opened(place.parent) as file, file.open(f"{name}.npy") as member:
-            shape, fortran, _ = _header(file, name)
+    for (path, split), own in itertools.groupby(chosen, key=lambda row: (row.place, row.split)):
+        numbers = [int(row.image_id.rpartition("/")[2]) for row in own]
+        with _opened(Path(path)) as file, file.open(f"{split}_images.npy") as member:
+            shape, fortran, _, start = _header(file, f"{split}_images")
             if fortran:
                 yield from np.lib.format.read_array(member, allow_pickle=False)[numbers]
                 continue
             length = math.prod(shape[1:])
-            start = file.getinfo(f"{name}.npy").file_size - shape[0] * length
             for number in numbers:
                 member.seek(start + number * length)
                 yield np.frombuffer(member.read(length), np.uint8).reshape(shape[1:])
@@ -62,23 +58,23 @@ def images(chosen: Sequence[Row]) -> Iterator[np.ndarray]:
 def archive_rows(path: Path, modality: str, class_names: Sequence[str] | None = None) -> list[Row]:
     """The rows of one file, checked; raises InputError naming the file, the array and the mend."""
     with _opened(path) as file:
-        small = {name: _array(file, name) for name in SMALL if f"{name}.npy" in file.NameToInfo}
         labels = {split: _labels(file, split) for split in SPLITS}
-    needed = max(int(values.max(initial=-1)) for values in labels.values()) + 1
-    given = class_names or small.get("class_names", [f"class {number}" for number in range(needed)])
-    findings = _findings(path, modality, np.asarray(given), needed)
+        found = {name: _array(file, name) for name in OPTIONAL if f"{name}.npy" in file.NameToInfo}
+    needed = 1 + max(int(values.max(initial=-1)) for values in labels.values())
+    names = class_names or found.get("class_names", [f"class {number}" for number in range(needed)])
+    findings = _findings(path, modality, np.asarray(names), needed)
     result = []
     for split, values in labels.items():
-        names = [f"{split}/{number}" for number in range(len(values))]
-        ids = small.get(f"{split}_source_ids")
+        ids = found.get(f"{split}_source_ids")
         if ids is not None and ids.shape != values.shape:
             raise InputError(f"{path}: {split}_source_ids has shape {ids.shape}: give each of {len(values)} images one")
-        known = ids is not None and bool(np.all(small.get("identity_known", _panel_says(path))))
-        patients = names if ids is None else ids.tolist()
-        for name, patient, finding in zip(names, patients, (findings[label] for label in values), strict=True):
+        known = ids is not None and bool(np.all(found.get("identity_known", _panel_says(path))))
+        for number, finding in enumerate(findings[label] for label in values):
+            image = f"{path.stem}/{split}/{number}"
+            patient = image if ids is None else f"{path.stem}/{ids[number]}"
             grade = ICDR.index(finding) if modality == "fundus" and finding in ICDR else -1
-            who = f"{path.stem}/{name}", f"{path.stem}/{patient}", split, modality, finding
-            result.append(Row(*who, f"{path}/{name}", grade=grade, identity_known=known))
+            own = image, patient, split, modality, finding, str(path)
+            result.append(Row(*own, grade=grade, identity_known=known))
     return check_rows(result, str(path), findings)
 
 
@@ -96,23 +92,24 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise InputError(f"{path} is damaged ({error!r:.80}): copy it again or save it with numpy.savez") from error
 
 
-def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and dtype of an array, held against the size that the zip file states."""
+def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, Fortran order, dtype and first byte of an array, held against the size that the zip file states."""
+    where = f"{file.filename}: the array {name}"
     if f"{name}.npy" not in file.NameToInfo:
         raise InputError(f"{file.filename} has no array {name}: add it (an empty one will do for val and test)")
     with file.open(f"{name}.npy") as member:
         np.lib.format.read_magic(member)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)  # 2.0 is for structures alone
         start = member.tell()
-    where, stated = f"{file.filename}: the array {name}", file.getinfo(f"{name}.npy").file_size
-    limit, promised = MAX_TABLE_BYTES if name in SMALL else MAX_BYTES, math.prod(shape) * dtype.itemsize
+    stated, promised = file.getinfo(f"{name}.npy").file_size, math.prod(shape) * dtype.itemsize
+    limit = MAX_BYTES if name.endswith("_images") else MAX_TABLE_BYTES
     if dtype.hasobject:
         raise InputError(f"{where} holds Python objects, which may run code: save it as plain numbers")
-    if max(stated, promised) > limit:
+    if stated > limit:
         raise InputError(f"{where} unpacks to over {limit >> 30} GiB: split the file or drop images")
     if start + promised != stated:
         raise InputError(f"{where} is longer or shorter than its header says: save the file again")
-    return shape, fortran, dtype
+    return shape, fortran, dtype, start
 
 
 def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -123,22 +120,22 @@ def _array(file: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _labels(file: zipfile.ZipFile, split: str) -> np.ndarray:
     """Labels (n,) of one split, after the shapes and dtypes of images and labels were checked."""
-    shape, _, dtype = _header(file, f"{split}_images")
-    values, images, labels = _array(file, f"{split}_labels"), f"{split}_images has", f"{split}_labels has"
-    fits = (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)) and 0 < min(shape[1:3]) <= max(shape[1:3]) <= 8192
-    codes = values.astype(np.int64) if values.dtype.kind in "iu" else np.zeros(0, np.int64)
-    many, low, high = (*shape, 0)[0], codes.min(initial=0), codes.max(initial=0)
+    shape, _, dtype, _ = _header(file, f"{split}_images")
+    labels = _array(file, f"{split}_labels")
+    many, whole = (*shape, 0)[0], labels.dtype.kind in "iu" or not labels.size
+    fits = len(shape) >= 3 and shape[3:] in ((), (3,)) and all(1 <= side <= 8192 for side in shape[1:3])
+    paired = labels.shape in ((many,), (many, 1))
+    low, high = (labels.min(), labels.max()) if whole and labels.size else (0, 0)
     for wrong, fault in (
-        (dtype != np.uint8, f"{images} dtype {dtype}, not uint8: scale the images to 0-255 and save them as uint8"),
-        (not fits, f"{images} shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192"),
-        (values.shape[1:] not in ((), (1,)), f"{labels} shape {values.shape}: give one label an image, (n,) or (n, 1)"),
-        (values.size != codes.size, f"{labels} dtype {values.dtype}, not integers: number the classes from 0"),
-        (values.shape[:1] != shape[:1], f"{labels} {values.size} labels for {many} images: give each image one label"),
-        (low < 0 or high >= 10_000, f"{labels} labels from {low} to {high}: number the classes from 0"),
+        (dtype != np.uint8, f"images has dtype {dtype}, not uint8: scale the images to 0-255 and save them as uint8"),
+        (not fits, f"images has shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192"),
+        (not paired, f"labels has {labels.size} labels for {many} images: give one label an image, (n,) or (n, 1)"),
+        (not whole, f"labels has dtype {labels.dtype}, not integers: number the classes from 0"),
+        (low < 0 or high >= 10_000, f"labels has labels from {low} to {high}: number the classes from 0"),
     ):
         if wrong:
-            raise InputError(f"{file.filename}: {fault}")
-    return codes.reshape(-1)
+            raise InputError(f"{file.filename}: {split}_{fault}")
+    return labels.reshape(-1).astype(np.int64)
 
 
 def _findings(path: Path, modality: str, names: np.ndarray, needed: int) -> list[str]:

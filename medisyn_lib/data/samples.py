@@ -1,4 +1,4 @@
-"""What every source has in common: the columns, dealing patients, squaring images, writing Arrow.
+"""What every source has in common: the columns, dealing patients, checks, squaring images, writing Arrow.
 
 A finite source gives its images as `Row`s (all that is known of an image except its pixels) and
 opens the pixels of chosen rows later, one at a time, so that a set larger than memory works.
@@ -7,9 +7,10 @@ opens the pixels of chosen rows later, one at a time, so that a set larger than 
 from __future__ import annotations
 
 import hashlib
-import io
+import re
 import shutil
-import unicodedata
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES, caption
@@ -31,6 +32,7 @@ ROLES = ("first_stage", "generator", "evaluator", "calibration", "test")
 SPLIT_OF_ROLE = dict(zip(ROLES, ("train", "train", "train", "val", "test"), strict=True))
 GENERATOR_SHARE = 0.7  # of the train patients; the others belong to the evaluator
 MAX_PIXELS = 89_478_485  # Pillow's own warning limit, an error here: a larger image is taken for a bomb
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def check_text(text: str, where: str) -> None:
     """Raise InputError where a text is empty or holds control characters; `where` names it."""
     if not text.strip():
         raise InputError(f"{where} is empty: give every image one")
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+    if CONTROL.search(text):
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
@@ -93,13 +95,12 @@ def check_rows(rows: list[Row], where: str, findings: Sequence[str] = ()) -> lis
     """
     if not rows:
         raise InputError(f"{where} holds no image: add some")
-    homes = dict(reversed([(row.patient_id, row.split) for row in rows]))
-    names: set[str] = set()
+    name, many = Counter(row.image_id for row in rows).most_common(1)[0]
+    if many > 1:
+        raise InputError(f"{where}: the image {name!r} stands there twice: keep one of them")
+    homes: dict[str, str] = {}
     for row in rows:
-        if row.image_id in names:
-            raise InputError(f"{where}: the image {row.image_id!r} stands there twice: keep one of them")
-        names.add(row.image_id)
-        if row.split != (home := homes[row.patient_id]):
+        if row.split != (home := homes.setdefault(row.patient_id, row.split)):
             both = f"patient {row.patient_id!r} is in {home} and in {row.split}"
             raise InputError(f"{where}: {both}: keep all images of a patient in one split")
     for modality in dict.fromkeys(row.modality for row in rows):
@@ -112,40 +113,49 @@ def check_rows(rows: list[Row], where: str, findings: Sequence[str] = ()) -> lis
     return rows
 
 
-def check_image(image: Image.Image, where: str) -> Image.Image:
-    """The image itself; raises InputError where it is too large or deeper than 8 bits."""
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"{where} has {image.width} x {image.height} pixels, more than {MAX_PIXELS}: make it smaller")
-    if image.mode[0] in "IF":
-        raise InputError(f"{where} has more than 8 bits a channel (mode {image.mode}): window it to 8 bits first")
-    return image
+def opened(chosen: Sequence[Row], open_one: Callable[[Row], Image.Image]) -> Iterator[Image.Image]:
+    """The images of chosen rows, one at a time. Raises InputError for one that is broken, too large or over 8 bits."""
+    for row in chosen:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS has the last word
+                image = open_one(row)
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}"
+                raise InputError(f"{row.place} has {size}: make it smaller")
+            if image.mode[0] in "IF":
+                fault = f"more than 8 bits a channel (mode {image.mode})"
+                raise InputError(f"{row.place} has {fault}: window it to 8 bits first")
+            image.load()
+        except InputError:
+            raise
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise InputError(f"{row.place} is no image that can be read ({error!r}): save it again, smaller") from error
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{row.place} is damaged ({type(error).__name__}): save it again or drop it") from error
+        yield image
 
 
 def features() -> datasets.Features:
     """The columns of every dataset of this package."""
     import datasets
 
-    texts = "caption modality specialty finding side lesion_size patient_id image_id split role"
-    kinds = dict.fromkeys(texts.split(), "string") | dict(count="int64", grade="int64", identity_known="bool")
-    kinds["factors"] = "string"
-    values = {name: datasets.Value(kind) for name, kind in kinds.items()}
+    texts = "caption modality specialty finding side lesion_size patient_id image_id split role".split()
+    kinds = dict.fromkeys(texts, "string") | {"count": "int64", "grade": "int64", "identity_known": "bool"}
+    values = {name: datasets.Value(kind) for name, kind in (kinds | {"factors": "string"}).items()}
     return datasets.Features({"image": datasets.Image()} | values)
 
 
 def sample(row: Row, image: Image.Image | np.ndarray, *, role: str, size: int, seed: Sequence[int]) -> dict[str, Any]:
-    """One record: the row with the centre square of its pixels, RGB (size, size), packed for speed rather than size.
+    """One record: the row with the centre square of its pixels, RGB (size, size).
 
     Where the source has no text of its own the caption is drawn by `seed`.
     """
     record = {key: value for key, value in asdict(row).items() if key not in ("place", "text")}
-    words = row.text or caption(row.modality, row.finding, record, rng=np.random.default_rng(seed))
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
-    packed = io.BytesIO()
-    squared = ImageOps.fit(picture.convert("RGB"), (size, size), method=Image.Resampling.LANCZOS)
-    squared.save(packed, format="PNG", compress_level=1)
     return record | {
-        "image": {"bytes": packed.getvalue(), "path": None},
-        "caption": words,
+        "image": ImageOps.fit(picture.convert("RGB"), (size, size), method=Image.Resampling.LANCZOS),
+        "caption": row.text or caption(row.modality, row.finding, record, rng=np.random.default_rng(seed)),
         "specialty": MODALITIES[row.modality].specialty if row.modality in MODALITIES else "",
         "role": role,
         "factors": "{}",
@@ -164,8 +174,9 @@ def write(
     draft = directory / "draft.tmp"
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
     datasets.disable_progress_bars()
-    kind = {"features": features(), "gen_kwargs": arguments, "num_proc": workers if workers > 1 else None}
-    made = datasets.Dataset.from_generator(samples, cache_dir=str(draft), writer_batch_size=200, **kind)
+    made = datasets.Dataset.from_generator(
+        samples, features(), str(draft), gen_kwargs=arguments, writer_batch_size=200, num_proc=workers
+    )
     made.save_to_disk(directory / "data")
     del made  # frees the memory map, or the draft could not go on every system
     shutil.rmtree(draft)
@@ -173,11 +184,9 @@ def write(
 
 def hash_files(paths: Iterable[Path]) -> str:
     """SHA-256 over the names and bytes of files."""
-    total = hashlib.sha256()
-    for path in paths:
-        state = path.stat()
-        total.update(f"{path.name}\0{_hash_file(path, state.st_size, state.st_mtime_ns)}\n".encode())
-    return total.hexdigest()
+    stamps = [(path, path.stat()) for path in paths]
+    lines = [f"{path.name}\0{_hash_file(path, now.st_size, now.st_mtime_ns)}\n" for path, now in stamps]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @cache

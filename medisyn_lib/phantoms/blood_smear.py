@@ -19,18 +19,14 @@ CELL_RADIUS = {"neutrophil": 0.40, "lymphocyte": 0.33, "eosinophil": 0.42, "mono
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The film and the blood of one patient: stain strength and tint, size and pallor of the red cells."""
-    patient = uniform(rng, stain_strength=(0.75, 1.25), azure_to_eosin=(0.8, 1.2), ground_warmth=(-1, 1))
-    patient |= uniform(rng, red_radius=(0.23, 0.31), red_density=(0.55, 1.1), pallor=(0.35, 0.85))
-    patient |= uniform(rng, red_spacing=(1.35, 2.1), white_scale=(0.9, 1.12))
-    return patient
+    return uniform(rng, "blood_smear", "patient")
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One white cell of the patient among its red cells, (size, size, 3) in [0, 1], and the factors of this field."""
-    factors = uniform(rng, cell_x=(-0.25, 0.25), cell_y=(-0.25, 0.25), cell_angle=(0, 2 * np.pi))
-    factors |= uniform(rng, cell_scale=(0.93, 1.07))
+    factors = uniform(rng, "blood_smear", "cell")
     factors["lobes"] = int(rng.integers(3, 6)) if patient["finding"] == "neutrophil" else 0
-    factors |= uniform(rng, exposure=(0.92, 1.02), defocus=(0.004, 0.011), layout_seed=range(2**31))
+    factors |= uniform(rng, "blood_smear", "field")
     detail = np.random.default_rng(factors["layout_seed"])
     radius = CELL_RADIUS[patient["finding"]] * patient["white_scale"] * factors["cell_scale"]
     strength, azure, warmth = patient["stain_strength"], patient["azure_to_eosin"], patient["ground_warmth"]

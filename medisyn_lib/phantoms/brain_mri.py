@@ -2,16 +2,12 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, turned, uniform
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient = uniform(rng, head_width=(0.62, 0.74), head_length=(0.8, 0.92), scalp_width=(0.03, 0.07))
-    patient |= uniform(rng, skull_width=(0.04, 0.07), ventricle_size=(0.6, 1.25), slice_level=(0.0, 1.0))
-    patient |= uniform(rng, atrophy=(0.06, 0.2), gyri=(9.0, 12.5), grey_signal=(0.36, 0.46), white_signal=(0.56, 0.68))
-    patient |= uniform(rng, scalp_signal=(0.75, 1.0), texture_seed=range(2**31))
-    patient |= {"side": "", "lesion_size": "", "count": 0}
+    patient = uniform(rng, "brain_mri", "patient") | {"side": "", "lesion_size": "", "count": 0}
     side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 7))
     spread, height, rim, glow = (float(v) for v in rng.uniform(0, 1, 4))
     lesion_seed = int(rng.integers(2**31))
@@ -98,14 +94,11 @@ def _acquire(rng: Rng, signal: Array, k_space_share: float, noise: float) -> Arr
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One slice: position, coil bias, sampled share of k-space, noise and display level vary."""
-    image = uniform(rng, shift_x=(-0.06, 0.06), shift_y=(-0.05, 0.05), rotation=(-0.15, 0.15), zoom=(0.94, 1.05))
-    image |= uniform(rng, bias=(0.0, 0.22), bias_angle=(0, 2 * np.pi), k_space_share=(0.7, 1.0), noise=(0.008, 0.035))
-    image |= uniform(rng, brightness=(0.85, 1.08))
+    image = uniform(rng, "brain_mri", "image")
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
     fields = [texture(seeded, x[0] * f, y[:, 0] * f) for f in (5.0, 11.0, 3.0)]
     signal = _head(x + 0.015 * fields[2], y, fields, patient)
-    turn = image["bias_angle"]
-    signal = signal * (1 + image["bias"] * (x * np.cos(turn) + y * np.sin(turn)))
+    signal = signal * (1 + image["bias"] * turned(x, y, image["bias_angle"])[0])
     picture = _acquire(rng, signal, image["k_space_share"], image["noise"])
     return np.clip(picture * image["brightness"], 0, 1), image

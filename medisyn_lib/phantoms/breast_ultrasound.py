@@ -7,11 +7,7 @@ from medisyn_lib.phantoms.drawing import Array, Factors, Rng, posed_grid, speckl
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Layers of one breast (y from -1 at the probe to 1), and its mass if there is one."""
-    patient = uniform(rng, skin_depth=(0.06, 0.14), fat_depth=(-0.8, -0.3), gland_depth=(0.3, 0.75))
-    patient |= uniform(rng, gland_echo=(-0.2, 0.5), fat_echo=(-1.5, -0.8), strand_contrast=(0.5, 1.1))
-    patient |= uniform(rng, strand_slope=(-0.6, 0.6), strand_scale=(3.5, 6.0), undulation=(0.03, 0.1))
-    patient |= uniform(rng, attenuation=(0.2, 0.9), texture_seed=range(2**31))
-    patient |= {"side": "", "lesion_size": ""}
+    patient = uniform(rng, "breast_ultrasound", "patient") | {"side": "", "lesion_size": ""}
     large, lesion_seed = bool(rng.integers(2)), int(rng.integers(2**31))
     spread, across, depth, tail, dark = (float(v) for v in rng.uniform(0, 1, 5))
     if finding != "normal":
@@ -66,8 +62,7 @@ def _mass(x: Array, y: Array, echo: Array, patient: Factors) -> Array:
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One frame: probe position, pressure, gain, depth compensation and dynamic range vary."""
-    image = uniform(rng, shift_x=(-0.18, 0.18), shift_y=(-0.05, 0.05), zoom=(0.9, 1.12), gain=(-0.3, 0.35))
-    image |= uniform(rng, depth_compensation=(0.0, 0.5), dynamic_range=(4.2, 5.4), focus=(-0.4, 0.4), looks=range(2, 4))
+    image = uniform(rng, "breast_ultrasound", "image")
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     y = y + (1 / image["zoom"] - 1) + image["shift_y"] / image["zoom"]  # the probe stays at the top edge
     echo = _tissue(x, y, patient)

@@ -9,11 +9,7 @@ SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and where its finding lies (`side` is the patient's, left at image right)."""
-    patient = uniform(rng, chest_width=(0.78, 1.0), lung_length=(0.85, 1.1), heart_size=(0.24, 0.31))
-    patient |= uniform(rng, heart_tilt=(0.3, 0.75), dome_height=(0.12, 0.26), soft_tissue=(0.85, 1.3))
-    patient |= uniform(rng, rib_spacing=(0.155, 0.2), rib_slope=(0.15, 0.5), bone_density=(0.7, 1.3))
-    patient |= uniform(rng, vascularity=(0.5, 1.3), spine_bend=(-0.06, 0.06), texture_seed=range(2**31))
-    patient |= {"side": "", "lesion_size": ""}
+    patient = uniform(rng, "chest_xray", "patient") | {"side": "", "lesion_size": ""}
     side, large = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2))
     spread, height, depth = (float(v) for v in rng.uniform(0, 1, 3))
     if finding == "cardiomegaly":
@@ -25,16 +21,6 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
         if finding == "pleural_effusion":
             patient["fluid_level"] = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
     return patient
-
-
-def _ribs(ax: Array, y: Array, patient: Factors) -> Array:
-    """Bone along the beam of all ribs: back halves falling outwards, fainter front halves falling inwards."""
-    gap, slope = patient["rib_spacing"], patient["rib_slope"]
-    back = (y - slope * ax + 0.75 * (ax - 0.42) ** 2) / gap % 1.0 - 0.5
-    front = (y + 1.1 * slope * ax + 0.9 * ax**2) / (1.25 * gap) % 1.0 - 0.5
-    cortex = np.exp(-((np.abs(back) - 0.17) ** 2) / 0.006) + 0.7 * (np.abs(back) < 0.17)
-    fade = np.clip(1.6 - 1.4 * ax, 0.3, 1.0) * np.clip((0.55 - y) / 0.3, 0.0, 1.0)
-    return (cortex + 0.6 * np.exp(-(front**2) / 0.02) * np.clip((ax - 0.22) / 0.2, 0, 1)) * fade
 
 
 def _lungs(x: Array, y: Array, patient: Factors, inspiration: float) -> tuple[Array, Array]:
@@ -64,13 +50,18 @@ def _finding(x: Array, y: Array, above: Array, grain: Array, patient: Factors) -
 
 
 def _bones(x: Array, y: Array, patient: Factors) -> Array:
-    """Bone along the beam: ribs, vertebrae, collar bones."""
-    ax, width = np.abs(x), patient["chest_width"]
+    """Bone along the beam: ribs (back halves fall outwards, fainter front halves inwards), vertebrae, collar bones."""
+    ax, width, gap, slope = np.abs(x), patient["chest_width"], patient["rib_spacing"], patient["rib_slope"]
+    back = (y - slope * ax + 0.75 * (ax - 0.42) ** 2) / gap % 1.0 - 0.5
+    front = (y + 1.1 * slope * ax + 0.9 * ax**2) / (1.25 * gap) % 1.0 - 0.5
+    cortex = np.exp(-((np.abs(back) - 0.17) ** 2) / 0.006) + 0.7 * (np.abs(back) < 0.17)
+    fade = np.clip(1.6 - 1.4 * ax, 0.3, 1.0) * np.clip((0.55 - y) / 0.3, 0.0, 1.0)
+    ribs = (cortex + 0.6 * np.exp(-(front**2) / 0.02) * np.clip((ax - 0.22) / 0.2, 0, 1)) * fade
     inside = np.clip((1.02 * width - ax) / 0.05, 0, 1)
     vertebrae = (0.75 + 0.25 * np.cos(2 * np.pi * y / 0.15)) * np.clip((0.1 - ax) / 0.03, 0, 1)
     height = y + 0.6 + 0.18 * (ax - 0.15) - 0.1 * np.sin(5 * ax)
     collar = np.exp(-((height / 0.035) ** 2)) * ((ax > 0.09) & (ax < 0.85))
-    return patient["bone_density"] * (0.2 * _ribs(ax, y, patient) * inside + 0.38 * vertebrae + 0.35 * collar)
+    return patient["bone_density"] * (0.2 * ribs * inside + 0.38 * vertebrae + 0.35 * collar)
 
 
 def _body(x: Array, y: Array, patient: Factors) -> Array:
@@ -93,8 +84,7 @@ def _mediastinum(x: Array, y: Array, patient: Factors) -> Array:
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One exposure: position, breath, dose and film curve vary."""
-    image = uniform(rng, shift_x=(-0.07, 0.07), shift_y=(-0.1, 0.1), rotation=(-0.05, 0.05), zoom=(0.92, 1.12))
-    image |= uniform(rng, inspiration=(-0.05, 0.07), photons=(5e3, 4e4), film_gamma=(0.8, 1.3), exposure=(-0.06, 0.06))
+    image = uniform(rng, "chest_xray", "image")
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
     fine, coarse = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 5))

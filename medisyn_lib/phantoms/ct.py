@@ -9,11 +9,7 @@ AIR, FAT, MUSCLE = -1000.0, -100.0, 55.0  # Hounsfield units
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient = uniform(rng, body_width=(0.84, 0.97), body_height=(0.66, 0.84), fat_rim=(0.03, 0.15))
-    patient |= uniform(rng, visceral_fat=(0.0, 0.12), liver_size=(0.9, 1.12), kidney_size=(0.16, 0.2))
-    patient |= uniform(rng, spleen_size=(0.14, 0.23), spine_size=(0.13, 0.17), stomach_x=(0.12, 0.34))
-    patient |= uniform(rng, stomach_gas=(0.0, 1.0), contrast_phase=(0.3, 1.0), texture_seed=range(2**31))
-    patient |= {"side": "", "lesion_size": "", "count": 0}
+    patient = uniform(rng, "ct", "patient") | {"side": "", "lesion_size": "", "count": 0}
     side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 5))
     spread, depth, lesion_seed = float(rng.uniform()), float(rng.uniform(-15.0, 10.0)), int(rng.integers(2**31))
     if finding == "normal":
@@ -95,8 +91,7 @@ def _renal_mass(x: Array, y: Array, kx: float, ky: float, patient: Factors) -> A
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One slice: position, dose and display window vary."""
-    image = uniform(rng, shift_x=(-0.05, 0.05), shift_y=(-0.1, 0.06), rotation=(-0.07, 0.07), zoom=(0.9, 1.04))
-    image |= uniform(rng, noise_hu=(5.0, 18.0), window_level=(30.0, 70.0), window_width=(280.0, 400.0))
+    image = uniform(rng, "ct", "image")
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], image["rotation"], image["zoom"])
     seeded = np.random.default_rng(patient["texture_seed"])
     fine, coarse, bend_x, bend_y = (texture(seeded, x[0] * f, y[:, 0] * f) for f in (14, 6, 2.5, 2.5))

@@ -5,7 +5,7 @@ A melanoma differs from a naevus by asymmetry, border and colours (black, blue-g
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, turned, uniform
 
 MELANIN = (0.55, 1.00, 1.35)
 HAEMOGLOBIN = (0.10, 0.65, 0.45)
@@ -15,27 +15,20 @@ DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: s
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The skin and the lesion of one patient."""
-    large = bool(rng.integers(2))
-    rough = {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
-    patient: Factors = {"lesion_size": "large" if large else "small"}
-    patient["radius"] = float(rng.uniform(0.50, 0.68) if large else rng.uniform(0.24, 0.34))
-    patient |= uniform(rng, elongation=(1.0, 1.35), axis=(0, np.pi))
-    patient["roughness"] = float(rough * rng.uniform(0.7, 1.3))
-    patient["skin_melanin"] = float(rng.uniform(0.0, 1.0) ** 2.5 * 1.2)
-    patient |= uniform(rng, skin_redness=(0.05, 0.55), pigment=(0.75, 1.5), warmth=(-0.25, 0.25))
-    patient |= {"hairs": int(rng.integers(3, 14)) if rng.random() < 0.4 else 0, "lesion_seed": int(rng.integers(2**31))}
-    return patient
+    size = ("small", "large")[int(rng.integers(2))]
+    patient = uniform(rng, "dermoscopy", size) | uniform(rng, "dermoscopy", "patient")
+    patient["roughness"] *= {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
+    patient["skin_melanin"] = 1.2 * patient["skin_melanin"] ** 2.5  # most skin is light
+    hairs = int(rng.integers(3, 14)) if rng.random() < 0.4 else 0
+    return patient | {"lesion_size": size, "hairs": hairs, "lesion_seed": int(rng.integers(2**31))}
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One picture of the lesion, (size, size, 3) in [0, 1], and the factors of this picture."""
-    factors = uniform(rng, shift_x=(-0.16, 0.16), shift_y=(-0.16, 0.16), turn=(-0.5, 0.5), zoom=(0.92, 1.08))
-    factors |= uniform(rng, exposure=(0.85, 1.03), white_balance=(-0.06, 0.06), vignetting=(0.0, 0.3))
-    factors |= uniform(rng, skin_seed=range(2**31), defocus=(0.002, 0.007))
+    factors = uniform(rng, "dermoscopy", "image")
     x, y = grid(size)
-    c, s = np.cos(factors["turn"]), np.sin(factors["turn"])
     x0, y0 = (x - factors["shift_x"]) / factors["zoom"], (y - factors["shift_y"]) / factors["zoom"]
-    u, v = (x0 * c + y0 * s).astype(np.float32), (y0 * c - x0 * s).astype(np.float32)
+    u, v = (part.astype(np.float32) for part in turned(x0, y0, factors["turn"]))
     skin = np.random.default_rng(factors["skin_seed"])
     mottle, lines = smooth_noise(skin, size, 0.3), smooth_noise(skin, size, 0.04)
     melanin = np.clip(0.06 + patient["skin_melanin"] * (1 + 0.12 * mottle + 0.08 * lines), 0, None)
@@ -66,8 +59,8 @@ def _field(rng: Rng, u: Array, v: Array, scale: float) -> Array:
 
 def _depth(rng: Rng, patient: Factors, u: Array, v: Array, orders: tuple) -> Array:
     """Signed depth inside the lesion's outline (positive inside), in the units of the picture."""
-    c, s, stretch = np.cos(patient["axis"]), np.sin(patient["axis"]), np.sqrt(patient["elongation"])
-    a, b = (u * c + v * s) / stretch, (v * c - u * s) * stretch
+    (a, b), stretch = turned(u, v, patient["axis"]), np.sqrt(patient["elongation"])
+    a, b = a / stretch, b * stretch
     theta = np.arctan2(b, a)
     wave = sum(rng.uniform(0.5, 1.2) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) / k**0.35 for k in orders)
     return patient["radius"] * (1 + patient["roughness"] * wave) - np.hypot(a, b)

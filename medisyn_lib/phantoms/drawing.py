@@ -1,7 +1,9 @@
 """What the phantoms share: how factors are drawn, and brushes (coordinates, soft shapes, textures, blur)."""
 
+import tomllib
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ from scipy import ndimage
 Factors = dict[str, Any]  # plain numbers and words by name
 Rng = np.random.Generator
 Array = np.ndarray
+RANGES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
-def uniform(rng: Rng, **ranges: tuple[float, float] | range) -> Factors:
-    """A number for each name, drawn in the order given: uniform in its (low, high), or one of its range."""
+def uniform(rng: Rng, modality: str, table: str) -> Factors:
+    """A number for each line of a table of `drawing.toml`, in its order."""
     return {
-        name: int(rng.integers(r.start, r.stop)) if isinstance(r, range) else float(rng.uniform(*r))
-        for name, r in ranges.items()
+        name: int(rng.integers(low, high)) if isinstance(low, int) else float(rng.uniform(low, high))
+        for name, (low, high) in RANGES[modality][table].items()
     }
 
 
@@ -27,10 +30,15 @@ def grid(size: int) -> tuple[Array, Array]:
     return np.broadcast_to(axis[None, :], (size, size)), np.broadcast_to(axis[:, None], (size, size))
 
 
+def turned(x: Array, y: Array, angle: ArrayLike) -> tuple[Array, Array]:
+    """Coordinates in a frame that is turned by `angle` radians, clockwise as y grows downwards."""
+    c, s = np.cos(angle), np.sin(angle)
+    return x * c + y * s, y * c - x * s
+
+
 def ellipse(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float, angle: float = 0, soft: float = 0) -> Array:
     """Soft mask in [0, 1] of an ellipse; `soft` is the edge width in the units of x and y (at least one pixel)."""
-    c, s = np.cos(angle), np.sin(angle)
-    u, v = (x - cx) * c + (y - cy) * s, -(x - cx) * s + (y - cy) * c
+    u, v = turned(x - cx, y - cy, angle)
     radius = np.sqrt((u / rx) ** 2 + (v / ry) ** 2) + 1e-9
     width = max(soft, 2.0 / x.shape[0])
     return np.clip(0.5 - (radius - 1.0) * min(rx, ry) / width, 0.0, 1.0)
@@ -79,8 +87,8 @@ def stamp(
     half = int(np.ceil(max(rx.max(initial=0), ry.max(initial=0)) + 1))
     offsets = np.arange(-half, half + 1, dtype=np.float32)
     column, row = np.rint(px) + offsets, np.rint(py) + offsets[:, None]
-    dx, dy, c, s = column - px, row - py, np.cos(angle), np.sin(angle)
-    radius = np.sqrt(((dx * c + dy * s) / rx) ** 2 + ((dy * c - dx * s) / ry) ** 2)
+    u, v = turned(column - px, row - py, angle)
+    radius = np.sqrt((u / rx) ** 2 + (v / ry) ** 2)
     ink = value * np.clip(0.5 + (1 - radius) * np.minimum(rx, ry), 0, 1)
     if profile is not None:
         ink = ink * profile(radius)

@@ -5,7 +5,7 @@ Distance down the tube grows towards an off-centre, dark lumen. Left and right a
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, turned, uniform
 
 HAEMOGLOBIN = (0.20, 1.00, 1.05)
 LAMP = (1.0, 0.86, 0.74)
@@ -13,20 +13,14 @@ LAMP = (1.0, 0.86, 0.74)
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The colon of one patient, and the polyp's place and size where there is one."""
-    polyp, large = finding == "polyp", bool(rng.integers(2))
-    side = ("left", "right")[int(rng.integers(2))]
-    patient: Factors = {"side": side if polyp else "", "lesion_size": ("large" if large else "small") if polyp else ""}
-    patient["polyp_radius"] = float(rng.uniform(0.40, 0.54) if large else rng.uniform(0.20, 0.27)) if polyp else 0.0
-    patient["polyp_x"] = float(rng.uniform(0.38, 0.56) * (1 if side == "right" else -1)) if polyp else 0.0
-    patient["polyp_y"] = float(rng.uniform(-0.35, 0.35)) if polyp else 0.0
-    patient["polyp_redness"] = float(rng.uniform(-0.25, 0.35)) if polyp else 0.0
-    patient["redness"] = float(rng.uniform(1.0, 1.35) if finding == "colitis" else rng.uniform(0.35, 0.8))
-    patient |= uniform(rng, yellowness=(0.0, 0.35))
-    patient["fold_height"] = float(rng.uniform(0.45, 0.85) * (0.6 if finding == "colitis" else 1))
-    patient["fold_lobes"] = int(rng.integers(2, 4))
-    patient["vessels"] = 0.0 if finding == "colitis" else float(rng.uniform(0.15, 0.5))
-    patient["ulcers"] = int(rng.integers(6, 13)) if finding == "colitis" else 0
-    patient["wall_seed"] = int(rng.integers(2**31))
+    size, side = ("small", "large")[int(rng.integers(2))], ("left", "right")[int(rng.integers(2))]
+    patient: Factors = {"side": "", "lesion_size": "", "polyp_x": 0.0, "polyp_y": 0.0, "polyp_radius": 0.0}
+    patient |= {"polyp_redness": 0.0, "vessels": 0.0, "ulcers": 0}
+    if finding == "polyp":
+        patient |= {"side": side, "lesion_size": size, **uniform(rng, "endoscopy", f"{size}_polyp")}
+        patient["polyp_x"] *= 1 if side == "right" else -1
+    patient |= uniform(rng, "endoscopy", "inflamed" if finding == "colitis" else "calm")
+    patient["fold_height"] *= 0.6 if finding == "colitis" else 1
     return patient
 
 
@@ -34,11 +28,9 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One frame of the patient's colon, (size, size, 3) in [0, 1], and the factors of this frame."""
     away = -np.sign(patient["polyp_x"]) * 0.25  # a polyp hides less of the lumen from the other side
     factors: Factors = {"lumen_x": float(np.clip(rng.normal(away, 0.4), -0.95, 0.95))}
-    factors |= uniform(rng, lumen_y=(-0.65, 0.65), lumen_radius=(0.16, 0.36), lumen_squash=(0.6, 1.0))
-    factors |= uniform(rng, roll=(0, 2 * np.pi), folds=range(3, 6), exposure=(0.75, 1.15))
-    factors |= uniform(rng, cut_corner=(1.42, 1.85), frame_width=(0.88, 1.0))
+    factors |= uniform(rng, "endoscopy", "view")
     factors["inset_box"] = bool(rng.random() < 0.2)
-    factors |= uniform(rng, highlights=range(8, 26), defocus=(0.003, 0.008), frame_seed=range(2**31))
+    factors |= uniform(rng, "endoscopy", "frame")
     wall = np.random.default_rng([patient["wall_seed"], factors["frame_seed"]])
     x, y = grid(size)
     light, crest = _folds(wall, x, y, patient, factors)
@@ -54,14 +46,17 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     image = image * shade * factors["exposure"]
     image = image + gloss[:, :, None] * (np.array([1.0, 0.98, 0.95]) - image)
     image = blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape)
-    return image * _surround(x, y, factors)[:, :, None] + 0.01, factors
+    # The video frame: a rectangle with cut corners, sometimes with a black inset box.
+    a, b = np.abs(x) / factors["frame_width"], np.abs(y)
+    window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * size / 2, 0, 1)
+    window = window * (1 - factors["inset_box"] * ((x < -0.35) & (y > 0.4)))
+    return image * window[:, :, None] + 0.01, factors
 
 
 def _folds(rng: Rng, x: Array, y: Array, patient: Factors, factors: Factors) -> tuple[Array, Array]:
     """Brightness of the wall and its fold crests, each (size, size)."""
-    c, s, size = np.cos(factors["roll"]), np.sin(factors["roll"]), len(x)
-    dx, dy = x - factors["lumen_x"], y - factors["lumen_y"]
-    u, v = dx * c + dy * s, (dy * c - dx * s) / factors["lumen_squash"]
+    size, (u, v) = len(x), turned(x - factors["lumen_x"], y - factors["lumen_y"], factors["roll"])
+    v = v / factors["lumen_squash"]
     r, theta = (np.hypot(u, v) / factors["lumen_radius"]).astype(np.float32), np.arctan2(v, u).astype(np.float32)
     warp = 0.10 * smooth_noise(rng, size, 0.3)
     depth = 1 / np.maximum(r * np.exp(warp), 0.05)  # distance down the tube, in tube radii times the focal length
@@ -124,10 +119,3 @@ def _highlights(rng: Rng, light: Array, patient: Factors, factors: Factors, size
         x, y = (0.85 * patient[axis] + rng.normal(0, 0.2 * r, 3) for axis in ("polyp_x", "polyp_y"))
         gloss = np.maximum(gloss, stamp(size, x, y, 0.16 * r, 0.09 * r, rng.uniform(0, np.pi, 3)))
     return 0.95 * gloss
-
-
-def _surround(x: Array, y: Array, factors: Factors) -> Array:
-    """The video frame's window in [0, 1]: a rectangle with cut corners, sometimes with a black inset box."""
-    a, b = np.abs(x) / factors["frame_width"], np.abs(y)
-    window = np.clip((np.minimum(1 - a, (factors["cut_corner"] - a - b) * 0.7)) * x.shape[0] / 2, 0, 1)
-    return window * (1 - factors["inset_box"] * ((x < -0.35) & (y > 0.4)))

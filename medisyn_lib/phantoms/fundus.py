@@ -17,6 +17,7 @@ QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferi
 Vessels = tuple[Array, Array, Array]  # u, v, width, a row a vessel
 Placing = Callable[[Array, Array], tuple[Array, Array]]  # retinal points to picture points
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
+SUMMED = ("microaneurysms", "beading", "irma", "exudates", "cotton_wool")  # lesions graded over the whole retina
 EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
 
 BLOOD = (0.28, 1.15, 1.15)
@@ -53,22 +54,8 @@ def icdr_grade(
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Anatomy of one eye and its lesions by quadrant, such that the finding is its ICDR grade."""
-    lesions = _draw_lesions(rng, GRADES.index(finding))
-    names = ("microaneurysms", "beading", "irma", "exudates", "cotton_wool")
-    dots, beading, irma, exudates, cotton_wool = (sum(lesions[f"{name}_{q}"] for q in QUADRANTS) for name in names)
-    bleeding = [lesions[f"haemorrhages_{q}"] for q in QUADRANTS]
-    growth = lesions["neovascularisation"], lesions["preretinal_haemorrhage"]
-    grade = icdr_grade(dots, bleeding, beading, irma, *growth, exudates, cotton_wool)
-    anatomy: Factors = {"side": ("left", "right")[int(rng.integers(2))], "grade": grade}
-    anatomy |= uniform(rng, melanin=(0.0, 0.75), redness=(-1, 1), disc_x=(0.46, 0.66), disc_y=(-0.08, 0.08))
-    anatomy |= uniform(rng, disc_radius=(0.115, 0.155), cup_ratio=(0.3, 0.65), arcade_height=(0.5, 0.68))
-    anatomy |= uniform(rng, vessel_width=(0.85, 1.2), vessel_seed=range(2**31), lesion_seed=range(2**31))
-    return {**anatomy, **lesions}
-
-
-def _draw_lesions(rng: Rng, grade: int) -> Factors:
-    """Counts of each lesion in each quadrant, as an eye of this grade has them."""
+    """Anatomy of one eye and its lesions, counted by quadrant, such that the finding is its ICDR grade."""
+    grade = GRADES.index(finding)
     signs = int(rng.integers(1, 8)) if grade == 3 else 0  # which of the three severe signs: bits, at least one
     if grade == 4 and rng.random() < 0.3:
         signs = int(rng.integers(8))
@@ -76,24 +63,25 @@ def _draw_lesions(rng: Rng, grade: int) -> Factors:
     if signs & 1:
         low, high = EXTENSIVE + 1, EXTENSIVE + 9
     worst = rng.permutation(4)
-    counts: Factors = {"microaneurysms": rng.integers(*((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))[grade], 4)}
+    counts = {"microaneurysms": rng.integers(*((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))[grade], 4)}
     counts["haemorrhages"] = rng.integers(low, high, 4)
     counts["exudates"] = rng.integers(*((0, 1), (0, 1), (1, 6), (0, 6), (0, 4))[grade], 4)
     counts["cotton_wool"] = rng.integers(*((0, 1), (0, 1), (0, 2), (0, 2), (0, 2))[grade], 4)
     counts["beading"] = (worst < (int(rng.integers(2, 5)) if signs & 2 else 0)).astype(int)
     counts["irma"] = (worst[::-1] < (int(rng.integers(1, 4)) if signs & 4 else 0)).astype(int)
-    lesions: Factors = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
     kind = int(rng.integers(1, 4)) if grade == 4 else 0
     site = ("disc", "elsewhere")[int(rng.random() > 0.6)] if kind & 1 else ""
-    growth = {"neovascularisation": bool(kind & 1), "neovascularisation_site": site}
-    return {**lesions, **growth, "preretinal_haemorrhage": bool(kind & 2)}
+    growth = {"neovascularisation": bool(kind & 1), "preretinal_haemorrhage": bool(kind & 2)}
+    dots, beading, irma, *soft = (sum(counts[name].tolist()) for name in SUMMED)
+    seen = icdr_grade(dots, counts["haemorrhages"].tolist(), beading, irma, *growth.values(), *soft)
+    anatomy = {"side": ("left", "right")[int(rng.integers(2))], "grade": seen, "neovascularisation_site": site}
+    lesions = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
+    return anatomy | uniform(rng, "fundus", "patient") | lesions | growth
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One photograph of the eye, (size, size, 3) in [0, 1], and the factors of this exposure."""
-    factors = uniform(rng, field_radius=(0.95, 1.15), shift_x=(-0.07, 0.07), shift_y=(-0.06, 0.06), tilt=(-0.1, 0.1))
-    factors |= uniform(rng, exposure=(0.75, 1.12), flash_x=(-0.35, 0.35), flash_y=(-0.35, 0.35), vignetting=(0.25, 0.6))
-    factors |= uniform(rng, defocus=(0.002, 0.006))
+    factors = uniform(rng, "fundus", "image")
     x, y = grid(size)
     u, v = (part.astype(np.float32) for part in _retina(x, y, patient, factors))
     place: Placing = partial(_picture, patient=patient, factors=factors)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, turned, uniform
 
 # Stain vectors of Ruifrok and Johnston 2001 (Anal Quant Cytol Histol 23:291), scaled to natural absorbance.
 HAEMATOXYLIN = (1.50, 1.62, 0.66)
@@ -11,8 +11,7 @@ EOSIN = (0.12, 1.10, 0.38)
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The block of one patient: how strongly each stain took, how large the cells appear, how fibrous the stroma."""
-    patient = uniform(rng, haematoxylin=(0.75, 1.3), eosin=(0.6, 1.35), blueness=(-0.15, 0.25), cell_scale=(0.85, 1.25))
-    patient |= uniform(rng, fibre_angle=(0, np.pi), fibre_contrast=(0.1, 0.35), crowding=(0.8, 1.2))
+    patient = uniform(rng, "histopathology", "patient")
     patient["pleomorphism"] = float(rng.uniform(0.25, 0.5)) if finding == "tumour" else 0.08
     return patient
 
@@ -21,30 +20,21 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
     factors: Factors = {"glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0}
     factors["mitoses"] = int(rng.integers(1, 4)) if patient["finding"] == "tumour" else 0
-    factors |= uniform(rng, oedema=(-1.9, -1.0), lamp=(0.95, 1.0), defocus=(0.003, 0.008), layout_seed=range(2**31))
+    factors |= uniform(rng, "histopathology", "image")
     detail = np.random.default_rng(factors["layout_seed"])
-    stroma = _stroma(detail, patient, size)
+    # Collagen: wavy fibres along the patient's direction.
+    across = turned(*grid(size), patient["fibre_angle"])[1] * 11 + 1.3 * smooth_noise(detail, size, 0.2)
+    grain = np.sin(across * 2.1) + 0.8 * smooth_noise(detail, size, 0.06)
+    stroma = np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
     nuclei, (purple, pink), gaps = paint(detail, patient, factors, size)
     tissue = (1 - gaps) * (1 - 0.75 * nuclei)
     haematoxylin = nuclei + tissue * (purple + 0.05)
     eosin = tissue * (stroma * (1 - purple) * pink + 0.35 * purple) + 0.25 * nuclei
     tint = np.array(HAEMATOXYLIN) * (1, 1 - patient["blueness"], 1 - 2 * max(0.0, patient["blueness"]))
-    image = absorb(
-        np.array([0.97, 0.96, 0.97]) * factors["lamp"],
-        (haematoxylin * patient["haematoxylin"], tint),
-        (eosin * patient["eosin"], EOSIN),
-    )
+    lamp = np.array([0.97, 0.96, 0.97]) * factors["lamp"]
+    image = absorb(lamp, (haematoxylin * patient["haematoxylin"], tint), (eosin * patient["eosin"], EOSIN))
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
-
-
-def _stroma(rng: Rng, patient: Factors, size: int) -> Array:
-    """Eosin density of collagen: wavy fibres along the patient's direction."""
-    x, y = grid(size)
-    c, s = np.cos(patient["fibre_angle"]), np.sin(patient["fibre_angle"])
-    across = (y * c - x * s) * 11 + 1.3 * smooth_noise(rng, size, 0.2)
-    grain = np.sin(across * 2.1) + 0.8 * smooth_noise(rng, size, 0.06)
-    return np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
 
 
 def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[Array, Array]:
@@ -53,9 +43,7 @@ def _scatter(rng: Rng, spacing: float, jitter: float = 0.33) -> tuple[Array, Arr
     i, j = np.meshgrid(np.arange(-count, count + 1), np.arange(-count, count + 1))
     points = np.stack([i + 0.5 * (j % 2), j * 0.87], -1).reshape(-1, 2) * spacing
     points = points + rng.uniform(-jitter, jitter, points.shape) * spacing
-    turn = rng.uniform(0, np.pi)
-    x = points[:, 0] * np.cos(turn) - points[:, 1] * np.sin(turn)
-    y = points[:, 0] * np.sin(turn) + points[:, 1] * np.cos(turn)
+    x, y = turned(points[:, 0], points[:, 1], -rng.uniform(0, np.pi))
     keep = (np.abs(x) < 1.1) & (np.abs(y) < 1.1)
     return x[keep], y[keep]
 
@@ -70,19 +58,17 @@ def _ring(rng: Rng, gx: float, gy: float, radius: float, scale: float, size: int
     x, y = grid(size)
     waves, phase = rng.uniform(0, 0.09, (3, 1)), rng.uniform(0, 2 * np.pi, (3, 1))
     squash, turn = rng.uniform(0.75, 1.0), rng.uniform(0, np.pi)
-    c, s = np.cos(turn), np.sin(turn)
 
     def rim(theta: Array) -> Array:
         orders = np.array([[2], [3], [5]])
         wave = np.sum(waves * np.cos(orders * theta.ravel() + phase), 0)
         return radius * (1 + wave.reshape(theta.shape))
 
-    u, v = (x - gx) * c + (y - gy) * s, ((y - gy) * c - (x - gx) * s) / squash
-    outside = np.hypot(u, v) - rim(np.arctan2(v, u))
+    u, v = turned(x - gx, y - gy, turn)
+    outside = np.hypot(u, v / squash) - rim(np.arctan2(v / squash, u))
     theta = np.arange(0, 2 * np.pi, 0.105 * scale / radius) + rng.uniform(0, 1)
     basal = rim(theta) - 0.075 * scale * rng.uniform(0.8, 1.3, len(theta))
-    u, v = basal * np.cos(theta), basal * np.sin(theta) * squash
-    nx, ny = u * c - v * s, u * s + v * c
+    nx, ny = turned(basal * np.cos(theta), basal * np.sin(theta) * squash, -turn)
     return outside, np.stack([gx + nx, gy + ny, np.arctan2(ny, nx)])
 
 

@@ -11,10 +11,7 @@ LAYERS = ((0.1, 0.75), (0.24, 0.48), (0.11, 0.3), (0.09, 0.45), (0.22, 0.22), (0
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Shape of one macula (lengths in half images) and what is wrong with it."""
-    patient = uniform(rng, thickness=(0.4, 0.52), fovea_x=(-0.25, 0.25), fovea_depth=(0.55, 0.85))
-    patient |= uniform(rng, fovea_width=(0.16, 0.28), curvature=(-0.05, 0.22), nerve_fibre_slope=(-0.6, 0.6))
-    patient |= uniform(rng, layer_contrast=(0.8, 1.2), choroid_depth=(0.2, 0.5), choroid_signal=(0.3, 0.6))
-    patient |= uniform(rng, texture_seed=range(2**31)) | {"side": "", "lesion_size": "", "count": 0}
+    patient = uniform(rng, "retinal_oct", "patient") | {"side": "", "lesion_size": "", "count": 0}
     count, lesion_seed = int(rng.integers(3, 8)), int(rng.integers(2**31))
     across, spread, swelling = float(rng.uniform(-0.2, 0.2)), float(rng.uniform()), float(rng.uniform(0.25, 0.5))
     if finding == "drusen":
@@ -91,8 +88,7 @@ def _cysts(image: Array, x: Array, y: Array, edges: Array, patient: Factors) -> 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One B-scan: height, tilt, zoom, signal strength and noise floor vary."""
-    image = uniform(rng, shift_x=(-0.08, 0.08), shift_y=(-0.05, 0.3), tilt=(-0.2, 0.2), zoom=(0.92, 1.1))
-    image |= uniform(rng, signal=(0.7, 1.0), noise_floor=(0.03, 0.12), looks=range(2, 5), gamma=(0.8, 1.15))
+    image = uniform(rng, "retinal_oct", "image")
     x, y = posed_grid(size, image["shift_x"], image["shift_y"], 0.0, image["zoom"])
     reflectivity = _reflectivity(x, y + image["tilt"] * x, patient)
     amplitude = np.maximum(image["signal"] * (1 - 0.25 * x**2) * reflectivity, image["noise_floor"])
