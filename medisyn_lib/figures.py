@@ -250,6 +250,8 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_first_stage": sheet,
     "01_prompts": sheet,
     "01_read_back": read_back,
+    **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), forest),
+    **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
 }
 
 

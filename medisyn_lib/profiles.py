@@ -27,6 +27,7 @@ class Profile:
     sampling_steps: int = 12
     guidance: float = 4.0  # on calibration patients 3 and 6 read alike (57% and 56% of findings, n = 300)
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
+    grading: tuple[int, int, int, int] = (900, 300, 12, 100)  # 07: images a role, steps, draws of graders, synthetic
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:
@@ -47,6 +48,7 @@ PROFILES: dict[str, Profile] = {
         denoiser_steps=24,
         denoiser_widths=(64, 96),
         evaluator_steps=24,
+        grading=(120, 8, 5, 5),
         specialists=("fundus",),
         sampling_steps=4,
     ),
@@ -62,6 +64,7 @@ PROFILES: dict[str, Profile] = {
         denoiser_batch=32,
         denoiser_widths=(128, 192),
         evaluator_steps=3000,
+        grading=(4000, 1500, 20, 500),
         specialists=tuple(MODALITIES),
         seeds=(0, 1, 2),
         sampling_steps=20,
@@ -79,6 +82,7 @@ PROFILES: dict[str, Profile] = {
         denoiser_batch=256,
         denoiser_widths=(320, 640, 960),
         evaluator_steps=10000,
+        grading=(20000, 10000, 20, 5000),
         specialists=tuple(MODALITIES),
         seeds=(0, 1, 2),
         sampling_steps=20,
@@ -96,6 +100,7 @@ PROFILES: dict[str, Profile] = {
         denoiser_batch=1024,
         denoiser_widths=(320, 640, 1280),
         evaluator_steps=20000,
+        grading=(20000, 20000, 20, 5000),
         specialists=tuple(MODALITIES),
         seeds=(0, 1, 2),
         sampling_steps=20,
