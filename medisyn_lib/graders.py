@@ -20,6 +20,7 @@ LENIENT = np.array([1, -1, 0, 0])[:, None, None]  # a grader whose criterion is 
 POOR, FEW = 0.4, 0.5  # probits: of a standard deviation of poor quality; of half as many microaneurysms
 QUALITY = (("defocus", 0.004, 0.00115), ("exposure", 0.935, -0.107))  # mean and spread of what is drawn; dark is poor
 UNGRADABLE = 1.9  # standard deviations of poor quality above which a grader of mean criterion will not grade
+COUNTED = ("microaneurysms", "haemorrhages", "exudates", "cotton_wool", "beading", "irma")
 Lesions = dict[str, np.ndarray]
 
 
@@ -50,10 +51,7 @@ class Readings:
 def lesions_of(factors: Sequence[str]) -> Lesions:
     """Lesions of fundus phantoms, arrays (n,), from the JSON column `factors`; `poor` is how poor the photograph is."""
     rows = [json.loads(text) for text in factors]
-    counts = {
-        name: np.array([[row[f"{name}_{quadrant}"] for quadrant in QUADRANTS] for row in rows])
-        for name in ("microaneurysms", "haemorrhages", "exudates", "cotton_wool", "beading", "irma")
-    }
+    counts = {name: np.array([[row[f"{name}_{q}"] for q in QUADRANTS] for row in rows]) for name in COUNTED}
     known = {name: count.sum(1) for name, count in counts.items()}
     known["extensive"] = counts["haemorrhages"].min(1) > EXTENSIVE
     known["growth"] = np.array([row["neovascularisation"] or row["preretinal_haemorrhage"] for row in rows])

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from medisyn_lib import agreement, data, graders
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms.fundus import GRADES
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.statistics import Estimate, student
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ PERSUADED, MISLED = 0.75, 0.15  # chance to accept a colleague's right feature, 
 NOTICED = 0.5  # chance that a talk without rubric comes to a feature that the graders see differently
 MESSIDOR = {"image_id": "image", "adjudicated_dr_grade": "grade", "adjudicated_gradable": "gradable"}
 COLUMNS = ["image", "grader", "grade", "gradable"]
+Panels = Sequence[graders.Panel]
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,18 @@ class Reference:
 
 def combine(table: ArrayLike, rule: str = "majority") -> np.ndarray:
     """Majority (ties: median) or lower median of grades (n, r); -1 where missing, and where most are missing."""
-    grades = np.nan_to_num(np.asarray(table, np.float64), nan=-1)
-    counts = (grades[:, :, None] == np.arange(Q)).sum(1)
+    counts = (np.asarray(table, np.float64)[:, :, None] == np.arange(Q)).sum(1)
     given = counts.sum(1)
     median = (counts.cumsum(1) < (given[:, None] + 1) // 2).sum(1)
     clear = (counts == counts.max(1, keepdims=True)).sum(1) == 1
     chosen = np.where(clear & (rule == "majority"), counts.argmax(1), median)
-    return np.where((given == 0) | (2 * given < grades.shape[1]), -1, chosen)
+    return np.where(given * 2 < max(np.shape(table)[1], 1), -1, chosen)
 
 
-def independent(readings: graders.Readings, rule: str = "majority", without: str = "") -> Reference:
-    """The reference of a panel that does not talk: "majority" or "median" of all graders but `without`."""
-    kept = [column for column, name in enumerate(readings.names) if name != without]
-    grades, makers = combine(readings.grades[:, kept], rule), frozenset(readings.names[c] for c in kept)
-    return Reference(grades, np.full(len(grades), len(kept)), makers, np.zeros(len(grades), bool))
+def independent(readings: graders.Readings, rule: str = "majority") -> Reference:
+    """The reference of a panel that does not talk: "majority" or "median" of its grades."""
+    n, r = readings.grades.shape
+    return Reference(combine(readings.grades, rule), np.full(n, r), frozenset(readings.names), np.zeros(n, bool))
 
 
 def adjudicate(readings: graders.Readings, *, seed: int, rubric: bool = True) -> Reference:
@@ -84,33 +83,33 @@ def adjudicate(readings: graders.Readings, *, seed: int, rubric: bool = True) ->
 
 
 def causes(panels: Sequence[graders.Readings], a: Reference, b: Reference) -> np.ndarray:
-    """Which mode made two references differ, (n,), -1 where they do not: of those that alone would change the grade
-    the one that most graders fell for, else "other", the last."""
+    """Which mode made two references differ, (n,), -1 where they agree: the commonest that alone changes the grade."""
     errors = np.concatenate([readings.errors for readings in panels], 2)
     alone = np.broadcast_to(np.eye(len(errors), dtype=bool)[:, None], (len(errors), errors.shape[1], len(errors)))
     lesions = panels[0].lesions
     held = errors.sum(2).T * (graders.grade(lesions, alone) != graders.grade(lesions)[:, None])
-    cause = np.where(held.any(1), held.argmax(1), len(errors) - 1)
+    cause = np.where(held.any(1), held.argmax(1), len(errors) - 1)  # where none does, "other", the last
     return np.where((a.grades != b.grades) & (a.grades >= 0) & (b.grades >= 0), cause, -1)
 
 
-def calibrate(
-    lesions: graders.Lesions, many: graders.Panel, experts: graders.Panel, *, seeds: Sequence[int] = range(16)
-) -> tuple[graders.Panel, graders.Panel]:
-    """Both panels with the rates of errors at which majority and adjudication differ in DISCREPANT of all images.
+def discrepancies(lesions: graders.Lesions, panels: Panels, seeds: Sequence[int]) -> np.ndarray:
+    """`causes` of the differences of the first panel's majority from the second's adjudication: (seeds, n)."""
+    found = []
+    for seed in seeds:
+        read = [graders.read(lesions, p, images=seed, graders=seed + 1000 * k) for k, p in enumerate(panels)]
+        found.append(causes(read, independent(read[0]), adjudicate(read[1], seed=seed)))
+    return np.array(found)
 
-    Of these differences the modes cause SHARES. Fixed-point iteration over common random numbers.
-    """
-    rates = np.array(many.rates)
+
+def calibrate(lesions: graders.Lesions, panels: Panels, seeds: Sequence[int] = range(16)) -> Panels:
+    """The panels with those rates of errors at which `discrepancies` are DISCREPANT of all images, by mode SHARES."""
+    rates = np.array(panels[0].rates)
     for _ in range(12):
-        many, experts = (replace(panel, rates=tuple(rates.tolist())) for panel in (many, experts))
-        found = []
-        for seed in seeds:
-            panels = [graders.read(lesions, p, images=seed, graders=seed + i) for i, p in enumerate((many, experts))]
-            found.append(causes(panels, independent(panels[0]), adjudicate(panels[1], seed=seed)))
-        share = np.array([np.mean(np.array(found) == mode) for mode in range(len(rates))])
+        panels = [replace(panel, rates=tuple(rates.tolist())) for panel in panels]
+        found = discrepancies(lesions, panels, seeds)
+        share = (found[:, :, None] == np.arange(len(rates))).mean((0, 1))
         rates = np.clip(rates * (SHARES * DISCREPANT / np.maximum(share, 1e-3)) ** 0.4, 1e-3, 0.5)
-    return many, experts
+    return panels
 
 
 def tune(logits: np.ndarray, grades: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -121,13 +120,11 @@ def tune(logits: np.ndarray, grades: np.ndarray) -> Callable[[np.ndarray], tuple
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_curve
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     logits, grades = logits[grades >= 0], grades[grades >= 0]
     if len(np.unique(grades)) < 2:
         raise InputError(f"tuning set of {len(grades)} images: needs at least two grades; give it more images")
-    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(logits, grades)
+    head = LogisticRegression(max_iter=500).fit(logits, grades)
 
     def worse(values: np.ndarray) -> np.ndarray:
         return np.stack([head.predict_proba(values)[:, head.classes_ >= k].sum(1) for k in range(1, Q)], 1)
@@ -140,46 +137,41 @@ def tune(logits: np.ndarray, grades: np.ndarray) -> Callable[[np.ndarray], tuple
 
 
 def judged(grades: np.ndarray, makers: frozenset[str], reference: Reference, clusters: ArrayLike) -> np.ndarray:
-    """`agreement.kappas` of grades with a reference that none of those who made or tuned them helped to make.
-
-    Raises InputError where one did.
-    """
+    """`agreement.kappas` with a reference; raises InputError where a maker of these grades helped to make it."""
     if both := sorted(makers & reference.makers):
         raise InputError(f"reference standard: {both[0]!r} helped to make it and cannot be judged by it; leave it out")
     return agreement.kappas(grades, reference.grades, Q, clusters)
 
 
 def crossed(rows: ArrayLike, n: int) -> Estimate:
-    """Mean over independent draws of rows (draws, 1 + g), as `agreement.kappas` gives them or their differences.
-
-    The variance is that of the draws' mean plus the jackknife over clusters of the mean; t of draws - 1.
-    """
-    from scipy.stats import t
-
+    """Mean over independent draws of rows (draws, 1 + g), as `agreement.kappas` gives them; none below five draws."""
     table = np.asarray(rows, np.float64)
-    value, g = float(table[:, 0].mean()), table.shape[1] - 1
-    if len(table) < agreement.FEWEST_RATERS or g < 2 or not np.isfinite(table).all():
-        return Estimate(value, None, None, n)
-    variance = table[:, 0].var(ddof=1) / len(table) + (g - 1) * table[:, 1:].mean(0).var()
-    half = float(t.ppf(0.975, len(table) - 1) * variance**0.5)
-    return Estimate(value, value - half, value + half, n) if half > 1e-12 else Estimate(value, None, None, n)
+    draws, g, variance = len(table), table.shape[1] - 1, None
+    if draws >= agreement.FEWEST_RATERS and g > 1:
+        # Of the mean over draws, plus its jackknife over clusters.
+        variance = float(table[:, 0].var(ddof=1) / draws + (g - 1) * table[:, 1:].mean(0).var())
+    return student(float(table[:, 0].mean()), variance, draws - 1, n)
 
 
-def read_grades(path: str) -> pd.DataFrame:
+def read_grades(where: str) -> pd.DataFrame:
     """Grades of a CSV file: image, grader, grade (0 to 4, NaN where ungradable), gradable (1 or 0; 1 where absent).
 
-    The Messidor-2 adjudicated table is known by its columns. Raises InputError that names the file, line and mend.
+    The Messidor-2 adjudicated table is known by its columns. A finite data source such as "npz:DIR" gives its fundus
+    images' grades, of grader "source". Raises InputError that names the file, line and mend.
     """
     import pandas as pd
 
+    if where.partition(":")[0] in data.KINDS[1:]:
+        rows = [(r.image_id, "source", float(r.grade), True) for r in data.rows(where) if r.grade >= 0]
+        return pd.DataFrame(rows, columns=COLUMNS)
     try:
-        table = pd.read_csv(path, dtype=str).rename(columns=MESSIDOR)
+        table = pd.read_csv(where, dtype=str).rename(columns=MESSIDOR)
     except (OSError, ValueError) as error:
-        raise InputError(f"grades {path}: cannot be read as CSV ({type(error).__name__}); give another file") from error
-    table = table.assign(grader="adjudicated") if "adjudicated_dme" in table else table
-    table = table if "gradable" in table else table.assign(gradable="1")
-    if lacking := [name for name in COLUMNS[:3] if name not in table]:
-        raise InputError(f"grades {path}: no column {lacking[0]!r}; give {', '.join(COLUMNS)}")
+        raise InputError(f"grades {where}: cannot be read as CSV ({type(error).__name__}); give another") from error
+    absent = {"gradable": "1"} | ({"grader": "adjudicated"} if "adjudicated_dme" in table else {})
+    table = table.assign(**{name: value for name, value in absent.items() if name not in table})
+    if lacking := [name for name in COLUMNS if name not in table]:
+        raise InputError(f"grades {where}: no column {lacking[0]!r}; give {', '.join(COLUMNS)}")
     gradable, grades = table["gradable"] == "1", [str(grade) for grade in range(Q)]
     for wrong, what in (
         (table[COLUMNS[:2]].isna().any(axis=1), "an image or a grader without a name: give it one"),
@@ -189,13 +181,5 @@ def read_grades(path: str) -> pd.DataFrame:
     ):
         for line in np.flatnonzero(wrong):
             who = ", ".join(f"{name} {table[name][line]}" for name in COLUMNS[:3])
-            raise InputError(f"grades {path}, line {line + 2} ({who}): {what}")
+            raise InputError(f"grades {where}, line {line + 2} ({who}): {what}")
     return table.assign(gradable=gradable, grade=table["grade"].where(gradable).astype(float))[COLUMNS]
-
-
-def source_grades(source: str) -> pd.DataFrame:
-    """The grades of the fundus images of a finite data source, as `read_grades`; their grader is "source"."""
-    import pandas as pd
-
-    rows = [(r.image_id, "source", float(r.grade), True) for r in data.rows(source) if r.grade >= 0]
-    return pd.DataFrame(rows, columns=COLUMNS)

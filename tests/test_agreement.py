@@ -10,7 +10,7 @@ import pytest
 
 from medisyn_lib import agreement
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.statistics import Estimate, means
 
 Q = 5
 RUNS = 2000
@@ -98,8 +98,10 @@ def test_leaving_out_of_pairs_and_of_curves() -> None:
     direct = [agreement.kappas(a[clusters != c], b[clusters != c], Q)[0] for c in range(10)]
     assert agreement.kappas(a, b, Q, clusters)[1:] == pytest.approx(direct, abs=1e-12)
     score, ill = np.nan_to_num(a), np.nan_to_num(b) >= 2
-    direct = [agreement.aucs(score[clusters != c], ill[clusters != c])[0] for c in range(10)]
-    assert agreement.aucs(score, ill, clusters)[1:] == pytest.approx(direct, abs=1e-12)
+    direct = np.array([agreement.aucs(score[clusters != c], ill[clusters != c])[0] for c in range(10)])
+    rows = agreement.aucs(score, ill, clusters)
+    assert rows[1:] == pytest.approx(direct, abs=0.005)  # to first order
+    assert np.corrcoef(rows[1:], direct)[0, 1] > 0.98
 
 
 def test_graders_without_error_agree_perfectly_and_order_does_not_matter() -> None:
@@ -148,10 +150,10 @@ def test_equal_grades_have_an_ac2_and_few_raters_no_interval() -> None:
 
 
 def test_operating_points_by_hand() -> None:
-    sensitivity, specificity = agreement.operating_point([0, 1, 2, 3, -1], [1, 1, 0, 3, 2], 1)
+    sensitivity, specificity = agreement.operating_point([0, 1, 2, 3, -1], [1, 1, 0, 3, 2], 1, range(5))
     assert (sensitivity.value, sensitivity.n) == (pytest.approx(2 / 3), 3)
     assert (specificity.value, specificity.n) == (0, 1)
-    assert agreement.operating_point([0, 0], [0, 0], 1)[0] == Estimate(None, None, None, 0)
+    assert agreement.operating_point([0, 0], [0, 0], 1, [0, 1])[0] == Estimate(None, None, None, 0)
 
 
 # Coverage. Raters grade by confusion matrices whose population statistic is known exactly.
@@ -240,7 +242,7 @@ def test_intervals_of_rates_and_curves_cover() -> None:
             ("sensitivity", "specificity"), agreement.operating_point(grade, truth, 2, patients), strict=True
         ):
             found[name].append(point)
-        found["mean"].append(agreement.interval(agreement.means(shift, patients), 210, bounded=False))
+        found["mean"].append(agreement.interval(means(shift, patients), 210, bounded=False))
         found["auc"].append(agreement.interval(agreement.aucs(shift + 1.5 * (truth >= 2), truth >= 2, patients), 210))
     truths = {"sensitivity": norm.cdf(1.0), "specificity": norm.cdf(1.2), "mean": 0.0, "auc": norm.cdf(1.5 / 2**0.5)}
     covered = {name: coverage(found[name], truths[name]) for name in found}
