@@ -85,16 +85,17 @@ from medisyn_lib import agreement, alignment, claims, evaluators, figures, gener
 from medisyn_lib import data as sources
 from medisyn_lib import reference_standards as standards
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import cluster_proportion, detectable_difference, standard_error
+from medisyn_lib.statistics import cluster_proportion, detectable_difference, means, standard_error
 
 # %% [markdown]
-# Roles and sizes come from the profile; graders and phantoms have seeds of their own.
+# Roles and sizes come from the profile. The seeds of the graders begin at a number that was fixed before this notebook
+# had been run with it. Tables of real grades are read first, so that a bad one is refused before any long work.
 
 # %%
-start = time.perf_counter()
+start, FIRST = time.perf_counter(), 20261125
 study = generators.Study(profile, data)
 folder, (many_images, steps, draws, many_synthetic) = study.folder(out), study.settings.grading
-own_table = standards.read_grades(grades) if grades else None
+tables = [standards.read_grades(name) for name in (grades, "" if data == "phantom" else data) if name]
 load = dict(size=study.settings.size, per_modality=many_images, modalities=["fundus"])
 images = {role: sources.load("phantom", role=role, **load) for role in ("evaluator", "calibration", "test")}
 lesions = {role: graders.lesions_of(part["factors"][:]) for role, part in images.items()}
@@ -110,10 +111,16 @@ print(pd.DataFrame({role: np.bincount(part, minlength=5) for role, part in truth
 # ten is discrepant is our own choice.
 
 # %%
-ophthalmologists = graders.Panel("ophthalmologist", 3, correlation=0.5)
-specialists = graders.Panel("specialist", 3, correlation=0.5, skill=0.6)
-ophthalmologists, specialists = standards.calibrate(lesions["evaluator"], ophthalmologists, specialists)
+pair = graders.Panel("ophthalmologist", 3, correlation=0.5), graders.Panel("specialist", 3, correlation=0.5, skill=0.6)
+pair = ophthalmologists, specialists = standards.calibrate(lesions["evaluator"], pair, range(FIRST, FIRST + 16))
 print(pd.Series(ophthalmologists.rates, graders.MODES).round(2).to_string())
+
+
+def read_both(role, seed, **changes):
+    """A set of images read by three ophthalmologists and by three specialists, changed as said."""
+    panels = [replace(panel, **changes) for panel in pair]
+    return [graders.read(lesions[role], p, images=seed, graders=seed + 1000 * k) for k, p in enumerate(panels)]
+
 
 # %% [markdown]
 # The chance of each error in an image of mean quality and lesion count; most change no grade. Now the achieved shares
@@ -121,29 +128,25 @@ print(pd.Series(ophthalmologists.rates, graders.MODES).round(2).to_string())
 
 # %%
 shares = []
-for role, name in (("evaluator", "images calibrated on"), ("test", "test images")):
-    found = []
-    for seed in range(100, 100 + max(draws, 8)):
-        a = graders.read(lesions[role], ophthalmologists, images=seed, graders=seed)
-        b = graders.read(lesions[role], specialists, images=seed, graders=seed + 1000)
-        found.append(standards.causes([a, b], standards.independent(a), standards.adjudicate(b, seed=seed)))
+for role, name in (("evaluator", "images the rates were fitted on"), ("test", "test images")):
+    found = standards.discrepancies(lesions[role], pair, range(FIRST + 100, FIRST + 100 + max(draws, 8)))
+    people, n = images[role]["patient_id"][:], int((found >= 0).sum())
+    print(f"{name}: majority and adjudication differ in {100 * np.mean(found >= 0):.0f}% of images")
     for mode, label in enumerate(graders.MODES):
-        people = images[role]["patient_id"][:]
-        rows = [agreement.means(c == mode, people) / agreement.means(c >= 0, people) for c in found]
-        point = standards.crossed(rows, int(np.sum([c >= 0 for c in found])))
+        point = standards.crossed([means(cause == mode, people, cause >= 0) for cause in found], n)
         shares.append((label, name, point.value, point.ci_low, point.ci_high, standards.SHARES[mode]))
-
 
 # %% [markdown]
 # The figure, and below it what its dashed lines are.
 
 # %%
 modes = pd.DataFrame(shares, columns=["label", "group", "value", "low", "high", "reference"])
-modes["reference_label"], modes["xlabel"] = (
-    "published share",
-    "share of the discrepancies, majority against adjudication",
+modes["reference_label"] = "published share (first: abstract; the others: secondary source, rest)"
+modes["xlabel"] = "share of the images whose majority and adjudicated grade differ"
+modes["title"] = (
+    f"Which error made majority and adjudication differ; 95% intervals over draws of graders and patients "
+    f"({study.scale}, {len(found)} draws, n = {n} discrepancies in test images)"
 )
-modes["title"] = f"What made majority and adjudication differ; 95% intervals over draws and patients ({study.scale})"
 figures.draw("07_modes", modes, folder / "figures")
 
 # %% [markdown]
@@ -155,15 +158,14 @@ figures.draw("07_modes", modes, folder / "figures")
 # compared with: those come from other simulated graders.
 
 # %%
-panels = [replace(p, size=5) for p in (ophthalmologists, specialists)]
-single = [graders.read(lesions["test"], p, images=1, graders=1 + k) for k, p in enumerate(panels)]
-makers = [
-    graders.read(lesions["test"], p, images=1, graders=11 + k) for k, p in enumerate((ophthalmologists, specialists))
-]
+panels = [replace(p, size=5) for p in pair]
+single = [graders.read(lesions["test"], p, images=FIRST, graders=FIRST + 1 + k) for k, p in enumerate(panels)]
+makers = read_both("test", FIRST)
 exact = standards.Reference(truth["test"], 0 * truth["test"], frozenset(), truth["test"] < 0)
-references = {"the truth": exact, "majority of ophthalmologists": standards.independent(makers[0])}
-references["adjudicated by specialists"] = standards.adjudicate(makers[1], seed=1)
-kappas, n_test, patients = [], len(patient), len(set(patient))
+ADJUDICATED, MAJORITY, EXPERTS = "adjudicated by specialists", "majority of ophthalmologists", "majority of specialists"
+references = {"the truth": exact, MAJORITY: standards.independent(makers[0])}
+references[ADJUDICATED] = standards.adjudicate(makers[1], seed=FIRST)
+kappas, n_test = [], len(patient)
 for panel, readings in zip(panels, single, strict=True):
     for column, name in enumerate(readings.names):
         for against, reference in references.items():
@@ -175,7 +177,8 @@ print(kappas.pivot_table(index="label", columns="group", values="value").round(2
 
 # %% [markdown]
 # Quadratic-weighted kappa of each grader with three references. A grader looks better or worse by the reference alone.
-# Next, agreement within each kind, over images (the same graders) and over graders (the same images).
+# Next, agreement within each kind with two intervals: over images (for these graders) and over graders (for these
+# images).
 
 
 # %%
@@ -184,33 +187,46 @@ def limits(point):
     return "none" if point.ci_low is None else f"{point.ci_low:.2f} to {point.ci_high:.2f}"
 
 
+def over_graders(values):
+    """The mean of one value a grader, with the interval over graders."""
+    without = [np.mean(np.delete(values, k)) for k in range(len(values))]
+    return agreement.interval([np.mean(values), *without], len(values))
+
+
+# %% [markdown]
+# Kappa with the truth is the mean of five graders; Fleiss' kappa and Gwet's AC2 compare graders with one another.
+
+# %%
 summary = []
 for panel, readings in zip(panels, single, strict=True):
+    kappa = np.array([agreement.kappas(column, truth["test"], 5, patient) for column in readings.grades.T])
+    pairs = {"kappa with the truth": (agreement.interval(kappa.mean(0), n_test), over_graders(kappa[:, 0]))}
     for name, statistic in (("Fleiss' kappa", agreement.fleiss_kappas), ("Gwet's AC2", agreement.gwet_ac2s)):
         by_image = agreement.over_items(statistic, readings.grades, 5, patient)
-        by_grader = agreement.over_raters(statistic, readings.grades, 5)
-        for over, point in (("images", by_image), ("graders", by_grader)):
-            summary.append((panel.name, name, round(point.value, 2), over, point.n, limits(point)))
-columns = ["graders", "statistic", "value", "interval over", "n", "95% interval"]
+        pairs[name] = by_image, agreement.over_raters(statistic, readings.grades, 5)
+    summary += [(panel.name, name, round(found[0].value, 2), *map(limits, found)) for name, found in pairs.items()]
+columns = ["graders", "statistic", "value", "interval over images", "interval over graders"]
 print(pd.DataFrame(summary, columns=columns).to_string(index=False))
 
 # %% [markdown]
-# Sensitivity and specificity of a grader at three cut-offs, mean over five graders with the interval over graders.
+# Sensitivity and specificity at three cut-offs, of all five graders' readings, with both intervals again.
 
 # %%
 points = []
 for panel, readings in zip(panels, single, strict=True):
+    pooled = readings.grades.T.ravel(), np.tile(truth["test"], panel.size), np.tile(patient, panel.size)
     for cut, name in ((1, "mild"), (2, "moderate"), (3, "severe")):
-        pairs = [agreement.operating_point(column, truth["test"], cut) for column in readings.grades.T]
+        by_image = agreement.operating_point(pooled[0], pooled[1], cut, pooled[2])
+        each = [agreement.operating_point(column, truth["test"], cut, patient) for column in readings.grades.T]
         for place, what in enumerate(("sensitivity", "specificity")):
-            row = [pair[place].value for pair in pairs]
-            without = [np.mean(np.delete(row, k)) for k in range(len(row))]
-            point = agreement.interval([np.mean(row), *without], len(row))
-            points.append((panel.name, f"{name} or worse", what, round(point.value, 2), limits(point)))
-columns = ["graders", "cut-off", "what", "value", "95% interval"]
+            by_grader = over_graders([one[place].value for one in each])
+            row = (panel.name, f"{name} or worse", what, round(by_image[place].value, 2))
+            points.append((*row, limits(by_image[place]), limits(by_grader)))
+columns = ["graders", "cut-off", "what", "value", "interval over images", "interval over graders"]
 print(pd.DataFrame(points, columns=columns).to_string(index=False))
 
 # %% [markdown]
+# "None" stands where all graders score alike, so that they cannot tell how others would.
 # What graders miss is mostly mild disease; moderate disease they do not miss here, as phantoms show haemorrhages and
 # exudates larger than life.
 #
@@ -230,16 +246,18 @@ for kind, readings in zip(("ophthalmologists", "specialists"), makers, strict=Tr
     }
     made |= {f"{rule} of {kind}": standards.independent(readings, rule) for rule in ("majority", "median")}
     for rubric, how in ((False, "without rubric"), (True, "with rubric")):
-        made[f"{kind} adjudicate {how}"] = standards.adjudicate(readings, seed=1, rubric=rubric)
+        made[f"{kind} adjudicate {how}"] = standards.adjudicate(readings, seed=FIRST, rubric=rubric)
     for name, reference in made.items():
         right = cluster_proportion((reference.grades == truth["test"]).astype(float), patient)
-        later = (reference.readings > 6).mean() if "adjudicate" in name else 0.0
-        rows.append((name, right.value, limits(right), reference.readings.mean(), later, reference.open.mean()))
-columns = ["reference", "right", "95% interval", "readings an image", "over one round", "no consensus"]
+        rounds = np.ceil(np.maximum(reference.readings - 3, 0) / 3)  # beyond the first, independent reading
+        counts = (rounds > 0).mean(), (rounds > 1).mean(), rounds.max(), reference.open.mean()
+        rows.append((name, right.value, limits(right), reference.readings.mean(), *counts))
+columns = ["reference", "right", "interval", "readings", "discussed", "over one round", "most rounds", "unresolved"]
 print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 
 # %% [markdown]
-# Share of images with the true grade (an ungradable image counts as not right), its 95% interval by patient, and cost.
+# Share of images with the true grade (an ungradable image counts as not right) with its 95% interval by patient; cost
+# in readings an image; shares of images that were discussed, needed more than one round, and found no consensus.
 # What adjudication changed, image by image:
 
 # %%
@@ -252,19 +270,21 @@ print(pd.crosstab(both["majority of ophthalmologists"], both["adjudicated by spe
 #
 # ## Where errors are shared
 #
-# The same panels, their errors from independent to nearly the same. Does adjudication by the *same three specialists*
-# bring the reference nearer to the truth than their majority, and the majority of ophthalmologists?
+# The same panels, their errors from independent to nearly the same. Does adjudication by three specialists bring the
+# reference nearer to the truth than the majority of the *same three*, of five other specialists (which costs five
+# readings an image, more than adjudication by three), and of three ophthalmologists?
 
 
 # %%
 def right_rows(correlation, seed):
-    """Gains in the share of images with the true grade, of adjudication over both majorities: rows (1 + patients,)."""
-    pair = [replace(panel, correlation=correlation) for panel in (ophthalmologists, specialists)]
-    a, b = (graders.read(lesions["test"], p, images=seed, graders=seed + 1000 * k) for k, p in enumerate(pair))
+    """Gains in the share of images with the true grade, of adjudication over majorities: rows (1 + patients,)."""
+    a, b = read_both("test", seed, correlation=correlation)
+    five = replace(specialists, size=5, correlation=correlation)
+    c = graders.read(lesions["test"], five, images=seed, graders=seed + 2000)
     best = standards.adjudicate(b, seed=seed).grades == truth["test"]
-    others = {"specialists": standards.independent(b), "ophthalmologists": standards.independent(a)}
-    gains = {f"over majority of {k}": best * 1.0 - (r.grades == truth["test"]) for k, r in others.items()}
-    return {name: agreement.means(gain, patient) for name, gain in gains.items()}
+    others = {"specialists": b, "five specialists": c, "ophthalmologists": a}
+    gains = {k: best * 1.0 - (standards.independent(r).grades == truth["test"]) for k, r in others.items()}
+    return {f"over majority of {name}": means(gain, patient) for name, gain in gains.items()}
 
 
 # %% [markdown]
@@ -273,7 +293,7 @@ def right_rows(correlation, seed):
 # %%
 CORRELATIONS, BASE, gains = (0.0, 0.25, 0.5, 0.75, 0.95), 0.5, []
 for correlation in CORRELATIONS:
-    drawn = [right_rows(correlation, seed) for seed in range(200, 200 + draws)]
+    drawn = [right_rows(correlation, seed) for seed in range(FIRST + 200, FIRST + 200 + draws)]
     for name in drawn[0]:
         point = standards.crossed([one[name] for one in drawn], n_test)
         gains.append((correlation, name, point.value, point.ci_low, point.ci_high))
@@ -290,7 +310,7 @@ print(gains.pivot(index="x", columns="group", values="y").round(2).to_string())
 
 # %%
 pixels = {role: sources.pixels(part) for role, part in images.items()}
-cheap = graders.read(lesions["evaluator"], ophthalmologists, images=3, graders=3).grades
+cheap = graders.read(lesions["evaluator"], ophthalmologists, images=FIRST + 3, graders=FIRST + 3).grades
 cheap = cheap[np.arange(len(cheap)), np.arange(len(cheap)) % cheap.shape[1]]
 
 
@@ -328,13 +348,9 @@ print(f"trained on {seen.sum()} images with one grade each; {len(logits)} traini
 # %%
 def tuned(correlation, budget, seed, rates=ophthalmologists.rates):
     """Algorithms by the reference they were tuned on: kappas, AUCs (mild or worse), size of the tuning set."""
-    pair = [replace(panel, correlation=correlation, rates=rates) for panel in (ophthalmologists, specialists)]
-    a, b = (graders.read(lesions["calibration"], p, images=seed, graders=seed + 1000 * k) for k, p in enumerate(pair))
-    made = {
-        "majority of ophthalmologists": standards.independent(a),
-        "majority of specialists": standards.independent(b),
-    }
-    made["adjudicated by specialists"] = standards.adjudicate(b, seed=seed)
+    a, b = read_both("calibration", seed, correlation=correlation, rates=rates)
+    made = {MAJORITY: standards.independent(a), EXPERTS: standards.independent(b)}
+    made[ADJUDICATED] = standards.adjudicate(b, seed=seed)
     order, own = np.random.default_rng([seed, 7]).permutation(many_images), logits[seed % len(logits)]
     found = {}
     for name, reference in made.items():
@@ -349,11 +365,11 @@ def tuned(correlation, budget, seed, rates=ophthalmologists.rates):
 # Every cost at the correlation of the rule, every correlation at the cost of the rule.
 
 # %%
+seeds = range(FIRST + 300, FIRST + 300 + draws)
 BUDGETS = [int(many_images * share) for share in (0.2, 0.4, 0.8, 1.5, 2.5)]
 COST = BUDGETS[3]  # readings, of the rule
 cells = [(BASE, budget) for budget in BUDGETS] + [(c, COST) for c in CORRELATIONS if c != BASE]
-runs = {cell: [tuned(*cell, seed) for seed in range(300, 300 + draws)] for cell in cells}
-ADJUDICATED, MAJORITY, EXPERTS = "adjudicated by specialists", "majority of ophthalmologists", "majority of specialists"
+runs = {cell: [tuned(*cell, seed) for seed in seeds] for cell in cells}
 
 
 def gain(cell, measure="kappa", over=MAJORITY):
@@ -370,7 +386,7 @@ print(sizes.to_string())
 # Images in the tuning set by its cost in readings (first draw). Adjudicated sets are smaller.
 
 # %%
-rows = []
+rows, GAIN = [], "gain in kappa over ophthalmologists"
 for budget in BUDGETS:
     for name in (MAJORITY, EXPERTS, ADJUDICATED):
         size = np.mean([one[name]["images"] for one in runs[BASE, budget]])
@@ -381,7 +397,7 @@ for budget in BUDGETS:
             point = standards.crossed(
                 [one[name]["kappa"] - one[MAJORITY]["kappa"] for one in runs[BASE, budget]], n_test
             )
-            rows.append(("gain in kappa over majority", name, size, point.value, point.ci_low, point.ci_high))
+            rows.append((GAIN, name, size, point.value, point.ci_low, point.ci_high))
 
 # %% [markdown]
 # "Kappa" is quadratic-weighted here and below.
@@ -389,9 +405,10 @@ for budget in BUDGETS:
 # %%
 tuning = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"])
 tuning = tuning.sort_values("panel", key=lambda names: names.str.startswith("gain"), kind="stable")
-tuning["xlabel"], tuning["ylabel"], tuning["xscale"] = "images in the tuning set", tuning["panel"], "log"
+tuning["xlabel"], tuning["ylabel"] = "images in the tuning set", tuning["panel"]
 tuning["title"] = (
-    f"An algorithm by what it was tuned on; 95% intervals over draws and patients ({study.scale}, n = {n_test})"
+    f"An algorithm by the grades it was tuned on; 95% intervals over draws of graders and patients ({study.scale}, "
+    f"{draws} draws, n = {n_test} test images)"
 )
 figures.draw("07_tuning", tuning, folder / "figures")
 
@@ -401,7 +418,7 @@ figures.draw("07_tuning", tuning, folder / "figures")
 # the errors that graders share.
 
 # %%
-rows = [("reference: share of images with the true grade", *row) for row in gains.itertuples(index=False)]
+rows = [("reference: share with the true grade", *row) for row in gains.itertuples(index=False)]
 for correlation in CORRELATIONS:
     for over in (EXPERTS, MAJORITY):
         point = gain((correlation, COST), over=over)
@@ -409,8 +426,12 @@ for correlation in CORRELATIONS:
             ("algorithm: kappa with the truth", correlation, f"over {over}", point.value, point.ci_low, point.ci_high)
         )
 swept = pd.DataFrame(rows, columns=["panel", "x", "group", "y", "low", "high"])
-swept["xlabel"], swept["ylabel"] = "correlation of graders' errors", "gain by adjudication"
-swept["title"] = f"What adjudication gains; 95% intervals over draws and patients ({study.scale}, n = {n_test})"
+swept["xlabel"] = "correlation of graders' errors"
+swept["ylabel"] = np.where(swept["panel"].str.startswith("ref"), "gain in share (of 1)", "gain in kappa")
+swept["title"] = (
+    f"What adjudication by three specialists gains; 95% intervals over draws of graders and patients ({study.scale}, "
+    f"{draws} draws, n = {n_test} test images)"
+)
 figures.draw("07_correlation", swept, folder / "figures")
 
 # %% [markdown]
@@ -446,8 +467,7 @@ def level(panel, seed, others=0):
     return np.mean([agreement.kappas(column, truth["test"], 5, patient) for column in found.T], axis=0)
 
 
-seeds = range(300, 300 + draws)
-levels = {panel.name: np.array([level(panel, seed) for seed in seeds]) for panel in (ophthalmologists, specialists)}
+levels = {panel.name: np.array([level(panel, seed) for seed in seeds]) for panel in pair}
 algorithm = np.array([one[ADJUDICATED]["kappa"] for one in runs[BASE, COST]])
 par = {name: standards.crossed(algorithm - rows, n_test) for name, rows in levels.items()}
 
@@ -456,25 +476,21 @@ par = {name: standards.crossed(algorithm - rows, n_test) for name, rows in level
 # of its tuning set helped to make.
 
 # %%
-order = np.random.default_rng([300, 7]).permutation(many_images)
-tuning_panels = [
-    graders.read(lesions["calibration"], p, images=300, graders=300 + 1000 * k)
-    for k, p in enumerate((ophthalmologists, specialists))
-]
-tuners = {
-    "majority": standards.independent(tuning_panels[0]),
-    "adjudicated": standards.adjudicate(tuning_panels[1], seed=300),
-}
+order = np.random.default_rng([seeds[0], 7]).permutation(many_images)
+a, b = read_both("calibration", seeds[0])
+tuners = {"majority": standards.independent(a), "adjudicated": standards.adjudicate(b, seed=seeds[0])}
 chances, forest = {}, [kappas]
 for name, made in tuners.items():
     rows = order[made.readings[order].cumsum() <= COST]
-    chances[name], grade = standards.tune(logits[0]["calibration"][rows], made.grades[rows])(logits[0]["test"])
+    chances[name], graded = standards.tune(logits[0]["calibration"][rows], made.grades[rows])(logits[0]["test"])
     for against, reference in references.items():
-        point = agreement.interval(standards.judged(grade, made.makers, reference, patient), n_test)
-        line = (f"algorithm, {name}", against, point.value, point.ci_low, point.ci_high)
+        point = agreement.interval(standards.judged(graded, made.makers, reference, patient), n_test)
+        line = (f"algorithm, tuned on {name}", against, point.value, point.ci_low, point.ci_high)
         forest.append(pd.DataFrame([line], columns=kappas.columns))
 forest = pd.concat(forest).assign(xlabel="quadratic-weighted kappa with each reference")
-forest["title"] = f"Graders and algorithm by three references; 95% intervals by patient ({study.scale}, n = {n_test})"
+forest["title"] = (
+    f"Graders and algorithm judged by three references; 95% intervals by patient ({study.scale}, n = {n_test})"
+)
 figures.draw("07_kappas", forest, folder / "figures")
 
 # %% [markdown]
@@ -482,32 +498,30 @@ figures.draw("07_kappas", forest, folder / "figures")
 # Now the curve of the algorithm that was tuned on adjudicated grades, and every grader as a point.
 
 # %%
-rows = []
-for against in ("majority of ophthalmologists", "adjudicated by specialists"):
+rows, score = [], chances["adjudicated"][:, 0]
+marked = {"algorithm, its own threshold": [graded]} | {
+    panel.name: readings.grades.T for panel, readings in zip(panels, single, strict=True)
+}
+for against in (MAJORITY, ADJUDICATED):
     reference = references[against].grades
-    known, score = reference >= 0, chances["adjudicated"][:, 0]
     for cut in np.quantile(score, np.linspace(0.02, 0.98, 40)):
-        sensitivity, specificity = agreement.operating_point(
-            (score >= cut) * 1.0, np.where(known, reference >= 1, -1), 1, patient
-        )
-        rows.append(
-            (against, "algorithm", 1 - specificity.value, sensitivity.value, sensitivity.ci_low, sensitivity.ci_high)
-        )
-    for panel, readings in zip(panels, single, strict=True):
-        for column, given in enumerate(readings.grades.T):
-            sensitivity, specificity = agreement.operating_point(given, reference, 1, patient)
-            line = (1 - specificity.value, sensitivity.value, sensitivity.ci_low, sensitivity.ci_high)
-            rows.append((against, f"{panel.name} {column + 1}", *line))
+        pair_of = agreement.operating_point((score >= cut) * 1.0, np.minimum(reference, 1), 1, patient)
+        rows.append((against, "algorithm, every threshold", False, *pair_of))
+    for name, given in marked.items():
+        rows += [(against, name, True, *agreement.operating_point(g, reference, 1, patient)) for g in given]
 
 # %% [markdown]
 # Left: the majority of three other ophthalmologists is the reference; right: adjudication by three other specialists.
 
 # %%
-roc = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"])
-roc = roc[(roc["group"] != "algorithm") | (roc["x"].between(0, 0.5) & (roc["y"] >= 0.6))]  # the part near graders
+roc = pd.DataFrame(rows, columns=["panel", "group", "loose", "sensitivity", "specificity"])
+roc["x"] = [1 - point.value for point in roc.pop("specificity")]
+roc[["y", "low", "high"]] = [(point.value, point.ci_low, point.ci_high) for point in roc.pop("sensitivity")]
+roc = roc[roc["loose"] | (roc["x"].between(0, 0.5) & (roc["y"] >= 0.6))]  # the part near graders
 roc["xlabel"], roc["ylabel"] = "1 - specificity, mild or worse", "sensitivity, mild or worse"
 roc["title"] = (
-    f"The same algorithm and graders under two references; 95% intervals by patient ({study.scale}, n = {n_test})"
+    f"The same algorithm and the same ten graders under two references; 95% intervals of the sensitivity by patient "
+    f"({study.scale}, n = {n_test} test images)"
 )
 figures.draw("07_roc", roc, folder / "figures")
 
@@ -538,77 +552,98 @@ else:
 
 
 # %% [markdown]
-# The gain by synthetic images under each reference, and the difference of the two gains.
+# The gain by synthetic images under each reference, and the difference of the two gains. Who judges did not tune.
 
 
 # %%
 def synthetic_gain(kind, seed):
     """Kappas with synthetic images minus without, tuned on and judged by references of one kind: (1 + patients,)."""
-    panel, pair = (specialists if kind == "adjudicated" else ophthalmologists), []
+    made = []
     for role, graders_seed in (("calibration", seed), ("test", seed + 4000)):
-        read = graders.read(lesions[role], panel, images=seed, graders=graders_seed)
-        pair.append(standards.adjudicate(read, seed=seed) if kind == "adjudicated" else standards.independent(read))
+        read = graders.read(lesions[role], pair[kind == "adjudicated"], images=seed, graders=graders_seed)
+        made.append(standards.adjudicate(read, seed=seed) if kind == "adjudicated" else standards.independent(read))
     order = np.random.default_rng([seed, 7]).permutation(many_images)
-    rows, judge = order[pair[0].readings[order].cumsum() <= COST], pair[1] if kind != "truth" else exact
+    rows, judge = order[made[0].readings[order].cumsum() <= COST], made[1] if kind != "truth" else exact
     found = []
     for own in (mixed[seed % len(mixed)], logits[seed % len(logits)]):
-        grade = standards.tune(own["calibration"][rows], pair[0].grades[rows])(own["test"])[1]
-        found.append(standards.judged(grade, pair[0].makers, judge, patient))
+        given = standards.tune(own["calibration"][rows], made[0].grades[rows])(own["test"])[1]
+        found.append(standards.judged(given, made[0].makers, judge, patient))
     return found[0] - found[1]
 
 
 for kind in ("truth", "majority", "adjudicated") if mixed else ():
-    gained[kind] = np.array([synthetic_gain(kind, seed) for seed in range(400, 400 + draws)])
-if mixed:
-    gained["adjudicated minus majority"] = gained["adjudicated"] - gained["majority"]
+    gained[kind] = np.array([synthetic_gain(kind, seed + 100) for seed in seeds])
 
 # %% [markdown]
-# Drawn where it was run. "Truth" is tuned on the majority and judged by the truth.
+# Drawn where it was run.
 
 # %%
+NAMES = {"truth": "tuned on majority, judged by the truth", "majority": "tuned on majority, judged by majority"}
+NAMES |= {"adjudicated": "tuned and judged by adjudication", "difference": "adjudication minus majority"}
+if mixed:
+    gained["difference"] = gained["adjudicated"] - gained["majority"]
 effects = {kind: standards.crossed(rows, n_test) for kind, rows in gained.items()}
 table = pd.DataFrame([(kind, e.value, e.ci_low, e.ci_high) for kind, e in effects.items()])
 if mixed:
     table.columns = ["label", "value", "low", "high"]
+    table["label"] = table["label"].map(NAMES)
     table["xlabel"] = "gain in quadratic-weighted kappa by synthetic images in the training"
-    table["title"] = f"Synthetic images by the reference that judges them; 95% intervals ({study.scale}, n = {n_test})"
+    table["title"] = (
+        f"{len(synthetic)} synthetic images beside {seen.sum()} phantoms, by the reference; 95% intervals over draws "
+        f"of graders and patients ({study.scale}, {draws} draws, n = {n_test} test images)"
+    )
     display(figures.draw("07_synthetic", table, folder / "figures"))
 
 # %% [markdown]
 # An interval that holds zero says: neither less nor more, as far as this run can tell.
 #
-# ## A real table
+# ## Real graders, and readers of a study
 #
 # With `grades`, and with the grades that the data source itself carries, the same agreement code judges real graders;
-# no image is needed. What cannot be computed is said by name.
+# no image is needed. The ratings of a reader study are such a table, too: its readers are graders of five steps. What
+# cannot be computed is said by name.
+
 
 # %%
-tables = [
-    table for table in (own_table, None if data == "phantom" else standards.source_grades(data)) if table is not None
-]
+def said(statistic, *arguments):
+    """A statistic; None, and the reason in words, where the input does not allow it."""
+    try:
+        return statistic(*arguments)
+    except InputError as error:
+        print(f"not testable: {error}")
+        return None
 
-# %% [markdown]
-# Each grader against the majority of the others, and the majority against an adjudicated grade where there is one.
 
-# %%
 real = pd.concat(tables).pivot(index="image", columns="grader", values="grade") if tables else pd.DataFrame()
 raters = [name for name in real.columns if name != "adjudicated"]
-vary, differ = None, None
-try:
-    vary = agreement.over_items(agreement.fleiss_kappas, real[raters], 5) if raters else None
-    for name in raters if len(raters) > 2 else ():
-        others = standards.combine(real[raters].drop(columns=name))
-        point = agreement.interval(agreement.kappas(real[name].fillna(-1), others, 5), int(real[name].notna().sum()))
-        print(f"{name} with the majority of the others: kappa {point.value:.2f} ({limits(point)}), n = {point.n}")
-except InputError as error:
-    print(f"not testable: {error}")
-if len(raters) > 2 and "adjudicated" in real:
-    both = (standards.combine(real[raters]), real["adjudicated"].fillna(-1).to_numpy())
-    known = (both[0] >= 0) & (both[1] >= 0)
-    differ = (
-        cluster_proportion((both[0] != both[1])[known].astype(float), np.flatnonzero(known)) if known.any() else None
-    )
 print(f"real graders: {len(real.columns)}, images: {len(real)}")
+
+# %% [markdown]
+# All graders together; each against the majority of the others, or against the adjudicated grade where there is one.
+
+# %%
+vary = said(agreement.over_items, agreement.fleiss_kappas, real[raters], 5) if tables else None
+against = {"the adjudicated grade": real["adjudicated"].fillna(-1)} if "adjudicated" in real else {}
+for name in raters:
+    rest = real[raters].drop(columns=name)
+    others = {"the majority of the others": standards.combine(rest)} if len(raters) > 2 else {}
+    for what, reference in (against | others).items():
+        rows = said(agreement.kappas, real[name].fillna(-1), reference, 5)
+        if rows is not None:
+            point = agreement.interval(rows, int((real[name].notna() & (reference >= 0)).sum()))
+            print(f"{name} with {what}: kappa {point.value:.2f} ({limits(point)}), n = {point.n}")
+
+# %% [markdown]
+# Does the majority of at least three graders differ from the adjudicated grade?
+
+# %%
+differ = None
+if len(raters) > 2 and "adjudicated" in real:
+    both = real.assign(majority=standards.combine(real[raters]))[["majority", "adjudicated"]].query("majority >= 0")
+    both = both.dropna().astype(int)
+    print(pd.crosstab(both["majority"], both["adjudicated"]).to_string())
+    apart = (both["majority"] != both["adjudicated"]).to_numpy(float)
+    differ = cluster_proportion(apart, np.arange(len(apart))) if len(apart) else None
 
 # %% [markdown]
 # ## Controls

@@ -257,3 +257,64 @@ def test_intervals_of_mean_rates_over_raters_cover(size: int) -> None:
         rates = rng.binomial(60, rng.uniform(0.75, 0.97, size)) / 60
         found.append(agreement.interval([rates.mean(), *(np.delete(rates, k).mean() for k in range(size))], size))
     assert coverage(found, 0.86) >= 0.93
+
+
+def test_operating_points_are_scikit_learns_recalls() -> None:
+    from sklearn.metrics import recall_score
+
+    grades, truth = table(5, n=60, missing=0).astype(int)[:, :2].T
+    for cut in (1, 2, 3):
+        found = [point.value for point in agreement.operating_point(grades, truth, cut, range(60))]
+        expected = [recall_score(truth >= cut, grades >= cut, pos_label=label) for label in (True, False)]
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_ratings_of_a_reader_study_go_through_the_same_code() -> None:
+    """Five steps of realism, some images not shown to all: intervals over images and, from five readers, over readers."""
+    rng = np.random.default_rng(12)
+    rows = [(f"r{r}", i, 1 + min(i % 5 + int(rng.random() < 0.3), 4)) for r in range(5) for i in range(40)]
+    answers = pd.DataFrame(rows, columns=["reader", "item", "realism"]).sample(frac=0.9, random_state=0)
+    ratings = answers.pivot(index="item", columns="reader", values="realism") - 1
+    for statistic in (agreement.fleiss_kappas, agreement.gwet_ac2s):
+        items, readers = agreement.over_items(statistic, ratings, 5), agreement.over_raters(statistic, ratings, 5)
+        for point in (items, readers):
+            assert point.ci_low is not None and point.value is not None and 0 < point.ci_low < point.value
+        assert (items.n, readers.n) == (40, 5)
+
+
+@pytest.mark.parametrize("errors", [[0.3, 0.4, 0.5], [0.05, 0.1, 0.1]], ids=str)
+def test_intervals_over_items_of_what_graders_have_together_cover(errors: list[float]) -> None:
+    """The mean of graders' kappas with the truth; sensitivity and specificity of all their readings; by patient."""
+    rng, weights, patients = np.random.default_rng(4), agreement.quadratic_weights(Q), np.repeat(np.arange(60), 2)
+    found: dict[str, list[Estimate]] = {"kappa": [], "sensitivity": [], "specificity": []}
+    for _ in range(RUNS):
+        truth = np.repeat(rng.integers(0, Q, 60), 2)
+        panel = drawn(rng, truth, errors)
+        rows = [agreement.kappas(column, truth, Q, patients) for column in panel.T]
+        found["kappa"].append(agreement.interval(np.mean(rows, 0), 120))
+        pooled = panel.T.ravel(), np.tile(truth, len(errors)), 2, np.tile(patients, len(errors))
+        for name, point in zip(("sensitivity", "specificity"), agreement.operating_point(*pooled), strict=True):
+            found[name].append(point)
+    even = np.full(Q, 1 / Q)
+    chance = [np.einsum("k,kl,l", even @ matrix(e), weights, even) for e in errors]
+    alike = [np.einsum("t,tk,tk", even, matrix(e), weights) for e in errors]
+    truths = {"kappa": np.mean([(o - c) / (1 - c) for o, c in zip(alike, chance, strict=True)])}
+    truths["sensitivity"] = np.mean([matrix(e)[2:, 2:].sum() / 3 for e in errors])
+    truths["specificity"] = np.mean([matrix(e)[:2, :2].sum() / 2 for e in errors])
+    covered = {name: coverage(found[name], truths[name]) for name in found}
+    assert min(covered.values()) >= 0.93, covered
+
+
+@pytest.mark.parametrize("size", [5, 8])
+def test_intervals_of_mean_kappas_over_raters_cover(size: int) -> None:
+    """The truth is the mean kappa of all raters there are with the true grades of these very images."""
+    rng, many = np.random.default_rng(size), 600
+    truth = rng.integers(0, Q, 80)
+    kappas = [
+        agreement.kappas(column, truth, Q)[0] for column in drawn(rng, truth, rng.uniform(0.05, 0.6, many).tolist()).T
+    ]
+    found = []
+    for _ in range(RUNS):
+        few = rng.choice(kappas, size, replace=False)
+        found.append(agreement.interval([few.mean(), *(np.delete(few, k).mean() for k in range(size))], size))
+    assert coverage(found, float(np.mean(kappas))) >= 0.93
