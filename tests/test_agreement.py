@@ -270,7 +270,7 @@ def test_operating_points_are_scikit_learns_recalls() -> None:
 
 
 def test_ratings_of_a_reader_study_go_through_the_same_code() -> None:
-    """Five steps of realism, some images not shown to all: intervals over images and, from five readers, over readers."""
+    """Five steps of realism, some images not shown to all: intervals over images and over five readers."""
     rng = np.random.default_rng(12)
     rows = [(f"r{r}", i, 1 + min(i % 5 + int(rng.random() < 0.3), 4)) for r in range(5) for i in range(40)]
     answers = pd.DataFrame(rows, columns=["reader", "item", "realism"]).sample(frac=0.9, random_state=0)

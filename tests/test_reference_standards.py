@@ -16,7 +16,7 @@ from medisyn_lib import agreement, graders
 from medisyn_lib import reference_standards as standards
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms.fundus import GRADES, draw_patient
-from medisyn_lib.statistics import paired_difference
+from medisyn_lib.statistics import Estimate, means, paired_difference
 
 MANY, EXPERTS = graders.Panel("ophthalmologist", 3), graders.Panel("specialist", 3, skill=0.6)
 MESSIDOR_COUNTS = (1017, 270, 347, 75, 35)  # by grade; secondary source, see the data card
@@ -150,6 +150,32 @@ def test_intervals_over_draws_and_patients_cover() -> None:
         assert found.ci_low is not None and found.ci_high is not None
         hit += found.ci_low <= 0 <= found.ci_high
     assert hit >= 1860
+
+
+@pytest.mark.full
+def test_intervals_of_what_adjudication_changes_cover() -> None:
+    """Simulated panels and eyes drawn anew 2,000 times; the truth is the mean of all runs, whose own error is small."""
+    pool, rng, n = eyes(3000), np.random.default_rng(5), 200
+    found: dict[str, list[Estimate]] = {"share right": [], "kappa": [], "share of a mode": []}
+    for run in range(2000):
+        chosen = rng.integers(0, 3000, n)
+        some = {name: values[chosen] for name, values in pool.items()}
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in found}
+        for seed in range(8 * run, 8 * run + 8):
+            read = [graders.read(some, p, images=seed, graders=seed + 10**6 * k) for k, p in enumerate((MANY, EXPERTS))]
+            a, b, true = standards.independent(read[0]), standards.adjudicate(read[1], seed=seed), graders.grade(some)
+            rows["share right"].append(means((b.grades == true) * 1.0 - (a.grades == true)))
+            rows["kappa"].append(agreement.kappas(b.grades, true, 5) - agreement.kappas(a.grades, true, 5))
+            cause = standards.causes(read, a, b)
+            rows["share of a mode"].append(means(cause == 0, None, cause >= 0))
+        for name, table in rows.items():
+            found[name].append(standards.crossed(table, n))
+    for name, points in found.items():
+        truth = np.mean([point.value for point in points])
+        given = [point for point in points if point.ci_low is not None and point.ci_high is not None]
+        covered = np.mean([point.ci_low <= truth <= point.ci_high for point in given])
+        print(name, truth, covered, len(given))
+        assert covered >= 0.93 and len(given) >= 1900, name
 
 
 def test_few_draws_and_equal_ones_have_no_interval() -> None:
