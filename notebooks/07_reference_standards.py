@@ -426,7 +426,7 @@ for correlation in CORRELATIONS:
         rows.append(("algorithm: kappa with the truth", correlation, *line))
 swept = pd.DataFrame(rows, columns=["panel", "x", "group", "y", "low", "high"])
 swept["xlabel"] = "correlation of graders' errors"
-swept["ylabel"] = np.where(swept["panel"].str.startswith("ref"), "gain in share (of 1)", "gain in kappa")
+swept["ylabel"] = np.where(swept["panel"].str.startswith("ref"), "gain in share of images", "gain in kappa")
 swept["title"] = (
     f"What adjudication by three specialists gains; 95% intervals over draws of graders and patients ({study.scale}, "
     f"{draws} draws, n = {n_test} test images)"
