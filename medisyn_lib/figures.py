@@ -6,6 +6,7 @@ a `title`, which says data, scale and n, and may have these columns besides thei
 - `group`: a colour and a marker or dash for each, named in the legend;
 - `panel`: a subplot for each; panels whose axes are labelled alike share them;
 - `xlabel`, `ylabel`: with the unit; `xscale`, `yscale`: "linear" (the default) or "log";
+- `loose`: true for points that are no curve, drawn unjoined where they lie;
 - `reference`: a value, such as a margin, that a dashed line marks; `reference_label`: its name.
 
 A sheet of images keeps its tiles as one lossless picture (`NAME.tiles.png`) beside its table. Files
@@ -37,6 +38,7 @@ NOT_CLINICAL = "not for clinical use"
 OPTIONAL: dict[str, Any] = {
     **dict.fromkeys(("group", "panel", "xlabel", "ylabel", "reference_label"), ""),
     **dict.fromkeys(("xscale", "yscale"), "linear"),
+    "loose": False,
     **dict.fromkeys(("low", "high", "reference"), np.nan),
 }
 PANELS_A_ROW = 3
@@ -154,12 +156,13 @@ def curves(table: pd.DataFrame) -> Figure:
         left, right, log = rows["x"].min(), rows["x"].max(), rows["xscale"].iloc[0] == "log"
         for place, look, part in _groups(table, rows):
             x, y, low, high = (part.sort_values("x")[name] for name in ("x", "y", "low", "high"))
-            dash = DASHES[place % len(DASHES)]
+            loose = part["loose"].any()
+            dash = "" if loose else DASHES[place % len(DASHES)]
             if len(part) > FEW_POINTS:
                 axis.plot(x, y, linestyle=dash, **look)
                 axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
             else:
-                beside = (place + 0.5 - table["group"].nunique() / 2) * 0.012  # of the axis
+                beside = (not loose) * (place + 0.5 - table["group"].nunique() / 2) * 0.012  # of the axis
                 x = x * (right / left) ** beside if log else x + (right - left) * beside
                 spread, marker = [(y - low).abs(), (high - y).abs()], MARKERS[place % len(MARKERS)]
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, linestyle=dash, **look)
@@ -240,6 +243,8 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_first_stage": sheet,
     "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
+    **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), forest),
+    **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
 }
 
 

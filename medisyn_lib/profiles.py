@@ -1,15 +1,16 @@
-"""How large a run is: one table. It fixes optimiser steps, n and seeds, never seconds."""
+"""How large a run is, read from `profiles.toml`: optimiser steps, n and seeds, never seconds."""
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
-
-from medisyn_lib.modalities import MODALITIES
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The settings of one run size; counts of images are a modality's."""
+    """The settings of one run size, by default those of `quick`; counts of images are a modality's."""
 
     size: int = 64  # pixels of an image side
     images: int = 600  # the generator may train on
@@ -27,6 +28,7 @@ class Profile:
     sampling_steps: int = 12
     guidance: float = 4.0  # on calibration patients 3 and 6 read alike (57% and 56% of findings, n = 300)
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
+    grading: tuple[int, int, int, int] = (900, 300, 12, 100)  # 07: images a role, steps, draws of graders, synthetic
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:
@@ -36,69 +38,12 @@ class Profile:
         return self.images if role in ("generator", "first_stage") else self.held_out
 
 
-PROFILES: dict[str, Profile] = {
-    "tiny": Profile(
-        images=24,
-        evaluator_images=24,
-        held_out=6,
-        first_stage_steps=4,
-        retrain_steps=8,
-        text_steps=10,
-        denoiser_steps=24,
-        denoiser_widths=(64, 96),
-        evaluator_steps=24,
-        specialists=("fundus",),
-        sampling_steps=4,
-    ),
-    "quick": Profile(),
-    "full": Profile(
-        images=3000,
-        evaluator_images=1500,
-        held_out=300,
-        first_stage_steps=4000,
-        retrain_steps=40000,
-        text_steps=600,
-        denoiser_steps=12000,
-        denoiser_batch=32,
-        denoiser_widths=(128, 192),
-        evaluator_steps=3000,
-        specialists=tuple(MODALITIES),
-        seeds=(0, 1, 2),
-        sampling_steps=20,
-        finding_margin=0.05,
-    ),
-    "gpu": Profile(
-        size=128,
-        images=20000,
-        evaluator_images=5000,
-        held_out=1000,
-        first_stage_steps=20000,
-        retrain_steps=100000,
-        text_steps=2000,
-        denoiser_steps=100000,
-        denoiser_batch=256,
-        denoiser_widths=(320, 640, 960),
-        evaluator_steps=10000,
-        specialists=tuple(MODALITIES),
-        seeds=(0, 1, 2),
-        sampling_steps=20,
-        finding_margin=0.05,
-    ),
-    "cluster": Profile(
-        size=256,
-        images=200000,
-        evaluator_images=20000,
-        held_out=1000,
-        first_stage_steps=100000,
-        retrain_steps=400000,
-        text_steps=10000,
-        denoiser_steps=400000,
-        denoiser_batch=1024,
-        denoiser_widths=(320, 640, 1280),
-        evaluator_steps=20000,
-        specialists=tuple(MODALITIES),
-        seeds=(0, 1, 2),
-        sampling_steps=20,
-        finding_margin=0.05,
-    ),
-}
+def _read_table() -> dict[str, Profile]:
+    profiles = {}
+    for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
+        settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}
+        profiles[name] = Profile(**settings)
+    return profiles
+
+
+PROFILES: dict[str, Profile] = _read_table()

@@ -47,7 +47,7 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     (Efron and Stein 1981); with one image a patient it is the usual t interval.
     """
     n, g, mean, variance = _jackknife(values, clusters)
-    return _interval(mean, variance, g - 1, n, level)
+    return student(mean, variance, g - 1, n, level)
 
 
 def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
@@ -84,7 +84,7 @@ def difference(
     if var_a is None or var_b is None or var_a + var_b == 0:
         return Estimate(value, None, None, n_a + n_b)
     freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
-    return _interval(value, var_a + var_b, freedom, n_a + n_b, level)
+    return student(value, var_a + var_b, freedom, n_a + n_b, level)
 
 
 def standard_error(estimate: Estimate, level: float = 0.95) -> float | None:
@@ -103,17 +103,27 @@ def detectable_difference(se: float | None, *, power: float = 0.8, alpha: float 
     return None if se is None else float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * se)
 
 
-def non_inferior(diff_ci_low: float | None, margin: float, *, diff_ci_high: float | None = None) -> bool | None:
-    """Whether "candidate minus reference", higher being better, surely exceeds minus the margin.
+def means(values: ArrayLike, clusters: ArrayLike | None = None, counted: ArrayLike | None = None) -> np.ndarray:
+    """Means (1 + g, ...) of `counted` rows of values (n, ...), of all, then without each cluster; NaN of none left."""
+    rows = np.asarray(values, np.float64)
+    group = np.arange(len(rows)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    weight = np.ones(len(rows)) if counted is None else np.asarray(counted, np.float64)
+    parts = weight[:, None] * np.column_stack([rows, np.ones(len(rows))])
+    sums = np.zeros((group.max(initial=-1) + 2, parts.shape[1]))
+    np.add.at(sums, group + 1, parts)
+    sums = parts.sum(0) - sums
+    return (sums[:, :-1] / np.where(sums[:, -1:] < 0.5, np.nan, sums[:, -1:])).reshape(-1, *rows.shape[1:])
 
-    None (undecidable) without an interval, or where both ends are given and lie further apart than
-    the margin. Raises ValueError for a margin that is not positive.
-    """
-    if margin <= 0:
-        raise ValueError(f"the margin must be positive, got {margin}")
-    if diff_ci_low is None or (diff_ci_high is not None and diff_ci_high - diff_ci_low > margin):
-        return None
-    return diff_ci_low > -margin
+
+def student(value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95) -> Estimate:
+    """A value with Student's t interval of this variance; without one where there is no spread or no number."""
+    from scipy.stats import t
+
+    # Rounding leaves a speck where all values are equal; that is no spread.
+    if value is None or variance is None or not variance > (1e-12 * max(abs(value), 1e-300)) ** 2:
+        return Estimate(None if value is None or np.isnan(value) else value, None, None, n)
+    half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
+    return Estimate(value, value - half, value + half, n)
 
 
 def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float | None, float | None]:
@@ -123,20 +133,6 @@ def _jackknife(values: ArrayLike, clusters: ArrayLike) -> tuple[int, int, float 
         raise ValueError(f"needs one row of finite numbers, got shape {row.shape}")
     if len(labels) != len(row):
         raise ValueError(f"needs one cluster a value, got {len(labels)} for {len(row)}")
-    group = np.unique(labels, return_inverse=True)[1]
-    sums, sizes = np.bincount(group, weights=row), np.bincount(group)
-    n, g, mean = len(row), len(sizes), float(row.mean()) if len(row) else None
-    if g < 2:
-        return n, g, mean, None
-    without = (sums.sum() - sums) / (n - sizes)
-    return n, g, mean, float((g - 1) * without.var())
-
-
-def _interval(value: float | None, variance: float | None, freedom: float, n: int, level: float) -> Estimate:
-    from scipy.stats import t
-
-    # Rounding leaves a speck where all values are equal; that is no spread.
-    if value is None or variance is None or variance <= (1e-12 * max(abs(value), 1e-300)) ** 2:
-        return Estimate(value, None, None, n)
-    half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
-    return Estimate(value, value - half, value + half, n)
+    mean, *without = means(row, labels)
+    n, g = len(row), len(without)
+    return n, g, float(mean) if n else None, float((g - 1) * np.var(without)) if g > 1 else None

@@ -37,6 +37,10 @@ def read_back() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+FOREST = pd.DataFrame(
+    {"label": ["a", "b"], "value": [0.3, 0.5], "low": [0.1, np.nan], "high": [0.5, np.nan], "title": "t"}
+)
+CURVES = pd.DataFrame({"x": [1, 2], "y": [0.3, 0.5], "low": [0.1, 0.4], "high": [0.5, 0.7], "title": "t"})
 TABLES = {
     "00_modalities": SHEET,
     "00_classes": pd.DataFrame({"modality": ["ct", "ct"], "finding": ["a", "b"], "images": [4, 5], "title": "t"}),
@@ -45,6 +49,8 @@ TABLES = {
     "01_first_stage": SHEET,
     "01_prompts": SHEET,
     "01_read_back": read_back(),
+    **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), FOREST),
+    **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
 }
 
 

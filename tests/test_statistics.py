@@ -9,7 +9,6 @@ from medisyn_lib.statistics import (
     cluster_proportion,
     detectable_difference,
     difference,
-    non_inferior,
     paired_difference,
     standard_error,
     t_interval,
@@ -130,15 +129,6 @@ def test_detectable_difference_is_seen_in_four_of_five():
     rng = np.random.default_rng(3)
     seen = np.abs(rng.normal(loc=detectable_difference(0.3), scale=0.3, size=20_000)) > 1.95996 * 0.3
     assert seen.mean() == pytest.approx(0.8, abs=0.01)
-
-
-def test_non_inferior():
-    assert non_inferior(-0.04, 0.05) is True
-    assert non_inferior(-0.05, 0.05) is False
-    assert non_inferior(None, 0.05) is None
-    assert non_inferior(-0.04, 0.05, diff_ci_high=0.04) is None
-    with pytest.raises(ValueError, match="positive"):
-        non_inferior(0.0, 0.0)
 
 
 def test_bad_numbers_are_refused():
