@@ -16,6 +16,7 @@ from medisyn_lib import models, store, training
 from medisyn_lib.errors import InputError
 
 CLASSES = "classes.json"
+Levels = tuple[list[torch.Tensor], torch.Tensor]  # features stage by stage, logits
 
 
 class _Block(nn.Module):
@@ -86,7 +87,7 @@ def _augment(images: torch.Tensor, draws: training.Draws) -> torch.Tensor:
     return ((images + 1) * gain - 1 + offset + noise).contiguous(memory_format=torch.channels_last)
 
 
-def levels(net: torch.nn.Module, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+def levels(net: torch.nn.Module, images: torch.Tensor) -> Levels:
     """What a `network` makes of images: the features after its first four stages, and the logits."""
     features, value = [], images
     for place, stage in enumerate(net.children()):

@@ -19,7 +19,7 @@ class Profile:
     first_stage_steps: int = 300  # to adapt the shipped first stage to another source
     retrain_steps: int = 1500  # to train it anew
     text_steps: int = 250
-    denoiser_steps: int = 1400
+    denoiser_steps: int = 1900
     denoiser_batch: int = 16  # on two cores small batches win: many steps matter more than full arithmetic
     denoiser_widths: tuple[int, ...] = (96, 160)
     evaluator_steps: int = 1500

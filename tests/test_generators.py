@@ -78,7 +78,8 @@ def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> 
         net = evaluators.network(5, width=8).eval()
     sharp = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
-    apart = [float(first_stage.distance_seen(net, real=sharp, decoded=x)) for x in (sharp, (sharp + soft) / 2, soft)]
+    wanted, *found = (evaluators.levels(net, image) for image in (sharp, sharp, (sharp + soft) / 2, soft))
+    apart = [float(first_stage.distance_seen(real=wanted, decoded=levels)) for levels in found]
     assert apart[0] == pytest.approx(0, abs=1e-6) and apart[0] < apart[1] < apart[2]
     features, logits = evaluators.levels(net, sharp)
     assert [tuple(f.shape[1:]) for f in features] == [(8, 16, 16), (16, 8, 8), (32, 4, 4), (64, 2, 2)]
