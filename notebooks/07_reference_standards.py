@@ -811,7 +811,7 @@ for claim in found:
 # - The paper's algorithm gained by a higher resolution, too (a secondary source); here the network stays as it is.
 # - Grades are equally likely here, as in no clinic, and lesions are larger than life.
 # - One or three training seeds are no sample of seeds: intervals speak for these networks, and **both verdicts in
-#   simulation hang on them**. Tried besides, `quick`, with three training seeds and six sets of graders each, none of
+#   simulation hang on them**. Tried in all, `quick`, with three training seeds and six sets of graders each, none of
 #   them chosen by outcome: the gain by adjudicated tuning lay surely above zero in 13 of 18; "on par" would have been
 #   reproduced in 6 (all of one training seed), partly in 8, undecided in 4.
 # - Gains of a thousandth to a hundredth of kappa are small, whatever their interval says.
