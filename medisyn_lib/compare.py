@@ -11,6 +11,7 @@ from medisyn_lib.errors import InputError
 # By a measure's unit: what other arithmetic moves in a model trained alike. The ends of an interval may
 # move twice as far: near 0 or 1 one image more or less moves them by more than the share itself.
 TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1}
+FEW = 0.8  # over the root of n: how far a share of few images moves, as it would from one training seed to another
 RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")
 
@@ -53,14 +54,16 @@ def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
             lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
         elif isinstance(x, dict) and isinstance(y, dict):
             lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
-        elif x != y and not (key in INEXACT and a["kind"] != "count" and _close(x, y, a["unit"], key != "value")):
+        elif x != y and not (key in INEXACT and a["kind"] != "count" and _close(x, y, a, key != "value")):
             lines.append(f"{where}{key} {x} / {y}")
     return lines
 
 
-def _close(x: float | None, y: float | None, unit: str, is_end: bool) -> bool:
+def _close(x: float | None, y: float | None, measure: dict[str, Any], is_end: bool) -> bool:
     if x is None or y is None:
         return False
+    unit = measure["unit"]
     if unit in TOLERANCES:
-        return abs(x - y) <= TOLERANCES[unit] * (2 if is_end else 1)
+        few = FEW / max(measure["n"], 1) ** 0.5 if unit == "share" else 0.0
+        return abs(x - y) <= max(TOLERANCES[unit], few) * (2 if is_end else 1)
     return math.isclose(x, y, abs_tol=1e-6, rel_tol=RELATIVE)

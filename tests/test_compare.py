@@ -39,7 +39,7 @@ def test_agree_within_tolerance_on_any_machine(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"value": 0.84}, ["01_training: c: accuracy: value 0.9 / 0.84"]),
+        ({"value": 0.81}, ["01_training: c: accuracy: value 0.9 / 0.81"]),
         ({"images": 65}, ["01_training: c: images: value 64.0 / 65.0"]),
         ({"passed": False}, ["01_training: verdict reproduced / not reproduced"]),
         ({"control": False}, ["01_training: c: control k passed: True / False"]),
@@ -49,6 +49,17 @@ def test_agree_within_tolerance_on_any_machine(tmp_path: Path):
 def test_differences_are_named(tmp_path: Path, changes, said):
     found = compare(write(tmp_path / "a"), write(tmp_path / "b", **changes))
     assert set(said) <= set(found)
+
+
+def test_a_share_of_few_images_may_move_further(tmp_path: Path):
+    """0.8 / sqrt(n) where that is more than 0.05: 0.1 of 64 images, 0.05 of 400."""
+
+    def with_share(name, value, n):
+        return write(tmp_path / name, extra=(measure("more", Estimate(value, None, None, n), unit="share"),))
+
+    few, many = with_share("a", 0.5, 64), with_share("b", 0.5, 400)
+    assert compare(few, with_share("c", 0.59, 64)) == [] and len(compare(few, with_share("d", 0.61, 64))) == 1
+    assert compare(many, with_share("e", 0.54, 400)) == [] and len(compare(many, with_share("f", 0.56, 400))) == 1
 
 
 def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
