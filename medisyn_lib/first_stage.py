@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,26 +137,29 @@ def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
 
 def encode(vae: AutoencoderKL, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
     """Latent means float32 (n, 16, h / 8, w / 8) of uint8 images (n, h, w, 3)."""
-    half = models.autocast_dtype()
-    parts = []
-    device = next(vae.parameters()).device
-    with torch.inference_mode(), torch.autocast(device.type, dtype=half, enabled=half is not None):
-        for start in range(0, len(pixels), batch):
-            images = models.to_tensor(np.ascontiguousarray(pixels[start : start + batch])).to(device)
-            parts.append(vae.encode(images).latent_dist.mean.float().cpu().numpy())
-    return np.concatenate(parts)
+
+    def part(some: np.ndarray, device: torch.device) -> np.ndarray:
+        images = models.to_tensor(np.ascontiguousarray(some)).to(device)
+        return vae.encode(images).latent_dist.mean.float().cpu().numpy()
+
+    return _in_batches(vae, pixels, batch, part)
 
 
 def decode(vae: AutoencoderKL, latents: np.ndarray, batch: int = 64) -> np.ndarray:
     """The inverse of `encode`: uint8 images (n, h, w, 3)."""
-    half = models.autocast_dtype()
-    parts = []
-    device = next(vae.parameters()).device
+
+    def part(some: np.ndarray, device: torch.device) -> np.ndarray:
+        return models.to_pixels(vae.decode(torch.from_numpy(some).to(device)).sample)
+
+    return _in_batches(vae, latents, batch, part)
+
+
+def _in_batches(
+    vae: AutoencoderKL, rows: np.ndarray, batch: int, part: Callable[[np.ndarray, torch.device], np.ndarray]
+) -> np.ndarray:
+    half, device = models.autocast_dtype(), next(vae.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, dtype=half, enabled=half is not None):
-        for start in range(0, len(latents), batch):
-            part = torch.from_numpy(latents[start : start + batch]).to(device)
-            parts.append(models.to_pixels(vae.decode(part).sample))
-    return np.concatenate(parts)
+        return np.concatenate([part(rows[start : start + batch], device) for start in range(0, len(rows), batch)])
 
 
 def peak_signal_to_noise(*, real: np.ndarray, decoded: np.ndarray) -> np.ndarray:

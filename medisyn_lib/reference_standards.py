@@ -133,7 +133,12 @@ def tune(logits: np.ndarray, grades: np.ndarray) -> Callable[[np.ndarray], tuple
     for k in set(grades.tolist()) - {grades.min()}:
         off, on, at = roc_curve(grades >= k, chances[:, k - 1])
         cuts[k - 1] = at[(on - off).argmax()]
-    return lambda values: (worse(values), (worse(values) >= cuts).sum(1))
+
+    def tuned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = worse(values)
+        return found, (found >= cuts).sum(1)
+
+    return tuned
 
 
 def judged(grades: np.ndarray, makers: frozenset[str], reference: Reference, clusters: ArrayLike) -> np.ndarray:

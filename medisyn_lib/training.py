@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from medisyn_lib import store
+from medisyn_lib import models, store
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,9 +125,7 @@ class _Run:
     """A training under way: weights, optimiser, averaged weights, loss history, and their checkpoint."""
 
     def __init__(self, objective: torch.nn.Module, plan: Plan, directory: Path, accel: Accelerator, half: bool) -> None:
-        from medisyn_lib.models import autocast_dtype
-
-        self.dtype = autocast_dtype() if half else None
+        self.dtype = models.autocast_dtype() if half else None
         self.objective, self.plan, self.directory, self.accel = objective, plan, directory, accel
         self.model = accel.prepare_model(objective)
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
