@@ -1,5 +1,6 @@
 """Intervals and tests that the claims rest on. An estimate that cannot have an interval has none."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,26 @@ def means(values: ArrayLike, clusters: ArrayLike | None = None, counted: ArrayLi
     np.add.at(sums, group + 1, parts)
     sums = parts.sum(0) - sums
     return (sums[:, :-1] / np.where(sums[:, -1:] < 0.5, np.nan, sums[:, -1:])).reshape(-1, *rows.shape[1:])
+
+
+def delete_group(
+    statistic: Callable[..., ArrayLike], arrays: Sequence[np.ndarray], clusters: ArrayLike | None = None,
+    groups: int = 20, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Values (m,) of `statistic(*arrays)`, their delete-group jackknife variances (Kott 2001), degrees of freedom.
+
+    Patients (`clusters`, (n,); else rows) are dealt into `groups`, each left out in turn, row i of all arrays
+    of one length together. Variances are NaN below two groups.
+    """
+    values, deals = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64)), {}
+    for n in {len(rows) for rows in arrays}:
+        names = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)[1]
+        deals[n] = (np.random.default_rng(seed).permutation(names.max() + 1) % max(groups, 1))[names]
+    count = min(int(deal.max()) + 1 for deal in deals.values())
+    if count < 2:
+        return values, np.full(len(values), np.nan), 0
+    without = [statistic(*(rows[deals[len(rows)] != g] for rows in arrays)) for g in range(count)]
+    return values, (count - 1) * np.array(without, dtype=np.float64).reshape(count, -1).var(0), count - 1
 
 
 def student(value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95) -> Estimate:

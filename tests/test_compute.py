@@ -1,0 +1,94 @@
+"""Costs: operations against a count by hand, peak memory, and how costs compare."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from medisyn_lib import compute, denoising, models
+
+
+def test_operations_of_a_small_network_by_hand() -> None:
+    """Convolution 8 x 8 x 3 x 3 x 3 x 4, linear 256 x 10: forward, and backward without the first layer's input."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+    convolution, linear = 2 * 5 * 64 * 27 * 4, 2 * 5 * 256 * 10
+    images = torch.zeros(5, 3, 8, 8)
+    flops, uncounted = compute.operations(lambda: net(images))
+    assert flops == pytest.approx(convolution + linear, rel=0.02)
+    assert uncounted == {"aten.relu": 5 * 256}
+    flops, _ = compute.operations(lambda: net(images).sum().backward())
+    assert flops == pytest.approx(2 * convolution + 3 * linear, rel=0.02)
+
+
+def test_attention_is_counted_on_a_cpu() -> None:
+    """Scores and their product with the values: 2 x 2 x heads x n^2 x width; backward has five such products."""
+    q, k, v = (torch.randn(3, 2, 16, 8, requires_grad=True) for _ in range(3))
+    product = 2 * 3 * 2 * 16 * 16 * 8
+    flops, uncounted = compute.operations(lambda: F.scaled_dot_product_attention(q, k, v))
+    assert flops == pytest.approx(2 * product, rel=0.02) and not any("attention" in name for name in uncounted)
+    flops, uncounted = compute.operations(lambda: F.scaled_dot_product_attention(q, k, v).sum().backward())
+    assert flops == pytest.approx(7 * product, rel=0.02) and not any("attention" in name for name in uncounted)
+
+
+def test_operators_without_a_formula_are_reported() -> None:
+    lstm, rows = nn.LSTM(4, 6), torch.zeros(5, 3, 4)
+    _, uncounted = compute.operations(lambda: torch.fft.fft(lstm(rows)[0].detach()))
+    assert uncounted["aten._fft_r2c"] == 5 * 3 * (6 // 2 + 1) or uncounted["aten._fft_r2c"] == 5 * 3 * 6
+
+
+def test_the_denoisers_uncounted_operators_are_small_change() -> None:
+    net = models.denoiser(64, (64, 128), layers=1, text_width=32)
+    image, text = torch.zeros(1, models.LATENT_CHANNELS, 8, 8), torch.zeros(1, models.CONTEXT, 32)
+    objective = denoising.FlowMatching(net)
+    flops, uncounted = compute.operations(lambda: objective(image, image, torch.zeros(1), text).backward())
+    assert flops == denoising.operations(net, 8, 32)
+    assert sum(uncounted.values()) < 0.02 * flops
+    assert not [name for name in uncounted if any(word in name for word in ("mm", "conv", "attention", "linear"))]
+
+
+def test_measured_sees_seconds_and_memory() -> None:
+    def work() -> int:
+        block = np.ones(20_000_000)  # 160 MB
+        time.sleep(0.1)
+        return block.size
+
+    before = compute.measured(lambda: None)[2]
+    result, seconds, peak = compute.measured(work)
+    assert result == 20_000_000 and seconds >= 0.1 and peak - before > 120e6
+    with pytest.raises(ZeroDivisionError):
+        compute.measured(lambda: 1 / 0)
+
+
+def test_compute_to_reach_by_hand() -> None:
+    """From 8 at 1 to 2 at 100, evenly over the logarithm: 5 is reached at 10; the isotonic curve mends a bump."""
+    found = compute.compute_to_reach(compute=[1, 100], distance=[[8.0, 2.0]], target=5.0)
+    assert found.value == pytest.approx(10) and found.n == 1 and found.ci_low is None
+    bumped = compute.compute_to_reach(compute=[1, 10, 100, 1000], distance=[[8.0, 4.0, 6.0, 1.0]], target=5.0)
+    assert bumped.value == pytest.approx(10)  # 4 and 6 become 5
+    assert compute.compute_to_reach(compute=[3, 9], distance=[[4.0, 2.0]], target=5.0).value == pytest.approx(3)
+
+
+def test_compute_to_reach_over_seeds() -> None:
+    seeds = [[8.0, 2.0], [9.0, 3.0], [7.0, 1.0]]
+    found = compute.compute_to_reach(compute=[1, 100], distance=seeds, target=5.0)
+    assert found.n == 3 and found.ci_low < found.value < found.ci_high
+    assert found.value == pytest.approx(10, rel=1e-6)
+    never = compute.compute_to_reach(compute=[1, 100], distance=[*seeds, [9.0, 6.0]], target=5.0)
+    assert (never.value, never.ci_low, never.n) == (None, None, 4)
+    sooner = compute.compute_to_reach(compute=[1, 100], distance=np.array(seeds) - 1, target=5.0)
+    assert sooner.value < found.value
+
+
+def test_break_even_of_known_sharing() -> None:
+    """Ten copies of one modality: the generalist costs what one specialist does; ten unshared networks: ten."""
+    specialists = np.full((3, 10), 4.0)
+    shared = compute.break_even(generalist=[4.0, 4.4, 3.6], specialists=specialists)
+    assert shared.value == pytest.approx(1, rel=0.01) and shared.ci_low < 1 < shared.ci_high and shared.n == 3
+    unshared = compute.break_even(generalist=[40.0, 41.0, 39.0], specialists=specialists)
+    assert unshared.ci_low < 10 < unshared.ci_high
+    assert compute.break_even(generalist=[12.0], specialists=specialists[:1]).ci_low is None
