@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -179,15 +180,15 @@ def new_denoiser(study: Study, seed: int) -> UNet2DConditionModel:
         return models.denoiser(study.settings.size, study.settings.denoiser_widths, text_width=TEXT_WIDTH)
 
 
-def denoiser_plan(study: Study, modality: str | None = None, seed: int = 0) -> training.Plan:
-    """The generalist's plan; a specialist has a tenth of it, and so sees its modality as often."""
-    settings = study.settings
-    steps = settings.denoiser_steps if modality is None else max(1, settings.denoiser_steps // len(MODALITIES))
+def denoiser_plan(study: Study, modality: str | None = None, seed: int = 0, long: bool = False) -> training.Plan:
+    """The generalist's plan; a specialist has a tenth of it, and so sees its modality as often, or, `long`, all."""
+    settings, share = study.settings, 1 if modality is None or long else len(MODALITIES)
+    steps = max(1, settings.denoiser_steps // share)
     return training.Plan(steps=steps, batch=settings.denoiser_batch, rate=1.5e-3, seed=seed, average=0.999)
 
 
 def snapshot_steps(plan: training.Plan) -> tuple[int, ...]:
-    """The steps after which the generalist's weights are kept: an eighth, a quarter, a half, the end."""
+    """The steps after which weights of a long training are kept: an eighth, a quarter, a half, the end."""
     return tuple(sorted({max(1, plan.steps // share) for share in (8, 4, 2, 1)}))
 
 
@@ -201,10 +202,10 @@ def load_denoiser(study: Study, entry: Path, seed: int = 0, step: int | None = N
     return net.eval()
 
 
-def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) -> Path:
+def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0, long: bool = False) -> Path:
     """Folder of a trained denoiser: `step-N.safetensors`, `history.csv`, `compute.json`."""
     latents, words = latents_entry(study), text_entry(study)
-    plan = denoiser_plan(study, modality, seed)
+    plan = denoiser_plan(study, modality, seed, long)
 
     def make(directory: Path) -> None:
         kept, embeddings = load_latents(latents), np.load(words / "embeddings.npy", mmap_mode="r")
@@ -214,10 +215,12 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0) 
             kept, caption = kept[rows], caption[rows]
         net = new_denoiser(study, seed)
         flops = denoising.operations(net, kept.shape[-1], TEXT_WIDTH)
-        kept_steps = snapshot_steps(plan) if modality is None else (plan.steps,)
+        kept_steps = snapshot_steps(plan) if modality is None or long else (plan.steps,)
+        start = time.perf_counter()
         denoising.train(net, kept, embeddings, caption, plan, directory, kept_steps)
         seen = plan.steps * plan.batch
         cost = {"steps": plan.steps, "images": seen, "flops_per_image": flops, "flops": flops * seen}
+        cost["seconds"] = time.perf_counter() - start  # of the last go, where it was interrupted
         store.write_atomic(directory / "compute.json", json.dumps(cost))
 
     what = {"plan": asdict(plan), "widths": study.settings.denoiser_widths, "modality": modality}
@@ -230,12 +233,15 @@ def flops_of(entries: Iterable[Path]) -> float:
     return sum(json.loads((entry / "compute.json").read_text("utf-8"))["flops"] for entry in entries)
 
 
-def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0, step: int | None = None) -> Path:
+def generator_entry(
+    study: Study, modality: str | None = None, *, seed: int = 0, step: int | None = None, trained: Path | None = None
+) -> Path:
     """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
 
-    `step` takes the denoiser's weights from the way there; 0 leaves it untrained.
+    `step` takes the denoiser's weights from the way there; 0 leaves it untrained. `trained` is another denoiser's entry.
     """
-    stage, words, trained = first_stage_entry(study), text_entry(study), denoiser_entry(study, modality, seed=seed)
+    stage, words = first_stage_entry(study), text_entry(study)
+    trained = trained or denoiser_entry(study, modality, seed=seed)
 
     def make(directory: Path) -> None:
         assemble(directory, stage, words, load_denoiser(study, trained, seed, step), study)

@@ -27,20 +27,27 @@ class Decision(NamedTuple):
 
 
 def contrast(
-    measure: Callable[..., float], *, real: np.ndarray, candidate: Sequence[np.ndarray],
-    reference: Sequence[np.ndarray], clusters: ArrayLike | None = None, ratio: bool = True,
+    measure: Callable[..., float], sets: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    clusters: Sequence[ArrayLike] | None = None, ratio: bool = True,
 ) -> Contrast:  # fmt: skip
-    """Log-ratio, NaN if not positive (else difference), of `measure(real=, synthetic=)`, paired by seed and by row."""
-    if not candidate or len(candidate) != len(reference):
-        raise InputError(f"contrast: {len(candidate)} candidates, {len(reference)} references; give one of both a seed")
+    """Log-ratio, NaN if not positive (else difference), of `measure(real=, synthetic=)`, candidate to reference.
 
-    def effects(real: np.ndarray, *sides: np.ndarray) -> np.ndarray:
-        found = np.array([measure(real=real, synthetic=side) for side in sides]).reshape(2, -1)
-        each = np.subtract(*(np.log(np.where(found > 0, found, np.nan)) if ratio else found))
+    `sets`, one a seed: real, candidate, reference, (n, d), paired by row; `clusters`: the rows' patients.
+    """
+    if not sets or any(np.shape(side) != np.shape(real) for real, *sides in sets for side in sides):
+        raise InputError(f"contrast: {len(sets)} sets, of {[np.shape(x) for s in sets for x in s]}; give three alike a seed")
+    seed = np.repeat(np.arange(len(sets)), [len(real) for real, _, _ in sets])
+
+    def effects(rows: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        parts = [rows[seed == number].swapaxes(0, 1) for number in range(len(sets))]
+        found = np.array([[measure(real=x, synthetic=side) for side in sides] for x, *sides in parts])
+        each = np.subtract(*(np.log(np.where(found > 0, found, np.nan)) if ratio else found).T)
         return np.append(each, each.mean())
 
-    values, variances, freedom = delete_group(effects, [real, *candidate, *reference], clusters)
-    return values[:-1].tolist(), float(variances[-1]), freedom, len(real)
+    people = None if clusters is None else np.concatenate([np.asarray(labels) for labels in clusters])
+    rows = np.concatenate([np.stack(one, 1) for one in sets])
+    values, variances, freedom = delete_group(effects, [rows, seed], people)
+    return values[:-1].tolist(), float(variances[-1]), freedom, len(rows)
 
 
 def margin(degraded: Estimate, share: float = 0.2) -> float | None:

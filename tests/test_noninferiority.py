@@ -84,10 +84,10 @@ def test_margin_is_a_fifth_of_the_surely_seen_effect() -> None:
 
 def test_bad_input_is_refused() -> None:
     real = np.zeros((20, 2))
-    with pytest.raises(InputError, match="2 candidates, 1 references"):
-        noninferiority.contrast(fidelity.kernel_distance, real=real, candidate=[real, real], reference=[real])
-    with pytest.raises(InputError, match="0 candidates"):
-        noninferiority.contrast(fidelity.kernel_distance, real=real, candidate=[], reference=[])
+    with pytest.raises(InputError, match=r"contrast: 1 sets, of .*\(19, 2\)"):
+        noninferiority.contrast(fidelity.kernel_distance, [(real, real, real[1:])])
+    with pytest.raises(InputError, match="contrast: 0 sets"):
+        noninferiority.contrast(fidelity.kernel_distance, [])
     for contrasts in ({}, {"a": row([0.0]), "b": row([0.0, 0.1])}):
         with pytest.raises(InputError, match="decide: needs"):
             decide(contrasts, {})
@@ -99,27 +99,32 @@ def features(rng: np.random.Generator, n: int, shift: float) -> np.ndarray:
 
 def test_contrast_is_the_paired_log_ratio() -> None:
     rng = np.random.default_rng(0)
-    real = features(rng, 200, 0)
+    measure, real = fidelity.kernel_distance, features(rng, 200, 0)
     near, far = ([features(rng, 200, shift) for _ in range(2)] for shift in (0.5, 1.0))
-    found, variance, freedom, n = noninferiority.contrast(
-        fidelity.kernel_distance, real=real, candidate=far, reference=near
-    )
+    found, variance, freedom, n = noninferiority.contrast(measure, [(real, *two) for two in zip(far, near, strict=True)])
     expected = [
-        np.log(fidelity.kernel_distance(real=real, synthetic=a) / fidelity.kernel_distance(real=real, synthetic=b))
-        for a, b in zip(far, near, strict=True)
+        np.log(measure(real=real, synthetic=a) / measure(real=real, synthetic=b)) for a, b in zip(far, near, strict=True)
     ]
     assert found == pytest.approx(expected) and min(found) > 0.5
-    assert 0 < variance < 0.2 and (freedom, n) == (19, 200)
-    same = noninferiority.contrast(fidelity.kernel_distance, real=real, candidate=near, reference=near)
+    assert 0 < variance < 0.2 and (freedom, n) == (19, 400)
+    same = noninferiority.contrast(measure, [(real, side, side) for side in near])
     assert same[0] == [0, 0] and same[1] == 0  # paired: equal sets differ by nothing, surely
-    floor = noninferiority.contrast(
-        fidelity.kernel_distance, real=real, candidate=[real[::-1].copy()], reference=[near[0]]
-    )
+    copies = [(real, real[::-1].copy(), near[0])]
+    floor = noninferiority.contrast(measure, copies)
     assert np.isnan(floor[0][0]) and np.isnan(floor[1])  # a copy's KID is negative: no ratio
-    plain = noninferiority.contrast(
-        fidelity.kernel_distance, real=real, candidate=[real[::-1].copy()], reference=[near[0]], ratio=False
-    )
+    plain = noninferiority.contrast(measure, copies, ratio=False)
     assert plain[0][0] < 0 and plain[1] > 0
+
+
+def test_seeds_on_the_same_patients_vary_together() -> None:
+    """Three seeds whose images are the same ones are worth one; on other patients each they are worth three."""
+    rng = np.random.default_rng(1)
+    one = [(features(rng, 100, 0), features(rng, 100, 0.6), features(rng, 100, 0.5)) for _ in range(3)]
+    people = [np.arange(100)] * 3
+    single = noninferiority.contrast(fidelity.kernel_distance, one[:1], people[:1])
+    thrice = noninferiority.contrast(fidelity.kernel_distance, one[:1] * 3, people)
+    apart = noninferiority.contrast(fidelity.kernel_distance, one)
+    assert thrice[1] == pytest.approx(single[1]) and 0.1 < apart[1] / single[1] < 0.8
 
 
 def verdicts(
@@ -191,10 +196,7 @@ def test_the_rule_is_calibrated_on_simulated_features() -> None:
     def pool(shift: float) -> list[noninferiority.Contrast]:
         return [
             noninferiority.contrast(
-                fidelity.kernel_distance,
-                real=features(rng, n, 0),
-                candidate=[features(rng, n, shift)],
-                reference=[features(rng, n, reference)],
+                fidelity.kernel_distance, [(features(rng, n, 0), features(rng, n, shift), features(rng, n, reference))]
             )
             for _ in range(600)
         ]

@@ -1,0 +1,85 @@
+"""What the notebooks on quality and compute share: paired images of two generators, their features, the frozen pilot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medisyn_lib import alignment, data, encoders, store
+from medisyn_lib.fidelity import frechet_distance, kernel_distance, project
+from medisyn_lib.provenance import run_name
+
+if TYPE_CHECKING:
+    import datasets
+
+    from medisyn_lib.generators import Study
+
+PILOT = Path(__file__).with_name("pilot.json")
+SEEDS_APART = 1_000_000  # between the sampling seeds of two training seeds
+
+
+def deals(study: Study, role: str = "test", n: int | None = None) -> list[datasets.Dataset]:
+    """For each training seed `n` images a modality, ordered by modality; other images each where there are enough."""
+    n, seeds = n or study.settings.quality_images, len(study.settings.seeds)
+    images = data.load(study.source, role=role, size=study.settings.size, per_modality=n * seeds)
+    modality = np.array(images["modality"][:])
+    places = [np.flatnonzero(modality == name) for name in dict.fromkeys(modality.tolist())]
+    turns = [np.arange(k * n, k * n + n) for k in range(seeds)]
+    return [images.select(np.concatenate([own[np.unique(turn % len(own))] for own in places])) for turn in turns]
+
+
+def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> slice:
+    """Where the images of a modality, or the first of them, lie in a deal."""
+    rows = np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
+    return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+def drawn(
+    generator: Path | str, asked: datasets.Dataset, rows: slice, *, turn: int = 0, whole: bool = False
+) -> np.ndarray:
+    """Images of the rows' captions in deal number `turn`, uint8; a row's place is its seed, so generators are paired.
+
+    `whole` draws the whole deal at once, as suits a generalist whose other modalities are looked at, too.
+    """
+    some = slice(0, len(asked)) if whole else rows
+    prompts, first = asked["caption"][some.start : some.stop], SEEDS_APART * turn + some.start
+    images = alignment.load_samples(alignment.samples_entry(generator, prompts, first_seed=first))
+    return images[rows] if whole else images
+
+
+def features(pixels: np.ndarray) -> encoders.Features:
+    """`encoders.features` of the offline default, kept in the store under the images' own bytes."""
+
+    def make(directory: Path) -> None:
+        np.save(directory / "features.npy", encoders.features(pixels).astype(np.float32))
+
+    what = {"images": hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest(), "n": len(pixels), "encoder": "efflite0"}
+    entry = store.keep("features", what, make, code=("medisyn_lib.encoders",))
+    found = np.load(entry / "features.npy").astype(np.float64).view(encoders.Features)
+    found.encoder = "efflite0"
+    return found
+
+
+def pilot(study: Study) -> dict[str, Any]:
+    """What was frozen for this profile and data: `primary`, `margins`, `axes` (d, c) and more; empty where nothing was.
+
+    From other patients and seeds, by `python tests/benchmarks/pilot.py`.
+    """
+    from safetensors.numpy import load_file
+
+    name = run_name(study.profile, study.source)
+    frozen = json.loads(PILOT.read_text("utf-8"))["runs"].get(name)
+    return frozen | {"axes": load_file(PILOT.with_suffix(".safetensors"))[name]} if frozen else {}
+
+
+def primary(frozen: Mapping[str, Any]) -> Callable[..., float]:
+    """The frozen primary measure of `real=`, `synthetic=`: KID, or Frechet distance within the frozen axes."""
+    if frozen.get("primary", "KID") == "KID":
+        return kernel_distance
+    axes = frozen["axes"]
+    return lambda *, real, synthetic: frechet_distance(real=project(real, axes), synthetic=project(synthetic, axes))

@@ -1,0 +1,97 @@
+"""Freezes what notebooks 02 and 03 must not choose after the fact: primary measure, margins, principal axes.
+
+    python tests/benchmarks/pilot.py --profile quick --data phantom
+
+On calibration patients, with a training seed and sampling seeds that no claim uses, a generator with half its
+training steps is set beside the finished one: whichever of KID and the Frechet distance within the leading
+principal axes tells them apart more surely becomes the primary measure; a modality's margin is 20% of the lower
+95% limit of its log-ratio. The axes are fitted on the real calibration images, centred within each modality.
+Writes `medisyn_lib/pilot.json` and `pilot.safetensors`; trains a generator first where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from medisyn_lib import data, fidelity, generators, noninferiority, profiles, quality, store
+from medisyn_lib.provenance import run_name
+from medisyn_lib.statistics import Estimate, student
+
+COMPONENTS = 10
+SEED, TURN = 100, 9  # of training, and of sampling: claims use seeds below 10 and turns below 5
+
+
+def main() -> None:
+    """Measures, chooses, writes, and prints what was frozen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
+    parser.add_argument("--data", default="phantom")
+    parser.add_argument("--images", type=int, default=200, help="a modality")
+    given = parser.parse_args()
+    study = generators.Study(given.profile, given.data)
+    asked = quality.deals(study, "calibration", given.images)[0]
+    names = list(dict.fromkeys(asked["modality"][:]))
+    rows = {name: quality.rows_of(asked, name) for name in names}
+    real = {name: quality.features(data.pixels(asked, range(r.start, r.stop))) for name, r in rows.items()}
+    centred = np.concatenate([found - found.mean(0) for found in real.values()])
+    axes = fidelity.leading_components(centred, min(COMPONENTS, len(centred) // 5, min(map(len, real.values())) // 5))
+
+    half = generators.denoiser_plan(study).steps // 2
+    finished, halved = (generators.generator_entry(study, seed=SEED, step=step) for step in (None, half))
+    sets = {}
+    for name, r in rows.items():
+        both = [quality.drawn(g, asked, r, turn=TURN, whole=True) for g in (halved, finished)]
+        sets[name] = (real[name], *map(quality.features, both))
+    people = {name: asked["patient_id"][r.start : r.stop] for name, r in rows.items()}
+    effects = {
+        kind: {n: effect(quality.primary({"primary": kind, "axes": axes}), sets[n], people[n]) for n in names}
+        for kind in ("KID", "FD_pc")
+    }
+    power = {kind: float(np.mean([sure(e) for e in found.values()])) for kind, found in effects.items()}
+    best = max(power, key=lambda kind: power[kind])
+    frozen = {
+        "primary": best,
+        "margins": {name: rounded(noninferiority.margin(e)) for name, e in effects[best].items()},
+        "effects": {name: [rounded(x) for x in (e.value, e.ci_low, e.ci_high)] for name, e in effects[best].items()},
+        "effect_over_standard_error": {kind: round(value, 2) for kind, value in power.items()},
+        "n": {name: len(rows) for name, rows in real.items()},
+        "half_steps": half,
+        "training_seed": SEED,
+        "encoder": real[names[0]].encoder,
+    }
+    write(run_name(given.profile, given.data), frozen, axes)
+    print(json.dumps(frozen, indent=1))
+
+
+def effect(measure, set_, people) -> Estimate:
+    """The log-ratio of half-trained to finished, with its interval by patient."""
+    values, variance, freedom, n = noninferiority.contrast(measure, [set_], [people])
+    return student(values[0], variance, freedom, n)
+
+
+def sure(found: Estimate) -> float:
+    """An effect in half-widths of its interval; 0 where there is none."""
+    return 0.0 if found.ci_low is None else found.value / (found.value - found.ci_low)
+
+
+def rounded(value: float | None) -> float | None:
+    """Four decimals, as frozen."""
+    return None if value is None else round(float(value), 4)
+
+
+def write(name: str, frozen: dict, axes: np.ndarray) -> None:
+    """Puts one run's numbers beside those of the others."""
+    path, beside = quality.PILOT, quality.PILOT.with_suffix(".safetensors")
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else {"runs": {}}
+    about = "Frozen before any claim was tested; made and explained by tests/benchmarks/pilot.py --profile P --data D."
+    store.write_atomic(path, json.dumps({"about": about, "runs": kept["runs"] | {name: frozen}}, indent=1) + "\n")
+    tensors = (load_file(beside) if beside.exists() else {}) | {name: axes.astype(np.float32)}
+    store.write_atomic(beside, save(tensors))
+
+
+if __name__ == "__main__":
+    main()
