@@ -24,17 +24,21 @@ if TYPE_CHECKING:
     from medisyn_lib.profiles import Profile
 
 
-def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on."""
+def samples_entry(
+    generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0, seeds: Sequence[int] = ()
+) -> Path:
+    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, of these seeds, else from `first_seed` on."""
     call = sampling.settings_of(str(generator))
     name = sampling.fingerprint(str(generator))
+    seeds = list(seeds) or list(range(first_seed, first_seed + len(prompts)))
 
     def make(directory: Path) -> None:
         pipeline = sampling.load_pipeline(str(generator))
-        seeds = range(first_seed, first_seed + len(prompts))
         np.save(directory / "samples.npy", sampling.sample(pipeline, prompts, seeds, **call))
 
-    what = {"prompts": list(prompts), "first_seed": first_seed, "call": call}
+    what: dict[str, object] = {"prompts": list(prompts), "first_seed": seeds[0], "call": call}
+    if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
+        what["seeds"] = seeds
     return store.keep("samples", what, make, inputs=[name], code=("medisyn_lib.sampling",))
 
 

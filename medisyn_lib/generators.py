@@ -238,7 +238,7 @@ def generator_entry(
 ) -> Path:
     """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
 
-    `step` takes the denoiser's weights from the way there; 0 leaves it untrained. `trained` is another denoiser's entry.
+    `step` takes the denoiser's weights from the way there; 0 leaves it untrained. `trained` is another entry of one.
     """
     stage, words = first_stage_entry(study), text_entry(study)
     trained = trained or denoiser_entry(study, modality, seed=seed)

@@ -1,4 +1,4 @@
-"""What the notebooks on quality and compute share: paired images of two generators, their features, the frozen pilot."""
+"""What the notebooks on quality and compute share: paired images of generators, features, the frozen pilot."""
 
 from __future__ import annotations
 
@@ -33,22 +33,21 @@ def deals(study: Study, role: str = "test", n: int | None = None) -> list[datase
     return [images.select(np.concatenate([own[np.unique(turn % len(own))] for own in places])) for turn in turns]
 
 
-def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> slice:
+def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> np.ndarray:
     """Where the images of a modality, or the first of them, lie in a deal."""
-    rows = np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
-    return slice(int(rows[0]), int(rows[-1]) + 1)
+    return np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
 
 
 def drawn(
-    generator: Path | str, asked: datasets.Dataset, rows: slice, *, turn: int = 0, whole: bool = False
+    generator: Path | str, asked: datasets.Dataset, rows: np.ndarray, *, turn: int, whole: bool = False
 ) -> np.ndarray:
     """Images of the rows' captions in deal number `turn`, uint8; a row's place is its seed, so generators are paired.
 
     `whole` draws the whole deal at once, as suits a generalist whose other modalities are looked at, too.
     """
-    some = slice(0, len(asked)) if whole else rows
-    prompts, first = asked["caption"][some.start : some.stop], SEEDS_APART * turn + some.start
-    images = alignment.load_samples(alignment.samples_entry(generator, prompts, first_seed=first))
+    some = np.arange(len(asked)) if whole else rows
+    seeds = (SEEDS_APART * turn + some).tolist()
+    images = alignment.load_samples(alignment.samples_entry(generator, asked.select(some)["caption"][:], seeds=seeds))
     return images[rows] if whole else images
 
 

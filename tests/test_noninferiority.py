@@ -101,9 +101,12 @@ def test_contrast_is_the_paired_log_ratio() -> None:
     rng = np.random.default_rng(0)
     measure, real = fidelity.kernel_distance, features(rng, 200, 0)
     near, far = ([features(rng, 200, shift) for _ in range(2)] for shift in (0.5, 1.0))
-    found, variance, freedom, n = noninferiority.contrast(measure, [(real, *two) for two in zip(far, near, strict=True)])
+    found, variance, freedom, n = noninferiority.contrast(
+        measure, [(real, *two) for two in zip(far, near, strict=True)]
+    )
     expected = [
-        np.log(measure(real=real, synthetic=a) / measure(real=real, synthetic=b)) for a, b in zip(far, near, strict=True)
+        np.log(measure(real=real, synthetic=a) / measure(real=real, synthetic=b))
+        for a, b in zip(far, near, strict=True)
     ]
     assert found == pytest.approx(expected) and min(found) > 0.5
     assert 0 < variance < 0.2 and (freedom, n) == (19, 400)

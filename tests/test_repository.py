@@ -36,7 +36,9 @@ ORDER = """
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 # The modules of networks, which nobody imports before bad input is refused, bring torch but nothing heavier.
-NETWORKS = "models training text encoders evaluators first_stage denoising sampling generators fidelity alignment quality".split()
+NETWORKS = """
+    models training text encoders evaluators first_stage denoising sampling generators fidelity alignment quality
+""".split()
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     asked = quality.deals(study, "calibration", given.images)[0]
     names = list(dict.fromkeys(asked["modality"][:]))
     rows = {name: quality.rows_of(asked, name) for name in names}
-    real = {name: quality.features(data.pixels(asked, range(r.start, r.stop))) for name, r in rows.items()}
+    real = {name: quality.features(data.pixels(asked, r)) for name, r in rows.items()}
     centred = np.concatenate([found - found.mean(0) for found in real.values()])
     axes = fidelity.leading_components(centred, min(COMPONENTS, len(centred) // 5, min(map(len, real.values())) // 5))
 
@@ -46,7 +46,7 @@ def main() -> None:
     for name, r in rows.items():
         both = [quality.drawn(g, asked, r, turn=TURN, whole=True) for g in (halved, finished)]
         sets[name] = (real[name], *map(quality.features, both))
-    people = {name: asked["patient_id"][r.start : r.stop] for name, r in rows.items()}
+    people = {name: np.array(asked["patient_id"][:])[r] for name, r in rows.items()}
     effects = {
         kind: {n: effect(quality.primary({"primary": kind, "axes": axes}), sets[n], people[n]) for n in names}
         for kind in ("KID", "FD_pc")
