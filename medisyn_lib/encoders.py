@@ -83,16 +83,15 @@ def _load(name: str) -> tuple[Any, ...]:
 
     kind, _, place = name.partition(":")
     arch, _, file = place.rpartition("@") if kind == "timm" else (name, "", f"{place}/model.safetensors")
+    net: Any = efflite0() if name == "efflite0" else None
     try:
-        known = "" if name == "efflite0" else f"-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
+        known = "" if net else f"-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
         if kind == "hf":
             return Path(place).name + known, *_transformers(place)
-        net: Any = timm.create_model(arch) if known else efflite0()
-        if known:
+        if not net:
+            net = timm.create_model(arch)
             net.load_state_dict(load_file(file))
     except (OSError, RuntimeError, ValueError) as error:  # no such network or file, or they do not fit
-        if isinstance(error, InputError):
-            raise
         words = f"{' '.join(str(error).split())[:200]}; take efflite0, timm:NAME@FILE.safetensors or hf:FOLDER"
         raise InputError(f"encoder {name}: {words}") from error
     expects = timm.data.resolve_model_data_config(net)

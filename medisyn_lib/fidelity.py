@@ -30,14 +30,6 @@ def frechet_distance(*, real: np.ndarray, synthetic: np.ndarray, unequal: bool =
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a * a).sum() + (b * b).sum() - 2 * root)
 
 
-def leading_components(features: np.ndarray, number: int) -> np.ndarray:
-    """The `number` leading principal axes, float64 (d, number), of a third split of real features (n, d)."""
-    x, _ = _checked(features, features, False)
-    axes = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False)))[1][:, ::-1][:, :number]
-    project(x, axes)  # refuses more axes than the rows allow
-    return axes
-
-
 def project(features: np.ndarray, axes: np.ndarray) -> Features:
     """Features (n, c) within axes (d, c), as those of an encoder of its own; they need n >= 5 c."""
     if np.shape(features)[1:] != axes.shape[:1] or len(features) < 5 * axes.shape[1]:

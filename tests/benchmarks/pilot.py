@@ -16,8 +16,9 @@ import json
 
 import numpy as np
 from safetensors.numpy import load_file, save
+from sklearn.decomposition import PCA
 
-from medisyn_lib import data, fidelity, generators, noninferiority, profiles, quality, store
+from medisyn_lib import data, generators, noninferiority, profiles, quality, store
 from medisyn_lib.provenance import run_name
 from medisyn_lib.statistics import Estimate, student
 
@@ -38,7 +39,7 @@ def main() -> None:
     rows = {name: quality.rows_of(asked, name) for name in names}
     real = {name: quality.features(data.pixels(asked, r)) for name, r in rows.items()}
     centred = np.concatenate([found - found.mean(0) for found in real.values()])
-    axes = fidelity.leading_components(centred, min(COMPONENTS, len(centred) // 5, min(map(len, real.values())) // 5))
+    axes = PCA(min(COMPONENTS, min(map(len, real.values())) // 5)).fit(centred).components_.T
 
     half = generators.denoiser_plan(study).steps // 2
     finished, halved = (generators.generator_entry(study, seed=SEED, step=step) for step in (None, half))
@@ -89,7 +90,7 @@ def write(name: str, frozen: dict, axes: np.ndarray) -> None:
     kept = json.loads(path.read_text("utf-8")) if path.exists() else {"runs": {}}
     about = "Frozen before any claim was tested; made and explained by tests/benchmarks/pilot.py --profile P --data D."
     store.write_atomic(path, json.dumps({"about": about, "runs": kept["runs"] | {name: frozen}}, indent=1) + "\n")
-    tensors = (load_file(beside) if beside.exists() else {}) | {name: axes.astype(np.float32)}
+    tensors = (load_file(beside) if beside.exists() else {}) | {name: np.ascontiguousarray(axes, np.float32)}
     store.write_atomic(beside, save(tensors))
 
 

@@ -1,0 +1,224 @@
+"""Notebooks 02 and 03: images paired by prompt and seed, the frozen pilot, and controls that fail when broken."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from medisyn_lib import alignment, claims, encoders, noninferiority, quality
+from medisyn_lib.fidelity import frechet_distance, kernel_distance
+from medisyn_lib.generators import Study
+from medisyn_lib.statistics import Estimate
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+def definitions(name: str, **known: Any) -> dict[str, Any]:
+    """The imports and functions of a notebook, with these names for what its other cells would have made."""
+    tree = ast.parse((NOTEBOOKS / f"{name}.py").read_text())
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)]
+    space: dict[str, Any] = {}
+    exec(compile(tree, name, "exec"), space)  # noqa: S102: our own notebook
+    space.update(known)
+    return space
+
+
+@pytest.fixture(scope="module")
+def asked() -> datasets.Dataset:
+    (deal,) = quality.deals(Study("tiny", "phantom"))
+    return deal
+
+
+def test_deals_are_the_test_images_by_modality(asked: datasets.Dataset) -> None:
+    study = Study("tiny", "phantom")
+    assert asked["image_id"][:] == study.images("test")["image_id"][:]  # so that the samples of notebook 01 serve
+    assert quality.rows_of(asked, "fundus").tolist() == list(range(24, 30))
+    assert quality.rows_of(asked, "fundus", 2).tolist() == [24, 25]
+
+
+def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = datasets.Dataset.from_dict({"modality": ["a", "b"] * 5 + ["b"] * 2, "image_id": list(range(12))})
+    monkeypatch.setattr(quality.data, "load", lambda *_, **how: table if how["per_modality"] == 6 else None)
+    study = Study("full", "phantom")  # three seeds
+    deals = [deal["image_id"] for deal in quality.deals(study, n=2)]
+    # Five images of a: the third deal begins anew. Seven of b.
+    assert [list(deal) for deal in deals] == [[0, 2, 1, 3], [4, 6, 5, 7], [0, 8, 9, 10]]
+
+
+def test_a_rows_place_is_its_seed(asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def entry(generator: str, prompts: list[str], *, seeds: list[int]) -> np.ndarray:
+        words = [sum(map(ord, prompt)) for prompt in prompts]
+        return np.stack([words, seeds], 1)
+
+    monkeypatch.setattr(alignment, "samples_entry", entry)
+    monkeypatch.setattr(alignment, "load_samples", lambda found: found)
+    rows = quality.rows_of(asked, "fundus")
+    whole, own = (quality.drawn("g", asked, rows, turn=2, whole=flag) for flag in (True, False))
+    assert (whole == own).all() and own[0, 1] == 2 * quality.SEEDS_APART + 24
+
+
+def test_features_are_kept_and_know_their_encoder(asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = quality.data.pixels(asked, [0, 1, 24])
+    found = quality.features(pixels)
+    assert found.encoder == "efflite0" and found == pytest.approx(encoders.features(pixels), abs=1e-5)
+    monkeypatch.setattr(encoders, "features", None)
+    assert (quality.features(pixels) == found).all()
+
+
+def test_the_pilot_is_read_by_profile_and_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 2)))[0].astype(np.float32)
+    run = {"primary": "FD_pc", "margins": {"ct": 0.1}}
+    (tmp_path / "pilot.json").write_text(json.dumps({"runs": {"tiny-phantom": run}}))
+    save_file({"tiny-phantom": np.ascontiguousarray(axes)}, tmp_path / "pilot.safetensors")
+    monkeypatch.setattr(quality, "PILOT", tmp_path / "pilot.json")
+    assert quality.pilot(Study("quick", "phantom")) == {}
+    frozen = quality.pilot(Study("tiny", "phantom"))
+    assert frozen["margins"] == {"ct": 0.1} and (frozen["axes"] == axes).all()
+    a, b = np.random.default_rng(1).normal(size=(2, 40, 16))
+    within = frechet_distance(real=a @ axes, synthetic=b @ axes)
+    assert quality.primary(frozen)(real=a, synthetic=b) == pytest.approx(within)
+    assert quality.primary({}) is kernel_distance
+
+
+def test_the_frozen_margins_are_a_fifth_of_what_was_surely_seen() -> None:
+    runs = json.loads(quality.PILOT.read_text())["runs"]
+    assert runs
+    for run in runs.values():
+        assert run["primary"] in ("KID", "FD_pc") and run["encoder"] == "efflite0"
+        for name, margin in run["margins"].items():
+            low = run["effects"][name][1]
+            assert margin == (None if low is None or low <= 0 else pytest.approx(low / 5, abs=1e-4))
+
+
+# Notebook 02: simulated features of three modalities, further from the real ones the worse the side.
+NAMES = ("a", "b", "c")
+AWAY = {"real": 0.0, "other patients": 0.0, "blurred": 1.5, "generalist": 1.0, "specialist": 1.0, "half the steps": 1.3}
+
+
+def quality_notebook(n: int = 200, seeds: int = 1, **away: float) -> dict[str, Any]:
+    """Notebook 02's functions over simulated features, some sides moved."""
+    rng = np.random.default_rng(0)
+    sides = AWAY | {name.replace("_", " "): value for name, value in away.items()}
+    features = {
+        (side, name, turn): rng.normal(size=(n, 16)) + shift
+        for side, shift in sides.items()
+        for name in NAMES
+        for turn in range(seeds)
+    }
+    people = {(name, turn): np.arange(n) // 3 for name in NAMES for turn in range(seeds)}
+    margins = dict.fromkeys(NAMES, 0.2)
+    return definitions(
+        "02_quality", names=NAMES, features=features, people=people, primary=kernel_distance, margins=margins,
+        primary_name="log_ratio_KID", rule="a rule",
+    )  # fmt: skip
+
+
+def verdict_02(notebook: dict[str, Any], seeds: int = 1) -> claims.Claim:
+    halved, blurred = (
+        notebook["effects"]("half the steps", "generalist", 1),
+        notebook["effects"]("blurred", "other patients", 1, ratio=False),
+    )
+    notebook["checks"] = notebook["controls"](halved, blurred, notebook["floors"]())
+    return notebook["judge"]("equal exposure", notebook["effects"]("generalist", "specialist", seeds))
+
+
+def test_02_reproduces_equality_and_sees_a_worse_generalist() -> None:
+    assert verdict_02(quality_notebook()).verdict == "reproduced"
+    worse = verdict_02(quality_notebook(generalist=1.3, half_the_steps=1.6))
+    assert worse.verdict == "not reproduced" and worse.measures[0].ci_low > 0.2
+    small = verdict_02(quality_notebook(n=30))
+    assert small.verdict == "not testable here" and small.detectable > 0.05
+
+
+@pytest.mark.parametrize(
+    "broken, control",
+    [
+        ({"half_the_steps": 1.0}, "half_the_steps"),
+        ({"blurred": 0.0}, "blur"),
+        ({"other_patients": 0.5}, "real_against_real"),
+    ],
+)
+def test_02_a_broken_control_voids_the_verdict(broken: dict[str, float], control: str) -> None:
+    claim = verdict_02(quality_notebook(**broken))
+    assert [c.name for c in claim.controls if not c.passed] == [control]
+    assert claim.verdict == "not testable here"
+
+
+def test_02_a_budget_without_specialists_is_not_testable() -> None:
+    notebook = quality_notebook()
+    verdict_02(notebook)
+    claim = notebook["judge"]("own best", {})
+    assert claim.verdict == "not testable here" and claim.measures[0].n == 0 and claim.id == "own-best"
+
+
+def test_02_pooled_holds_the_spread_over_seeds() -> None:
+    pooled = definitions("02_quality")["pooled"]
+    rows: dict[str, noninferiority.Contrast] = {k: ([0.1, 0.2, 0.3], 1e-12, 19, 50) for k in "ab"}
+    one = pooled(rows)
+    assert one.value == pytest.approx(0.2) and one.n == 100
+    assert one.ci_high - one.value == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)  # t of 2 degrees of freedom
+    assert pooled({}) == Estimate(None, None, None, 0)
+
+
+# Notebook 03: distances that fall with compute as planted.
+STEPS = (1, 2, 4, 8)
+
+
+def compute_notebook(curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7), own: float = 1.0, n: int = 300) -> dict[str, Any]:
+    """Notebook 03's functions over simulated features: shifts of checkpoints, and of the specialist."""
+    rng = np.random.default_rng(1)
+    shifts = np.array([0.0, *curve, own])[None, :, None]
+    features = {(name, 0): rng.normal(size=(n, len(curve) + 2, 16)) + shifts for name in NAMES}
+    people = {(name, 0): np.arange(n) // 3 for name in NAMES}
+    return definitions(
+        "03_compute_efficiency", names=NAMES, features=features, people=people, seeds=(0,), few=n, steps=STEPS,
+        spent=[10.0 * step for step in STEPS], own_cost=dict.fromkeys(NAMES, 8.0), present=dict.fromkeys(range(10), ""),
+        plan=type("Plan", (), {"steps": STEPS[-1]}),
+    )  # fmt: skip
+
+
+def test_03_the_saving_is_the_suites_cost_over_the_generalists() -> None:
+    """Ten specialists of 8 against a generalist that is as good after 4 steps of 10."""
+    notebook = compute_notebook()
+    found = notebook["saving"]()
+    assert math.exp(found.value) == pytest.approx(80 / 40, rel=0.05) and found.ci_low < found.value < found.ci_high
+    shared = notebook["saving"](400.0)
+    assert math.exp(shared.value) == pytest.approx(480 / 440, rel=0.02)
+    assert compute_notebook(own=0.3)["saving"]().value is None  # never as good as that
+
+
+def test_03_the_rule() -> None:
+    decide = definitions("03_compute_efficiency")["decide"]
+
+    def verdict(low: float, high: float) -> str:
+        passed, partly = decide(Estimate(math.log(low), math.log(low), math.log(high), 3))
+        return claims.judge(passed, partly)
+
+    assert verdict(2.1, 3) == "reproduced" and verdict(1.2, 3) == verdict(1.2, 1.9) == "partly"
+    assert verdict(0.8, 1.9) == verdict(0.5, 0.9) == "not reproduced" and verdict(0.8, 3) == "not testable here"
+    assert claims.judge(*decide(Estimate(0.3, None, None, 1))) == "not testable here"
+
+
+def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
+    notebook = compute_notebook()
+    copies, unshared = notebook["planted"](1), notebook["planted"](10)
+    assert all(c.passed for c in notebook["controls"](copies, unshared))
+    # Broken on purpose: networks that are not shared where they should be, and the reverse.
+    swapped = notebook["controls"](notebook["planted"](10), notebook["planted"](1))
+    assert [c.passed for c in swapped] == [False, False]
+    flat = compute_notebook(curve=(1.0, 1.0, 1.0, 1.0))  # distances that do not tell one checkpoint from another
+    assert not all(c.passed for c in flat["controls"](flat["planted"](1), flat["planted"](10)))
+    voided = claims.make_claim(
+        id="c", statement="s", source="p", rule="r", passed=True, primary="m", detectable=None,
+        measures=[claims.measure("m", Estimate(2.0, 1.5, 2.5, 3))], controls=swapped,
+    )  # fmt: skip
+    assert voided.verdict == "not testable here"
