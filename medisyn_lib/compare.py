@@ -10,7 +10,7 @@ from medisyn_lib.errors import InputError
 
 # By a measure's unit: what other arithmetic moves in a model trained alike. The ends of an interval may
 # move twice as far: near 0 or 1 one image more or less moves them by more than the share itself.
-TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1}
+TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1, "log ratio": 0.2}
 FEW = 0.8  # over the root of n: how far a share of few images moves, as it would from one training seed to another
 RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")

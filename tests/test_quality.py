@@ -25,7 +25,7 @@ def definitions(name: str, **known: Any) -> dict[str, Any]:
     tree = ast.parse((NOTEBOOKS / f"{name}.py").read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)]
     space: dict[str, Any] = {}
-    exec(compile(tree, name, "exec"), space)  # noqa: S102: our own notebook
+    exec(compile(tree, name, "exec"), space)  # noqa: S102
     space.update(known)
     return space
 
