@@ -1,17 +1,11 @@
-"""What a computation costs: operations, seconds, memory; and how costs compare. Only operations decide."""
+"""What a computation costs in operations, and how much of them a quality takes."""
 
-from __future__ import annotations
-
-import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-from medisyn_lib.statistics import Estimate, t_interval
 
 
 def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
@@ -39,41 +33,17 @@ def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
     return int(counter.get_total_flops()), dict(uncounted)
 
 
-def measured(function: Callable[[], Any]) -> tuple[Any, float, int]:
-    """What one call, in a thread, returns; its wall seconds; the process's peak memory (bytes, every 10 ms)."""
-    import psutil
+def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) -> float:
+    """Compute at which a falling distance reaches `target`; infinite if it never does.
 
-    process, peak, start = psutil.Process(), 0, time.perf_counter()
-    with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(function)
-        while not call.done():
-            peak = max(peak, process.memory_info().rss)
-            wait([call], 0.01)
-    return call.result(), time.perf_counter() - start, max(peak, process.memory_info().rss)
-
-
-def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) -> Estimate:
-    """Compute at which a falling distance reaches `target`: geometric mean over seeds, t interval of logs.
-
-    `compute` (c,), rising, of checkpoints; `distance` (seeds, c), made to fall (isotonic), joined over log
-    compute. At the earliest the first checkpoint; no value if a seed never gets there.
+    `compute` (c,), rising, of checkpoints; their `distance` (c,) is made to fall (isotonic) and joined over log
+    compute. At the earliest the first checkpoint.
     """
     from sklearn.isotonic import isotonic_regression
 
-    curves = [isotonic_regression(row, increasing=False) for row in np.asarray(distance, dtype=np.float64)]
-    if any(curve[-1] > target for curve in curves):
-        return Estimate(None, None, None, len(curves))
-    logs = np.log(np.asarray(compute, dtype=np.float64))
-    ends = [[i := int(np.argmax(curve <= target)), max(i - 1, 0)] for curve in curves]
-    return _geometric([np.interp(target, c[i], logs[i]) for c, i in zip(curves, ends, strict=True)])
-
-
-def break_even(*, generalist: ArrayLike, specialists: ArrayLike) -> Estimate:
-    """Modalities from which a generalist, compute (seeds,), costs less than specialists, (seeds, m): mean as above."""
-    return _geometric(np.log(np.asarray(generalist) / np.asarray(specialists, dtype=np.float64).mean(1)))
-
-
-def _geometric(logs: ArrayLike) -> Estimate:
-    mean = t_interval(logs)
-    value, low, high = (None if x is None else float(np.exp(x)) for x in (mean.value, mean.ci_low, mean.ci_high))
-    return Estimate(value, low, high, mean.n)
+    curve, logs = isotonic_regression(np.asarray(distance, np.float64), increasing=False), np.log(compute)
+    if curve[-1] > target:
+        return float("inf")
+    first = int(np.argmax(curve <= target))
+    ends = [first, max(first - 1, 0)]
+    return float(np.exp(np.interp(target, curve[ends], logs[ends])))

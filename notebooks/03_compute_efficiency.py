@@ -59,6 +59,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 
 from medisyn_lib import claims, compute, denoising, figures, first_stage, generators, models, quality, sampling, text
@@ -202,8 +203,7 @@ def to_match(rows):
     found = []
     for part in rows:
         *curve, target = distances(part)
-        reached = compute.compute_to_reach(compute=spent, distance=[curve], target=target).value
-        found.append(math.inf if reached is None else reached)
+        found.append(compute.compute_to_reach(compute=spent, distance=curve, target=target))
     return found
 
 
@@ -269,12 +269,11 @@ needed = [
     for k in range(len(seeds))
 ]
 one_each = [[costs["specialist", name, seed]["flops"] for name in names] for seed in seeds]
-even = Estimate(None, None, None, len(seeds))
+even, ends = Estimate(None, None, None, len(seeds)), np.log(np.mean(one_each, 1))
 if max(needed) < math.inf:
-    even = compute.break_even(generalist=needed, specialists=one_each)
-whole_even = compute.break_even(generalist=[spent[-1]] * len(seeds), specialists=one_each)
-print(f"to the specialists' quality: {'never' if even.value is None else f'{even.value:.1f} modalities'}")
-print(f"all of its training: {whole_even.value:.1f} modalities")
+    even = t_interval(np.log(needed) - ends)
+print(f"to the specialists' quality: from {times(even)} modalities on")
+print(f"with all of its training: from {times(t_interval(math.log(spent[-1]) - ends))} modalities on")
 
 # %% [markdown]
 # As curves; the shared first stage is the same for both and left out.
@@ -420,19 +419,17 @@ print(serving.round(0).to_string())
 
 
 # %% tags=["nbval-ignore-output"]
-def load(many):
-    """Denoisers as a server would hold them."""
-    return [generators.load_denoiser(study, learnt, seeds[0]) for _ in range(many)]
-
-
-memory, seconds = {}, {}
-for kind, many in (("one", 1), ("all", len(present))):
-    _, seconds[kind], memory[kind] = compute.measured(partial(load, many))
-    print(f"{many:2} denoisers: peak memory of the process {memory[kind] / 1e9:.2f} GB")
+memory, seconds, held = {}, {}, []
+for kind, many in (("none", 0), ("one", 1), ("all", len(present))):
+    since = time.perf_counter()
+    held = [generators.load_denoiser(study, learnt, seeds[0]) for _ in range(many)]
+    memory[kind], seconds[kind] = psutil.Process().memory_info().rss, time.perf_counter() - since
+    print(f"{many:2} denoisers: the process holds {memory[kind] / 1e9:.2f} GB")
+del held
 pipeline = sampling.load_pipeline(str(disk))
-prompt, call = asked[0]["caption"][:1], sampling.settings_of(str(disk))
-_, latency, _ = compute.measured(lambda: sampling.sample(pipeline, prompt, [0], **call))
-print(f"one image {latency:.2f} s; changing the denoiser before it {seconds['one']:.2f} s more")
+since = time.perf_counter()
+sampling.sample(pipeline, asked[0]["caption"][:1], [0], **sampling.settings_of(str(disk)))
+print(f"one image {time.perf_counter() - since:.2f} s; loading another denoiser first {seconds['one']:.2f} s more")
 
 # %% [markdown]
 # ## Controls
@@ -451,8 +448,8 @@ def planted(networks):
         *curve, _ = distances(features[name, 0][:half])
         k = steps.index(plan.steps // 2)
         target = distances(features[name, 0][half:])[k]
-        reached = compute.compute_to_reach(compute=np.multiply(networks, spent), distance=[curve], target=target).value
-        found.append(math.nan if reached is None else 10 * spent[k] / reached)
+        reached = compute.compute_to_reach(compute=np.multiply(networks, spent), distance=curve, target=target)
+        found.append(10 * spent[k] / reached if reached < math.inf else math.nan)
     return float(np.exp(np.nanmean(np.log(found)))) if not np.isnan(found).all() else None
 
 
@@ -503,12 +500,12 @@ primary = counted["counted on both sides"]
 passed, partly = decide(primary)
 log = {"unit": "log ratio", "seeds": len(seeds), "encoder": "efflite0"}
 named = {"log_saving": primary, "log_saving_without_first_stage": counted["left out"]}
+named["log_break_even"] = even
 named |= {f"log_ratio_KID_after_tuning_{name}": one for name, one in forgotten.items()}
 measures = [claims.measure(name, one, **log) for name, one in named.items()]
-measures.append(claims.measure("break_even", even, unit="modalities", seeds=len(seeds)))
 for name, value in (("generalist", spent[-1]), ("suite", len(present) * np.mean(one_each)), ("first_stage", shared)):
     measures.append(claims.count(f"tflop_{name}", value / 1e12, unit="TFLOP"))
-measures += [claims.count(f"memory_{kind}", value / 1e9, kind="machine") for kind, value in memory.items()]
+measures += [claims.count(f"memory_{kind}", value / 1e9, kind="machine", unit="GB") for kind, value in memory.items()]
 
 # %% [markdown]
 # The claim and its result file.
