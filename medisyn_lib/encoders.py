@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> 
     return found
 
 
+@lru_cache(1)
 def _load(name: str) -> tuple[Any, ...]:
     """An encoder's full name, side, mean and deviation of pixels in [0, 1], and network to (n, d)."""
     import timm

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib import data, denoising, evaluators, first_stage, models, store, text, training
+from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.paths import resolve_out
 from medisyn_lib.profiles import PROFILES, Profile
@@ -212,6 +213,8 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0, 
         caption = np.load(words / "caption.npy")
         if modality is not None:
             rows = np.flatnonzero(np.asarray(study.images("generator")["modality"][:]) == modality)
+            if not len(rows):
+                raise InputError(f"specialist for {modality!r}: the data have no such images; leave it out")
             kept, caption = kept[rows], caption[rows]
         net = new_denoiser(study, seed)
         flops = denoising.operations(net, kept.shape[-1], TEXT_WIDTH)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib import alignment, data, encoders, store
+from medisyn_lib.errors import InputError
 from medisyn_lib.fidelity import frechet_distance, kernel_distance, project
 from medisyn_lib.provenance import run_name
 
@@ -34,8 +35,11 @@ def deals(study: Study, role: str = "test", n: int | None = None) -> list[datase
 
 
 def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> np.ndarray:
-    """Where the images of a modality, or the first of them, lie in a deal."""
-    return np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
+    """Where the images of a modality, or the first of them, lie in a deal. Raises InputError if there are none."""
+    rows = np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
+    if not len(rows):
+        raise InputError(f"modality {modality!r}: no held-out image; choose among {sorted(set(asked['modality'][:]))}")
+    return rows
 
 
 def drawn(

@@ -399,19 +399,19 @@ def judge(budget, contrasts):
     """The claim of one budget; without any specialist at it there is nothing to test."""
     decision = noninferiority.decide(contrasts, margins) if contrasts else None
     some = noninferiority.decide(contrasts, margins, share=0.5) if contrasts else None
-    how = {
-        "unit": "log ratio",
-        "seeds": max((len(row[0]) for row in contrasts.values()), default=0),
-        "encoder": "efflite0",
-    }
+    seeds = max((len(row[0]) for row in contrasts.values()), default=0)
     each = {f"{primary_name}_{name}": one for name, one in (decision.effects if decision else {}).items()}
-    each = {primary_name: pooled(contrasts), **each}
+    better = Estimate(sum((one.ci_high or 0) < 0 for one in each.values()), None, None, len(each))
+    measures = [
+        claims.measure(name, one, unit="log ratio", seeds=seeds, encoder="efflite0")
+        for name, one in {primary_name: pooled(contrasts), **each}.items()
+    ]
     return claims.make_claim(
         id=budget.replace(" ", "-"), statement=f"{claims.NOTEBOOKS['02_quality']}, at {budget}",
         source="arXiv 2405.09806 v7, abstract; protocol our own", rule=rule, controls=checks,
         passed=decision.passed if decision else None, partly=bool(some and some.passed), primary=primary_name,
         detectable=decision.detectable if decision else None,
-        measures=[claims.measure(name, one, **how) for name, one in each.items()],
+        measures=[*measures, claims.measure("modalities_surely_better", better, unit="modalities")],
     )  # fmt: skip
 
 

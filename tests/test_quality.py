@@ -12,7 +12,8 @@ import datasets
 import numpy as np
 import pytest
 
-from medisyn_lib import alignment, claims, encoders, noninferiority, quality
+from medisyn_lib import alignment, claims, encoders, generators, noninferiority, quality
+from medisyn_lib.errors import InputError
 from medisyn_lib.fidelity import frechet_distance, kernel_distance
 from medisyn_lib.generators import Study
 from medisyn_lib.statistics import Estimate
@@ -41,6 +42,13 @@ def test_deals_are_the_test_images_by_modality(asked: datasets.Dataset) -> None:
     assert asked["image_id"][:] == study.images("test")["image_id"][:]  # so that the samples of notebook 01 serve
     assert quality.rows_of(asked, "fundus").tolist() == list(range(24, 30))
     assert quality.rows_of(asked, "fundus", 2).tolist() == [24, 25]
+
+
+def test_a_missing_modality_and_its_specialist_are_refused(asked: datasets.Dataset) -> None:
+    with pytest.raises(InputError, match=r"modality 'x_ray': no held-out image; choose among .*'fundus'"):
+        quality.rows_of(asked, "x_ray")
+    with pytest.raises(InputError, match="specialist for 'x_ray': the data have no such images"):
+        generators.denoiser_entry(Study("tiny", "phantom"), "x_ray")
 
 
 def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
