@@ -59,7 +59,7 @@ def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> 
     shift, scale, parts = torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None], []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch):
-            images = models.to_tensor(np.ascontiguousarray(pixels[start : start + batch])) / 2 + 0.5
+            images = models.to_tensor(np.array(pixels[start : start + batch])) / 2 + 0.5
             images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
             parts.append(network((images - shift) / scale).double().numpy())
     found = np.concatenate(parts).view(Features)

@@ -109,7 +109,7 @@ for name in settings.long_specialists:
 costs = [(*which, json.loads((entry / "compute.json").read_text("utf-8"))) for which, entry in suite.items()]
 table = pd.DataFrame([(kind, cost["images"], cost["flops"] / 1e12) for kind, _, _, cost in costs])
 table.columns = ["model", "images seen", "TFLOP"]
-print(table.groupby("model", sort=False).agg(["count", "mean"]).round(0).to_string())
+print(table.groupby("model", sort=False).agg(["count", "mean"]).round(1).to_string())
 
 # %% [markdown]
 # Number of models, and images seen and floating-point operations of each in training the denoiser. Notebook 03 makes
@@ -256,7 +256,8 @@ print(wide.rename(columns=lambda name: name.replace("_efflite0", "")).round(2).t
 # Drawn with their intervals, a panel a measure.
 
 # %%
-drawn = measured.assign(xlabel=measured["panel"].str.split("_").str[0])
+drawn = measured.sort_values("group", key=lambda column: column.map(SIDES.index), kind="stable")
+drawn["xlabel"] = drawn["panel"].str.split("_").str[0]
 drawn["title"] = (
     f"Distance from, and overlap with, held-out real images; 95% intervals by patient "
     f"({study.scale}, n = {measured['n'].min()} images a side and modality, one training seed)"

@@ -79,7 +79,7 @@ settings, folder, asked = study.settings, study.folder(out), quality.deals(study
 seeds, present = settings.seeds, sources.testable(asked[0])
 names = [name for name in settings.specialists if name in present]
 names = [name for name in names if not present[name]] or names  # too few patients: only where all have too few
-few = max(2, settings.quality_images // 3)  # images a checkpoint and modality
+few = max(6, settings.quality_images // 3)  # images a checkpoint and modality
 print(f"{study.scale}: {len(names)} of {len(present)} modalities have a specialist, {len(seeds)} training seeds")
 
 # %% [markdown]
@@ -124,7 +124,7 @@ table = table.groupby("model").mean()
 table.loc["suite"] = table.loc["specialist"] * len(present)
 table.loc["shared first stage"] = [shared / 1e12, np.nan]
 table["energy (kJ, estimate)"] = table["seconds"] * watts / 1e3
-print(table["TFLOP"].round(0).to_string())
+print(table["TFLOP"].round(1).to_string())
 
 # %% [markdown]
 # What this machine took, which no rule uses.
