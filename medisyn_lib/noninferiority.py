@@ -34,10 +34,9 @@ def contrast(
 
     `sets`, one a seed: real, candidate, reference, (n, d), paired by row; `clusters`: the rows' patients.
     """
-    if not sets or any(np.shape(side) != np.shape(real) for real, *sides in sets for side in sides):
-        raise InputError(
-            f"contrast: {len(sets)} sets, of {[np.shape(x) for s in sets for x in s]}; give three alike a seed"
-        )
+    shapes = [[np.shape(side) for side in one] for one in sets]
+    if not sets or any(len(set(one)) > 1 for one in shapes):
+        raise InputError(f"contrast: {len(sets)} sets, of {shapes}; give three arrays of one shape a seed")
     seed = np.repeat(np.arange(len(sets)), [len(real) for real, _, _ in sets])
 
     def effects(rows: np.ndarray, seed: np.ndarray) -> np.ndarray:

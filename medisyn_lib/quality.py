@@ -42,16 +42,14 @@ def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> 
     return rows
 
 
-def drawn(
-    generator: Path | str, asked: datasets.Dataset, rows: np.ndarray, *, turn: int, whole: bool = False
-) -> np.ndarray:
+def drawn(model: Path | str, asked: datasets.Dataset, rows: np.ndarray, turn: int, whole: bool = False) -> np.ndarray:
     """Images of the rows' captions in deal number `turn`, uint8; a row's place is its seed, so generators are paired.
 
     `whole` draws the whole deal at once, as suits a generalist whose other modalities are looked at, too.
     """
     some = np.arange(len(asked)) if whole else rows
     seeds = (SEEDS_APART * turn + some).tolist()
-    images = alignment.load_samples(alignment.samples_entry(generator, asked.select(some)["caption"][:], seeds=seeds))
+    images = alignment.load_samples(alignment.samples_entry(model, asked.select(some)["caption"][:], seeds=seeds))
     return images[rows] if whole else images
 
 

