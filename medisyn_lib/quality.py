@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +42,19 @@ def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> 
     return rows
 
 
-def drawn(model: Path | str, asked: datasets.Dataset, rows: np.ndarray, turn: int, whole: bool = False) -> np.ndarray:
-    """Images of the rows' captions in deal number `turn`, uint8; a row's place is its seed, so generators are paired.
+def drawn(
+    model: Path | str, asked: datasets.Dataset, names: Sequence[str], turn: int, most: int | None = None,
+    whole: bool = False,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Images of some modalities' captions in deal number `turn`, uint8; a row's place in the deal is its seed.
 
-    `whole` draws the whole deal at once, as suits a generalist whose other modalities are looked at, too.
+    So two models' images are paired. `whole` draws all of the deal at once, as notebook 01 does with a generalist.
     """
-    some = np.arange(len(asked)) if whole else rows
+    rows = {name: rows_of(asked, name, most) for name in names}
+    some = np.arange(len(asked)) if whole else np.concatenate(list(rows.values()))
     seeds = (SEEDS_APART * turn + some).tolist()
     images = alignment.load_samples(alignment.samples_entry(model, asked.select(some)["caption"][:], seeds=seeds))
-    return images[rows] if whole else images
+    return {name: images[np.flatnonzero(np.isin(some, own))] for name, own in rows.items()}
 
 
 def features(pixels: np.ndarray) -> encoders.Features:

@@ -124,12 +124,12 @@ print(table.groupby("model", sort=False).agg(["count", "mean"]).round(1).to_stri
 pixels = {}
 for turn, (seed, deal) in enumerate(zip(settings.seeds, asked, strict=True)):
     judged = sampling.resolve(generator) if generator else generators.generator_entry(study, seed=seed)
+    general = quality.drawn(judged, deal, names, turn, whole=True)
     for name in names:
-        rows = quality.rows_of(deal, name)
         own = generators.generator_entry(study, name, seed=seed)
-        pixels["real", name, turn] = sources.pixels(deal, rows)
-        pixels["generalist", name, turn] = quality.drawn(judged, deal, rows, turn=turn, whole=True)
-        pixels["specialist", name, turn] = quality.drawn(own, deal, rows, turn=turn)
+        pixels["real", name, turn] = sources.pixels(deal, quality.rows_of(deal, name))
+        pixels["generalist", name, turn] = general[name]
+        pixels["specialist", name, turn] = quality.drawn(own, deal, [name], turn)[name]
 
 # %% [markdown]
 # For the controls, with the first training seed: the generalist after half its steps, other patients' real images,
@@ -138,14 +138,11 @@ for turn, (seed, deal) in enumerate(zip(settings.seeds, asked, strict=True)):
 
 # %%
 half = generators.generator_entry(study, seed=first, step=generators.denoiser_plan(study).steps // 2)
-vae, calibration = (
-    generators.load_first_stage(generators.first_stage_entry(study)),
-    quality.deals(study, "calibration")[0],
-)
+halfway, calibration = quality.drawn(half, asked[0], names, 0), quality.deals(study, "calibration")[0]
+vae = generators.load_first_stage(generators.first_stage_entry(study))
 for name in names:
-    rows, there = quality.rows_of(asked[0], name), quality.rows_of(calibration, name)
-    others = sources.pixels(calibration, there)
-    pixels["half the steps", name, 0] = quality.drawn(half, asked[0], rows, turn=0)
+    others = sources.pixels(calibration, quality.rows_of(calibration, name))
+    pixels["half the steps", name, 0] = halfway[name]
     pixels["other patients", name, 0] = others
     pixels["blurred", name, 0] = gaussian_filter(others, (0, 1, 1, 0))
     pixels["first stage", name, 0] = first_stage.decode(vae, first_stage.encode(vae, pixels["real", name, 0]))
@@ -160,12 +157,11 @@ for (kind, name, seed), entry in suite.items():
         steps = generators.snapshot_steps(generators.denoiser_plan(study))
         tried = [generators.generator_entry(study, name, seed=seed, step=step, trained=entry) for step in steps]
         tried.append(generators.generator_entry(study, name, seed=seed))
-        there, rows = quality.rows_of(calibration, name), quality.rows_of(asked[0], name)
         real = quality.features(pixels["other patients", name, 0])
-        away = [quality.features(quality.drawn(one, calibration, there, turn=8)) for one in tried]
+        away = [quality.features(quality.drawn(one, calibration, [name], 8)[name]) for one in tried]
         best = int(np.argmin([primary(real=real, synthetic=found) for found in away]))
-        pixels["long specialist", name, 0] = quality.drawn(tried[len(steps) - 1], asked[0], rows, turn=0)
-        pixels["own best", name, 0] = quality.drawn(tried[best], asked[0], rows, turn=0)
+        pixels["long specialist", name, 0] = quality.drawn(tried[len(steps) - 1], asked[0], [name], 0)[name]
+        pixels["own best", name, 0] = quality.drawn(tried[best], asked[0], [name], 0)[name]
         print(f"{name:18} own best of {len(tried)} checkpoints: {[*steps, 'equal exposure'][best]}")
 if not [which for which in suite if which[0] == "long specialist"]:
     print("no specialist was trained beyond equal exposure in this profile")

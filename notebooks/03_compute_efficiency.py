@@ -145,13 +145,13 @@ steps = generators.snapshot_steps(plan)
 features, people = {}, {}
 for turn, (seed, deal) in enumerate(zip(seeds, asked, strict=True)):
     stops = [generators.generator_entry(study, seed=seed, step=step) for step in steps[:-1]]
-    whole = generators.generator_entry(study, seed=seed)
+    way = [quality.drawn(stop, deal, names, turn, few) for stop in stops]
+    way.append(quality.drawn(generators.generator_entry(study, seed=seed), deal, names, turn, few, whole=True))
     for name in names:
         rows, own = quality.rows_of(deal, name, few), generators.generator_entry(study, name, seed=seed)
         people[name, turn] = np.array(deal["patient_id"][:])[rows]
-        sides = [sources.pixels(deal, rows), *(quality.drawn(stop, deal, rows, turn=turn) for stop in stops)]
-        sides.append(quality.drawn(whole, deal, rows, turn=turn, whole=True))
-        sides.append(quality.drawn(own, deal, quality.rows_of(deal, name), turn=turn)[:few])
+        special = quality.drawn(own, deal, [name], turn)[name][:few]
+        sides = [sources.pixels(deal, rows), *(drawn[name] for drawn in way), special]
         features[name, turn] = np.stack([quality.features(side) for side in sides], 1)  # (n, sides, d)
 
 # %% [markdown]
@@ -349,7 +349,7 @@ for kind, slower in (("tuned generalist", 3), ("new specialist", 1)):
 # How near the new images come to held-out ones, and how far the old modalities have moved.
 
 # %%
-rows = quality.rows_of(asked[0], origin, min(few, 30))
+rows = quality.rows_of(asked[0], origin, min(few, 20))
 real, said = angiograms(asked[0].select(rows))
 new_prompts = asked[0].select(rows).remove_columns("caption").add_column("caption", said)
 who, truth, learning = np.array(new_prompts["patient_id"][:]), quality.features(real), []
@@ -358,7 +358,7 @@ for kind, entry in added.items():
     stops = generators.snapshot_steps(its)[-2:]
     stops = before | {s: generators.generator_entry(study, seed=seeds[0], step=s, trained=entry) for s in stops}
     for step, one in stops.items():
-        found = quality.features(quality.drawn(one, new_prompts, np.arange(len(rows)), turn=7))
+        found = quality.features(quality.drawn(one, new_prompts, [origin], 7)[origin])
         value, variance, freedom = delete_group(lambda a, b: kernel_distance(real=a, synthetic=b), [truth, found], who)
         point = student(float(value[0]), float(variance[0]), freedom, len(rows))
         learning.append((kind, step * plan.batch, point.value, point.ci_low, point.ci_high))
@@ -382,12 +382,11 @@ figures.draw("03_eleventh", learning, folder / "figures")
 
 # %%
 tuned = generators.generator_entry(study, seed=seeds[0], trained=added["tuned generalist"])
-moved = {}
+some = min(few, 20)
+moved, later = {}, quality.drawn(tuned, asked[0], names, 0, some)
 for name in names:
-    rows = quality.rows_of(asked[0], name, min(few, 30))
-    real, before = features[name, 0][: len(rows), 0], features[name, 0][: len(rows), -2]
-    after = quality.features(quality.drawn(tuned, asked[0], rows, turn=0))
-    moved[name] = contrast(kernel_distance, [(real, after, before)], [people[name, 0][: len(rows)]])
+    sides = features[name, 0][:some, 0], quality.features(later[name]), features[name, 0][:some, -2]
+    moved[name] = contrast(kernel_distance, [sides], [people[name, 0][:some]])
 forgotten = {name: student(values[0], variance, freedom, n) for name, (values, variance, freedom, n) in moved.items()}
 for name, one in forgotten.items():
     print(f"{name:18} {'none' if one.value is None else f'{one.value:+.2f}'}")

@@ -67,9 +67,10 @@ def test_a_rows_place_is_its_seed(asked: datasets.Dataset, monkeypatch: pytest.M
 
     monkeypatch.setattr(alignment, "samples_entry", entry)
     monkeypatch.setattr(alignment, "load_samples", lambda found: found)
-    rows = quality.rows_of(asked, "fundus")
-    whole, own = (quality.drawn("g", asked, rows, turn=2, whole=flag) for flag in (True, False))
-    assert (whole == own).all() and own[0, 1] == 2 * quality.SEEDS_APART + 48
+    names = ["histopathology", "fundus"]
+    whole, own = (quality.drawn("g", asked, names, 2, 5, whole=flag) for flag in (True, False))
+    assert list(own) == names and all((whole[name] == own[name]).all() for name in names)
+    assert own["fundus"][:, 1].tolist() == [2 * quality.SEEDS_APART + 48 + k for k in range(5)]
 
 
 def test_features_are_kept_and_know_their_encoder(asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,9 +35,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="a modality")
     given = parser.parse_args()
     study = generators.Study(given.profile, given.data)
-    whole = quality.deals(study, "calibration", given.images)[0]
-    names = [name for name in study.settings.specialists if name in whole["modality"][:]]
-    asked = whole.select(np.concatenate([quality.rows_of(whole, name) for name in names]))
+    asked = quality.deals(study, "calibration", given.images)[0]
+    names = [name for name in study.settings.specialists if name in asked["modality"][:]]
     rows = {name: quality.rows_of(asked, name) for name in names}
     real = {name: quality.features(data.pixels(asked, r)) for name, r in rows.items()}
     centred = np.concatenate([found - found.mean(0) for found in real.values()])
@@ -45,10 +44,8 @@ def main() -> None:
 
     half = generators.denoiser_plan(study).steps // 2
     finished, halved = (generators.generator_entry(study, seed=SEED, step=step) for step in (None, half))
-    sets = {}
-    for name, r in rows.items():
-        both = [quality.drawn(g, asked, r, turn=TURN, whole=True) for g in (halved, finished)]
-        sets[name] = (real[name], *map(quality.features, both))
+    both = [quality.drawn(generator, asked, names, TURN) for generator in (halved, finished)]
+    sets = {name: (real[name], *(quality.features(drawn[name]) for drawn in both)) for name in names}
     people = {name: np.array(asked["patient_id"][:])[r] for name, r in rows.items()}
     effects = {
         kind: {n: effect(quality.primary({"primary": kind, "axes": axes}), sets[n], people[n]) for n in names}
