@@ -62,8 +62,6 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["figures", "--results", "none"], "not there"),
         (["data", "check", "magic"], "data source 'magic' is unknown"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
-        (["publish", "empty"], "is not finished"),
-        (["notebooks", "refresh", "42"], "notebooks"),
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],
 )
