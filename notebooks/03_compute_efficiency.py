@@ -320,9 +320,9 @@ unique, caption = np.unique(captions, return_inverse=True)
 # %%
 def learn(directory, tuned, plan):
     """Trains the new modality's denoiser: the generalist further, or a specialist from its first weights."""
-    stage = generators.load_first_stage(generators.first_stage_entry(study))
-    new, number, net = first_stage.encode(stage, pixels), caption, generators.new_denoiser(study, seeds[0])
-    embeddings = text.embed(*generators.load_text(prompts), unique.tolist()), np.load(prompts / "embeddings.npy")
+    shared = sampling.load_pipeline(str(generators.generator_entry(study, seed=seeds[0])))
+    new, number, net = first_stage.encode(shared.vae, pixels), caption, generators.new_denoiser(study, seeds[0])
+    embeddings = text.embed(shared.tokenizer, shared.text_encoder, unique.tolist()), np.load(prompts / "embeddings.npy")
     if tuned:
         net, some = (
             generators.load_denoiser(study, learnt, seeds[0]),
