@@ -9,26 +9,26 @@ from numpy.typing import ArrayLike
 
 
 def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
-    """Floating-point operations of one call in torch, a multiply-add as two, by torch's formulas (attention's also
-    on a CPU); beside them, uncounted, the elements put out by each operator without a formula, views aside.
+    """Floating-point operations of one call in torch, a multiply-add as two, by torch's formulas; attention as plain
+    products. Beside them, uncounted, the elements put out by each operator without a formula, views aside.
     """
-    import torch
+    from torch import is_tensor
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
-    from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-    uncounted, ours, name = Counter[str](), dict[Any, Any](), "_scaled_dot_product_flash_attention_for_cpu"
-    ours[getattr(torch.ops.aten, name)] = lambda *shapes, **_: sdpa_flop_count(*shapes[:3])
-    ours[getattr(torch.ops.aten, f"{name}_backward")] = lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4])
+    uncounted = Counter[str]()
 
     class Rest(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
-            if func.overloadpacket not in flop_registry | ours and not func.is_view:
-                uncounted[str(func.overloadpacket)] += sum(x.numel() for x in tree_leaves(out) if torch.is_tensor(x))
+            if func.overloadpacket not in flop_registry and not func.is_view:
+                uncounted[str(func.overloadpacket)] += sum(x.numel() for x in tree_leaves(out) if is_tensor(x))
             return out
 
-    with Rest(), FlopCounterMode(display=False, custom_mapping=ours) as counter:
+    # The counter takes a processor's fused attention for nothing.
+    with Rest(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         function()
     return int(counter.get_total_flops()), dict(uncounted)
 

@@ -229,7 +229,7 @@ def alike(*sides):
 # The intervals leave out groups of patients in turn (delete-group jackknife), as drawing them with replacement would
 # spoil nearest neighbours.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 rows = []
 for (side, name, turn), found in features.items():
     if side in SIDES and turn == 0:
@@ -285,7 +285,7 @@ def effects(candidate, reference, seeds, ratio=True):
 # %% [markdown]
 # The three budgets, and the decision that the test makes of each.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 BUDGETS = {"equal exposure": "specialist", "equal compute": "long specialist", "own best": "own best"}
 found = {budget: effects("generalist", against, len(settings.seeds)) for budget, against in BUDGETS.items()}
 decisions = {budget: noninferiority.decide(each, margins) for budget, each in found.items() if each}
@@ -426,7 +426,7 @@ claims.write_result(folder / "results" / "02_quality.json", came_from, judged_cl
 # %% [markdown]
 # The smallest effect that this run could have seen in 80% of the modalities.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 for budget, decision in decisions.items():
     seen = "none" if decision.detectable is None else f"{decision.detectable:.2f}"
     print(f"{budget}: log-ratio detectable with power 80% in 80% of the modalities: {seen}")

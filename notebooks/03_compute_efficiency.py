@@ -235,7 +235,7 @@ def saving(stage=0.0):
 # In words, with the first stage and without.
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def times(one):
     """An estimate of logarithms as a factor in words."""
     value, low, high = (None if x is None else f"{math.exp(x):.2f}" for x in (one.value, one.ci_low, one.ci_high))
@@ -261,7 +261,7 @@ for name in names:
 #
 # From how many modalities on does the generalist cost less than as many specialists?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 needed = [
     sorted(to_match([features[name, k] for name in names]))[math.ceil(0.8 * len(names) - 1e-9) - 1]
     for k in range(len(seeds))
@@ -348,7 +348,7 @@ for kind, slower in (("tuned generalist", 3), ("new specialist", 1)):
 # %% [markdown]
 # How near the new images come to held-out ones, and how far the old modalities have moved.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 rows = quality.rows_of(asked[0], origin, min(few, 20))
 real, said = angiograms(asked[0].select(rows))
 new_prompts = asked[0].select(rows).remove_columns("caption").add_column("caption", said)
@@ -380,7 +380,7 @@ figures.draw("03_eleventh", learning, folder / "figures")
 # Equal images are equal compute here. What the tuning did to the old modalities: log-ratio of KID after to before,
 # above zero worse.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 tuned = generators.generator_entry(study, seed=seeds[0], trained=added["tuned generalist"])
 some = min(few, 20)
 moved, later = {}, quality.drawn(tuned, asked[0], names, 0, some)
