@@ -157,8 +157,8 @@ for (kind, name, seed), entry in suite.items():
         steps = generators.snapshot_steps(generators.denoiser_plan(study))
         tried = [generators.generator_entry(study, name, seed=seed, step=step, trained=entry) for step in steps]
         tried.append(generators.generator_entry(study, name, seed=seed))
-        real = quality.features(pixels["other patients", name, 0])
-        away = [quality.features(quality.drawn(one, calibration, [name], 8)[name]) for one in tried]
+        real = quality.features(pixels["other patients", name, 0][:100])
+        away = [quality.features(quality.drawn(one, calibration, [name], 8, 100)[name]) for one in tried]
         best = int(np.argmin([primary(real=real, synthetic=found) for found in away]))
         pixels["long specialist", name, 0] = quality.drawn(tried[len(steps) - 1], asked[0], [name], 0)[name]
         pixels["own best", name, 0] = quality.drawn(tried[best], asked[0], [name], 0)[name]
