@@ -49,7 +49,9 @@ TABLES = {
     "01_first_stage": SHEET,
     "01_prompts": SHEET,
     "01_read_back": read_back(),
-    **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), FOREST),
+    "02_side_by_side": SHEET,
+    **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), FOREST),
+    **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), CURVES),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
 }
 
