@@ -63,7 +63,7 @@ def features(pixels: np.ndarray) -> encoders.Features:
     def make(directory: Path) -> None:
         np.save(directory / "features.npy", encoders.features(pixels).astype(np.float32))
 
-    what = {"images": hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest(), "n": len(pixels), "encoder": "efflite0"}
+    what = {"images": hashlib.sha256(pixels.tobytes()).hexdigest(), "n": len(pixels), "encoder": "efflite0"}
     entry = store.keep("features", what, make, code=("medisyn_lib.encoders",))
     found = np.load(entry / "features.npy").astype(np.float64).view(encoders.Features)
     found.encoder = "efflite0"
