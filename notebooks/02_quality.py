@@ -249,10 +249,12 @@ wide = measured.pivot_table(index=["label", "group"], columns="panel", values="v
 print(wide.rename(columns=lambda name: name.replace("_efflite0", "")).round(2).to_string())
 
 # %% [markdown]
-# Drawn with their intervals, a panel a measure.
+# Five sides drawn with their intervals, a panel a measure.
 
 # %%
-drawn = measured.sort_values("group", key=lambda column: column.map(SIDES.index), kind="stable")
+DRAWN = ["other patients", "first stage", "half the steps", "generalist", "specialist"]
+drawn = measured[measured["group"].isin(DRAWN)]
+drawn = drawn.sort_values("group", key=lambda column: column.map(DRAWN.index), kind="stable")
 drawn["xlabel"] = drawn["panel"].str.split("_").str[0]
 drawn["title"] = (
     f"Distance from, and overlap with, held-out real images; 95% intervals by patient "
