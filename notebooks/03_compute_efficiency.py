@@ -206,15 +206,13 @@ def to_match(rows):
 def log_saving(*rows, stage=0.0):
     """Log of the suite's cost over the generalist's, the latter as good in at least 80% of the modalities."""
     needed = sorted(to_match(rows))[math.ceil(0.8 * len(rows) - 1e-9) - 1]
-    return (
-        math.log((stage + len(present) * np.mean(list(own_cost.values()))) / (stage + needed))
-        if needed < math.inf
-        else math.nan
-    )
+    whole = stage + len(present) * np.mean(list(own_cost.values()))
+    return math.log(whole / (stage + needed)) if needed < math.inf else math.nan
 
 
 # %% [markdown]
-# Over seeds where there are several, else over patients, who are left out in groups.
+# Over seeds where there are several, else over patients, who are left out in groups. If the generalist is as good at its
+# first checkpoint every time, then the saving is at least what it is there: a lower limit and no upper one.
 
 
 # %%
@@ -223,12 +221,13 @@ def saving(stage=0.0):
     each = [log_saving(*(features[name, turn] for name in names), stage=stage) for turn in range(len(seeds))]
     if np.isnan(each).any():
         return Estimate(None, None, None, len(seeds))
-    if len(seeds) > 1:
-        return t_interval(each)
-    rows = [features[name, 0] for name in names]
-    labels = people[names[0], 0] if len({len(part) for part in rows}) == 1 else None
-    value, variance, freedom = delete_group(partial(log_saving, stage=stage), rows, labels)
-    return student(float(value[0]), float(variance[0]), freedom, few)
+    found, spread = t_interval(each), float(np.var(each))
+    if len(seeds) == 1:
+        rows = [features[name, 0] for name in names]
+        labels = people[names[0], 0] if len({len(part) for part in rows}) == 1 else None
+        value, variance, freedom = delete_group(partial(log_saving, stage=stage), rows, labels)
+        found, spread = student(float(value[0]), float(variance[0]), freedom, few), variance[0]
+    return found if spread else Estimate(found.value, found.value, None, found.n)
 
 
 # %% [markdown]
@@ -239,7 +238,9 @@ def saving(stage=0.0):
 def times(one):
     """An estimate of logarithms as a factor in words."""
     value, low, high = (None if x is None else f"{math.exp(x):.2f}" for x in (one.value, one.ci_low, one.ci_high))
-    return "never reached" if value is None else value if low is None else f"{value} ({low} to {high})"
+    if value is None or low is None:
+        return value or "never reached"
+    return f"at least {value}" if high is None else f"{value} ({low} to {high})"
 
 
 cost_of_suite = len(present) * np.mean(list(own_cost.values()))
@@ -478,7 +479,7 @@ def decide(one, most):
     """Whether the saving is surely at least 2 (None if that is open or out of reach), and whether at least 1."""
     if one.ci_low is None or most < 2:
         return None, False
-    low, high = math.exp(one.ci_low), math.exp(one.ci_high)
+    low, high = math.exp(one.ci_low), math.inf if one.ci_high is None else math.exp(one.ci_high)
     return (True if low >= 2 else False if low >= 1 or high < 2 else None), low >= 1
 
 

@@ -203,6 +203,10 @@ def test_03_the_saving_is_the_suites_cost_over_the_generalists() -> None:
     shared = notebook["saving"](400.0)
     assert math.exp(shared.value) == pytest.approx(480 / 440, rel=0.03)
     assert compute_notebook(own=0.3)["saving"]().value is None  # never as good as that
+    at_once = compute_notebook(own=2.5)
+    bound = at_once["saving"]()  # as good at the first checkpoint, whoever is left out: a lower limit alone
+    assert math.exp(bound.value) == pytest.approx(8) and (bound.ci_low, bound.ci_high) == (bound.value, None)
+    assert at_once["decide"](bound, math.inf) == (True, True)
 
 
 def test_03_the_rule() -> None:
