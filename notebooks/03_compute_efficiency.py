@@ -211,8 +211,8 @@ def log_saving(*rows, stage=0.0):
 
 
 # %% [markdown]
-# Over seeds where there are several, else over patients, who are left out in groups. If the generalist is as good at its
-# first checkpoint every time, then the saving is at least what it is there: a lower limit and no upper one.
+# Over seeds where there are several, else over patients, who are left out in groups. If the generalist is as good at
+# its first checkpoint every time, then the saving is at least what it is there: a lower limit and no upper one.
 
 
 # %%
