@@ -227,7 +227,7 @@ def saving(stage=0.0):
         labels = people[names[0], 0] if len({len(part) for part in rows}) == 1 else None
         value, variance, freedom = delete_group(partial(log_saving, stage=stage), rows, labels)
         found, spread = student(float(value[0]), float(variance[0]), freedom, few), variance[0]
-    return found if spread else Estimate(found.value, found.value, None, found.n)
+    return Estimate(found.value, found.value, None, found.n) if spread < 1e-18 else found  # none but for rounding
 
 
 # %% [markdown]
