@@ -93,8 +93,8 @@ for name in names:
 # ## The models
 #
 # One generalist and the specialists, for each training seed. All share first stage, text encoder, architecture and the
-# weights that they start from. Long specialists, with as many images as the generalist, are trained for a few modalities
-# and one seed, and not in `quick`: each costs as much as the generalist.
+# weights that they start from. Long specialists, with as many images as the generalist, are trained for a few
+# modalities and one seed, and not in `quick`: each costs as much as the generalist.
 
 # %%
 suite = {}
