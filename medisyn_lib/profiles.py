@@ -1,8 +1,11 @@
 """How large a run is, read from `profiles.toml`: optimiser steps, n and seeds, never seconds."""
 
+from __future__ import annotations
+
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,12 @@ class Profile:
         return self.images if role in ("generator", "first_stage") else self.held_out
 
 
-TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-PROFILES = {
-    name: Profile(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-    for name, row in TABLE.items()
-}
+def _read_table() -> dict[str, Profile]:
+    profiles = {}
+    for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
+        settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}
+        profiles[name] = Profile(**settings)
+    return profiles
+
+
+PROFILES: dict[str, Profile] = _read_table()
