@@ -116,7 +116,7 @@ print(f"first stage: {vae_flops / 1e9:.2f} GFLOP an image and training step")
 # are of this machine; energy is seconds times assumed watts, an estimate and no measurement.
 
 # %%
-SHIPPED_IMAGES = 16 * 16_700  # that the shipped first stage saw in training (its card)
+SHIPPED_IMAGES = 16 * 18_400  # that the shipped first stage saw in training (its card), the last by its decoder alone
 stage_images = SHIPPED_IMAGES + (0 if data == "phantom" else 16 * settings.first_stage_steps)
 shared = stage_images * vae_flops
 table = pd.DataFrame([(kind, cost["flops"] / 1e12, cost.get("seconds", np.nan)) for (kind, *_), cost in costs.items()])
