@@ -43,9 +43,16 @@ print(f"scorecard of {study.scale}")
 # %% [markdown]
 # Every verdict with its primary measure, interval and controls is in `scorecard.md`; here in short.
 
-# %% tags=["verdict", "nbval-check-output"]
+# %% tags=["verdict", "nbval-ignore-output"]
 for row in rows:
     print(f"{row['notebook']:24} {row['verdict']}")
+
+# %% [markdown]
+# Which notebooks have a verdict, whatever it is: what nbval compares.
+
+# %% tags=["nbval-check-output"]
+for row in rows:
+    print(f"{row['notebook']:24} {'not run' if row['verdict'] == 'not run' else 'run'}")
 
 # %% [markdown]
 # `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
