@@ -1,6 +1,6 @@
 """Figures from tidy tables, each kept beside its table so that it can be redrawn.
 
-A new figure is one line in FIGURES: most are a `forest`, `curves` or a `histogram`. Their tables have
+A new figure is one line in FIGURES: most are a `forest` or `curves`. Their tables have
 a `title`, which says data, scale and n, and may have these columns besides their own:
 
 - `group`: a colour and a marker or dash for each, named in the legend;
@@ -65,7 +65,7 @@ def _new(table: pd.DataFrame, height: float, **subplots: Any) -> tuple[Figure, n
     return figure, figure.subplots(squeeze=False, **subplots)
 
 
-def _panels(table: pd.DataFrame, height: float, fill: Callable[..., None], zero: tuple[str, str] | None) -> Figure:
+def _panels(table: pd.DataFrame, height: float, fill: Callable[..., None], zero: tuple[str, str]) -> Figure:
     """Subplots, `height` inches each, that `fill` draws from the rows of their panel; one legend below them all.
 
     `fill` is also handed those rows by group: place and look (colour, legend entry), alike in all panels, and rows.
@@ -84,11 +84,10 @@ def _panels(table: pd.DataFrame, height: float, fill: Callable[..., None], zero:
         if alike["sharey"] and place % columns:
             axis.set_ylabel("")
         parts = [(groups.index(name), part) for name, part in rows.groupby("group", sort=False)]
-        if zero:
-            same = table[f"{zero[0]}label"] == rows[f"{zero[0]}label"].iloc[0]
-            values = table.loc[same, [zero[1], "low", "high"]].stack()
-            if rows[f"{zero[0]}scale"].iloc[0] == "linear" and values.min() < values.max() / 2:
-                (axis.axvline if zero[0] == "x" else axis.axhline)(0, color="0.6", linewidth=1)
+        same = table[f"{zero[0]}label"] == rows[f"{zero[0]}label"].iloc[0]
+        values = table.loc[same, [zero[1], "low", "high"]].stack()
+        if rows[f"{zero[0]}scale"].iloc[0] == "linear" and values.min() < values.max() / 2:
+            (axis.axvline if zero[0] == "x" else axis.axhline)(0, color="0.6", linewidth=1)
         fill(axis, rows, [(k, {"color": f"C{k}", "label": _words(groups[k])}, part) for k, part in parts])
         named |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     order = [name for name in (*map(_words, groups), *table["reference_label"]) if name in named]
@@ -153,23 +152,6 @@ def curves(table: pd.DataFrame) -> Figure:
             axis.axhline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
     return _panels(table, 2.2, fill, ("y", "y"))
-
-
-def histogram(table: pd.DataFrame) -> Figure:
-    """How values spread, in per cent of each group: column `value`, a row for each observation."""
-    table = _complete(table.assign(ylabel="share of the group (%)"))
-
-    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
-        spaced = np.geomspace if axis.get_xscale() == "log" else np.linspace
-        edges = spaced(rows["value"].min(), rows["value"].max(), 31).tolist()
-        for place, look, part in parts:
-            colour, weights = look.pop("color"), np.full(len(part), 100 / len(part))
-            look |= {"linestyle": DASHES[place % len(DASHES)], "linewidth": 1.5, "edgecolor": colour}
-            axis.hist(part["value"], edges, weights=weights, histtype="stepfilled", facecolor=(colour, 0.25), **look)
-        for value in rows["reference"].dropna().unique():
-            axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
-
-    return _panels(table, 2.2, fill, None)
 
 
 def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
