@@ -1,4 +1,4 @@
-"""Remaking the first stage that this package ships: `python -m medisyn_lib.shipped`."""
+"""Remaking the first stage that this package ships: `python tests/benchmarks/remake_first_stage.py`."""
 
 from __future__ import annotations
 
