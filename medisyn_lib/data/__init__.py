@@ -188,12 +188,13 @@ def testable(source: str | datasets.Dataset) -> dict[str, str]:
         return dict.fromkeys(MODALITIES, "")
     import pandas
 
-    table, reasons = rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas(), {}
+    reasons = {}
+    table = rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas()
     for name, own in pandas.DataFrame(table).groupby("modality", sort=False):
         test = own[own["split"] == "test"]
         patients, empty = test["patient_id"].nunique(), sorted({*own["finding"]} - {*test["finding"]})
         few = f"{patients} test patients, at least {MIN_TEST_PATIENTS} are needed" * (patients < MIN_TEST_PATIENTS)
-        reasons[name] = "; ".join(filter(None, [few, f"no test image of {', '.join(empty)}" * bool(empty)]))
+        reasons[str(name)] = "; ".join(filter(None, [few, f"no test image of {', '.join(empty)}" * bool(empty)]))
     return reasons
 
 
@@ -218,18 +219,17 @@ def check(source: str) -> list[dict[str, Any]]:
         cells = own.groupby(["finding", "split"]).size().unstack(fill_value=0).reindex(columns=SPLITS, fill_value=0)
         patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
         empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
-        report.append(
-            {
-                "modality": name,
-                **{split: int(cells[split].sum()) for split in SPLITS},
-                "patients": "/".join(map(str, patients)),
-                "classes": ", ".join(f"{key} {'/'.join(map(str, counts))}" for key, counts in cells.T.items()),
-                "empty": ", ".join(empty),
-                "identity": "known" if own["identity_known"].all() else "unknown",
-                "near_duplicates": leaks[name],
-                "not_testable": reasons[name],
-            }
-        )
+        line = {
+            "modality": name,
+            **{split: int(cells[split].sum()) for split in SPLITS},
+            "patients": "/".join(map(str, patients)),
+            "classes": ", ".join(f"{key} {'/'.join(map(str, counts))}" for key, counts in cells.T.items()),
+            "empty": ", ".join(empty),
+            "identity": "known" if own["identity_known"].all() else "unknown",
+            "near_duplicates": leaks[name],
+            "not_testable": reasons[name],
+        }
+        report.append(line)
     return report
 
 

@@ -159,9 +159,7 @@ def _labels(file: zipfile.ZipFile, split: str) -> np.ndarray:
     shape, _, dtype, _ = _header(file, f"{split}_images")
     labels = _array(file, f"{split}_labels")
     where, many = f"{file.filename}: {split}", (*shape, 0)[0]
-    require(
-        dtype == np.uint8, f"{where}_images has dtype {dtype}, not uint8: scale them to 0-255 and save them as uint8"
-    )
+    require(dtype == np.uint8, f"{where}_images has dtype {dtype}, not uint8: scale them to 0-255 and save as uint8")
     fits = len(shape) >= 3 and shape[3:] in ((), (3,)) and all(1 <= side <= 8192 for side in shape[1:3])
     require(fits, f"{where}_images has shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192")
     paired, size = labels.shape in ((many,), (many, 1)), labels.size

@@ -1,8 +1,7 @@
 """What every source has in common: the columns, dealing patients, checks, squaring images, writing Arrow.
 
-A finite source gives its images as rows (all that is known of an image except its pixels; `place` is where
-its source finds them) and opens the pixels of chosen rows later, one at a time, so that a set larger than
-memory works.
+A finite source gives its images as rows (all that is known of an image except its pixels, which `place` finds)
+and opens the pixels of chosen rows later, one at a time, so that a set larger than memory works.
 """
 
 import hashlib
@@ -23,14 +22,8 @@ from medisyn_lib.modalities import MODALITIES, caption
 from medisyn_lib.paths import resolve_out
 
 SPLITS = ("train", "val", "test")
-SPLIT_OF_ROLE = {
-    "first_stage": "train",
-    "generator": "train",
-    "evaluator": "train",
-    "calibration": "val",
-    "test": "test",
-}
-ROLES = tuple(SPLIT_OF_ROLE)
+ROLES = ("first_stage", "generator", "evaluator", "calibration", "test")
+SPLIT_OF_ROLE = dict(zip(ROLES, ("train", "train", "train", "val", "test"), strict=True))
 GENERATOR_SHARE = 0.7  # of the train patients; the others belong to the evaluator
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

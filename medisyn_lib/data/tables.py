@@ -20,18 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from medisyn_lib.data.samples import (
-    UNKNOWN,
-    WORDS,
-    Row,
-    check_rows,
-    check_text,
-    deal_split,
-    hash_files,
-    opened,
-    require,
-    source_folder,
-)
+from medisyn_lib.data import samples
+from medisyn_lib.data.samples import Row, check_text, require
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,17 +40,17 @@ def fingerprint(source: str) -> str:
     """SHA-256 over the metadata file and the images that it names, or over all columns of all splits."""
     if source.startswith("hub:"):
         return _hub_tables(source)[1]
-    return hash_files([_metadata(source), *(Path(row["place"]) for row in rows(source))])
+    return samples.hash_files([_metadata(source), *(Path(row["place"]) for row in rows(source))])
 
 
 def rows(source: str) -> list[Row]:
     """All images of the table without their pixels."""
-    return check_rows(list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source)
+    return samples.check_rows(list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source)
 
 
 def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, opened or decoded one at a time."""
-    return opened(chosen, lambda place: _hub_image(place) if place.startswith("hub:") else Image.open(place))
+    return samples.opened(chosen, lambda place: _hub_image(place) if place.startswith("hub:") else Image.open(place))
 
 
 def _folder_rows(source: str) -> Iterator[Row]:
@@ -80,14 +70,14 @@ def _folder_rows(source: str) -> Iterator[Row]:
 def row_of(record: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = "") -> Row:
     """One row from a record of metadata; `where` names it in errors, `split` stands in where it has none."""
     words = {"text": str(record.get("text") or record.get("caption") or "")}
-    words |= {key: str(record[key]) for key in (*WORDS, "patient_id") if record.get(key)}
+    words |= {key: str(record[key]) for key in (*samples.WORDS, "patient_id") if record.get(key)}
     for key, word in words.items():
         check_text(word, f"{where}: {key}")
     patient = words.get("patient_id", image_id)
-    split = str(record.get("split") or split or deal_split(patient))
+    split = str(record.get("split") or split or samples.deal_split(patient))
     require(split in SPLIT_NAMES, f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}")
     own = {"image_id": image_id, "patient_id": patient, "identity_known": "patient_id" in words}
-    row = UNKNOWN | words | own | {"split": SPLIT_NAMES[split], "place": place}
+    row = samples.UNKNOWN | words | own | {"split": SPLIT_NAMES[split], "place": place}
     for key in ("count", "grade"):
         try:
             row[key] = -1 if record.get(key) in (None, "") else int(str(record[key]))
@@ -97,7 +87,7 @@ def row_of(record: Mapping[str, Any], *, image_id: str, place: str, where: str, 
 
 
 def _metadata(source: str) -> Path:
-    folder = source_folder(source)
+    folder = samples.source_folder(source)
     found = [path for name in ("metadata.csv", "metadata.jsonl") if (path := folder / name).exists()]
     fault = f"{len(found) or 'no'} metadata files there: keep one of metadata.csv and metadata.jsonl"
     require(len(found) == 1, f"data source {source!r}: {fault}")
@@ -132,12 +122,9 @@ def _hub_tables(source: str) -> tuple[dict[str, datasets.Dataset], str]:
         kind = type(error).__name__
         raise InputError(f"{where} could not be loaded ({kind}): check the name and the network") from error
     for split, table in tables.items():
-        pictures, texts = (
-            isinstance(table.features.get("image"), datasets.Image),
-            {"text", "caption"} & {*table.features},
-        )
-        require(pictures, f"{where}: {split} has no column image of images: name it so")
-        require(texts, f"{where}: {split} has no column text or caption: add one")
+        lacks = f"{where}: {split} has no column"
+        require(isinstance(table.features.get("image"), datasets.Image), f"{lacks} image of images: name it so")
+        require({"text", "caption"} & {*table.features}, f"{lacks} text or caption: add one")
         total.update(split.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
