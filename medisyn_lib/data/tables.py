@@ -6,8 +6,6 @@ own where it has more than train; without `split` patients are dealt 70:10:20 by
 `patient_id` every image is its own patient, identity unknown.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json
@@ -16,16 +14,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from medisyn_lib.data import samples
 from medisyn_lib.data.samples import Row, check_text, require
 from medisyn_lib.errors import InputError
-
-if TYPE_CHECKING:
-    import datasets
 
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
@@ -110,7 +105,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _hub_tables(source: str) -> tuple[dict[str, datasets.Dataset], str]:
+def _hub_tables(source: str) -> tuple[dict[str, Any], str]:
     """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
     import datasets
 
