@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from medisyn_lib import models, training
+from medisyn_lib import compute, models, training
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -69,16 +69,10 @@ def train(
 
 
 def operations(denoiser: UNet2DConditionModel, latent_side: int, text_width: int) -> float:
-    """Floating-point operations of one image's forward and backward pass (torch's counter)."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    latents, text = (
-        torch.zeros(1, models.LATENT_CHANNELS, latent_side, latent_side),
-        torch.zeros(1, models.CONTEXT, text_width),
-    )
-    # Attention as plain products, since the counter takes a processor's fused attention for nothing.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        FlowMatching(denoiser)(latents, latents, torch.zeros(1), text).backward()
+    """Floating-point operations of one image's forward and backward pass (`compute.operations`)."""
+    latents = torch.zeros(1, models.LATENT_CHANNELS, latent_side, latent_side)
+    text = torch.zeros(1, models.CONTEXT, text_width)
+    loss = FlowMatching(denoiser)
+    counted, _ = compute.operations(lambda: loss(latents, latents, torch.zeros(1), text).backward())
     denoiser.zero_grad(set_to_none=True)
-    return float(counter.get_total_flops())
+    return float(counted)
