@@ -58,12 +58,8 @@ def train(
         time = torch.sigmoid(draws.normal())
         dropped = draws.uniform().numpy() < NO_TEXT
         words = np.where(dropped, empty, caption[rows])
-        return {
-            "latents": torch.from_numpy(latents[rows]).float(),
-            "noise": noise,
-            "time": time,
-            "text": torch.from_numpy(embeddings[words]).float(),
-        }
+        kept, asked = torch.from_numpy(latents[rows]).float(), torch.from_numpy(embeddings[words]).float()
+        return {"latents": kept, "noise": noise, "time": time, "text": asked}
 
     training.fit(FlowMatching(denoiser), batch_of, n=len(latents), plan=plan, directory=directory, snapshots=snapshots)
 

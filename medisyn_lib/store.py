@@ -117,10 +117,14 @@ def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) ->
 
 
 def replace_folder(fresh: Path, target: Path) -> None:
-    """Renames a finished folder to its final name; what lay there goes first, so the two never mix."""
-    shutil.rmtree(target, ignore_errors=True)
+    """Renames a finished folder to its final name; what lay there goes aside first, so the two never mix."""
+    old = target.with_name(f"{target.name}.old.tmp")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
     fresh.rename(target)
     _flush(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
