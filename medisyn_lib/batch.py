@@ -53,9 +53,8 @@ def preflight(out: Path, profile: str, data: str) -> None:
 def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, out: Path) -> list[Outcome]:
     """Runs notebooks with these parameters into `out`, one after the other, and says how each ended.
 
-    `out` is absolute; finished notebooks come to `<out>/notebooks/`. One that fails is kept as
-    NN_name.failed.ipynb, with what it said in NN_name.failed.log, and the others still run.
-    Raises InputError, before anything runs, for an unknown notebook or parameter or a mixed `out`.
+    `out` is absolute; notebooks come to `<out>/notebooks/`, one that fails as NN_name.failed.ipynb and .log, and the
+    others still run. Raises InputError, before anything runs, for an unknown notebook or parameter or a mixed `out`.
     """
     import papermill
 
@@ -65,8 +64,7 @@ def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, 
     for notebook in notebooks:
         # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
         if lacking := sorted(given.keys() - papermill.inspect_notebook(str(notebook))):
-            mend = "add it to its `parameters` cell"
-            raise InputError(f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; {mend}")
+            raise InputError(f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; add it to its `parameters`")
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
     with kernel_of_this_interpreter():
         for notebook in notebooks:

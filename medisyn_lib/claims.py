@@ -8,7 +8,7 @@ import math
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,7 @@ if TYPE_CHECKING:  # statistics brings numpy, which the command line need not wa
 # From best to worst: a run that could not test something says so before anything else.
 VERDICTS = ("reproduced", "partly", "not reproduced", "not testable here")
 NOT_TESTABLE = VERDICTS[-1]
-NOT_RUN = "not run"
 MEASURE_KINDS = ("estimate", "count", "machine")  # machine: seconds, energy, memory; no rule uses them
-CONTROL_KINDS = ("positive", "negative")
 # The claims that the notebooks test, so that the scorecard can name one that was not run.
 NOTEBOOKS: dict[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
@@ -73,31 +71,30 @@ class Claim:
     controls: tuple[Control, ...]
 
     def __post_init__(self) -> None:
-        if wrong := self._wrong():
+        for wrong in self._faults():
             raise ValueError(f"claim {self.id!r}: {wrong}")
 
-    def _wrong(self) -> str | None:
-        """What breaks the contract of a claim, or None."""
-        primary = next((m for m in self.measures if m.name == self.primary and m.kind != "machine"), None)
-        if primary is None:
-            return f"primary measure {self.primary!r} must be one of its measures and not of kind machine"
+    def _faults(self) -> Iterator[str]:
+        """What breaks the contract of a claim."""
+        primary = [m for m in self.measures if m.name == self.primary and m.kind != "machine"]
+        if not primary:
+            yield f"primary measure {self.primary!r} must be one of its measures and not of kind machine"
         if len({m.name for m in self.measures}) < len(self.measures):
-            return "two measures have one name"
+            yield "two measures have one name"
         for m in self.measures:
             numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
             if m.kind not in MEASURE_KINDS:
-                return f"measure {m.name!r} is of unknown kind {m.kind!r}"
+                yield f"measure {m.name!r} is of unknown kind {m.kind!r}"
             if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
-                return f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
+                yield f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
         for c in self.controls:
-            if c.kind not in CONTROL_KINDS or not isinstance(c.passed, bool):
-                return f"control {c.name!r} must be positive or negative, and passed or not"
+            if c.kind not in ("positive", "negative") or not isinstance(c.passed, bool):
+                yield f"control {c.name!r} must be positive or negative, and passed or not"
         if self.verdict not in VERDICTS or self.rule_sha != rule_sha(self.rule):
-            return "verdict or rule_sha is not as the rule says"
-        bare = primary.kind == "estimate" and primary.ci_low is None
+            yield "verdict or rule_sha is not as the rule says"
+        bare = any(m.kind == "estimate" and m.ci_low is None for m in primary)
         if self.verdict != NOT_TESTABLE and (bare or not all(c.passed for c in self.controls)):
-            return f"verdict {self.verdict!r} needs an interval and passed controls"
-        return None
+            yield f"verdict {self.verdict!r} needs an interval and passed controls"
 
 
 @dataclass(frozen=True)
@@ -145,26 +142,20 @@ def worst(verdicts: Iterable[str]) -> str:
 
 def make_claim(
     *,
-    id: str,
-    statement: str,
-    source: str,
-    rule: str,
     passed: bool | None,
     partly: bool = False,
-    primary: str,
-    detectable: float | None,
     measures: Sequence[Measure],
     controls: Sequence[Control] = (),
+    **of: Any,
 ) -> Claim:
-    """A claim with the verdict that its rule and controls give.
+    """A claim with the verdict that its rule and controls give; `of` are the other fields of `Claim`.
 
-    `passed` is the outcome of the rule, None where undecidable. A primary estimate without an
-    interval is not testable. Raises ValueError for a primary measure that is missing or of kind
-    "machine", and for values that are not finite, out of their interval or of an unknown kind.
+    `passed` is the outcome of the rule, None where undecidable. A primary estimate without an interval is not
+    testable. Raises ValueError as `Claim` does.
     """
     bare = {m.name for m in measures if m.kind == "estimate" and m.ci_low is None}
-    verdict, sha = judge(None if primary in bare else passed, partly, controls), rule_sha(rule)
-    return Claim(id, statement, source, rule, sha, verdict, primary, detectable, tuple(measures), tuple(controls))
+    verdict, sha = judge(None if of["primary"] in bare else passed, partly, controls), rule_sha(of["rule"])
+    return Claim(verdict=verdict, rule_sha=sha, measures=tuple(measures), controls=tuple(controls), **of)
 
 
 def write_result(
@@ -221,29 +212,23 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
         if (path := results_dir / f"{name}.json").is_file():
             rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
         else:
-            rows.append({"notebook": name, "claim": statement, "verdict": NOT_RUN})
+            rows.append({"notebook": name, "claim": statement, "verdict": "not run"})
     return rows
 
 
 def _words(claim: Claim, path: Path) -> dict[str, str]:
-    def number(value: float | None) -> str:
-        return "none" if value is None else f"{value:.3g}"
-
     primary = next(m for m in claim.measures if m.name == claim.primary)
-    ends = (primary.ci_low, primary.ci_high)
-    return {
-        "claim": claim.statement,
-        "source": claim.source,
-        "verdict": claim.verdict,
-        "measure": primary.name,
-        "value": f"{number(primary.value)} {primary.unit}".strip(),
-        "interval": "none" if None in ends else " to ".join(map(number, ends)),
-        "n": str(primary.n),
-        "seeds": str(primary.seeds),
-        "detectable": number(claim.detectable),
-        "controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}",
-        "rule first": {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)],
+    numbers = (primary.value, primary.ci_low, primary.ci_high, claim.detectable)
+    value, low, high, detectable = ("none" if number is None else f"{number:.3g}" for number in numbers)
+    words = {"claim": claim.statement, "source": claim.source, "verdict": claim.verdict, "measure": primary.name}
+    words |= {
+        "value": f"{value} {primary.unit}".strip(),
+        "interval": "none" if "none" in (low, high) else f"{low} to {high}",
     }
+    words |= {"n": str(primary.n), "seeds": str(primary.seeds), "detectable": detectable}
+    words["controls"] = f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}"
+    first = rule_committed_before_result(claim.rule, path)
+    return words | {"rule first": {True: "yes", False: "no", None: "unknown"}[first]}
 
 
 def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:

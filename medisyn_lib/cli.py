@@ -148,9 +148,9 @@ def _report(error: Exception, given: argparse.Namespace) -> str:
     if os.environ.get("MEDISYN_DEBUG") == "1":
         traceback.print_exception(error)
         return line
-    with contextlib.suppress(OSError):  # the disk may be what failed
-        if getattr(given, "do", None) in (_reproduce, _generate) and given.out:
-            log = from_shell(given.out) / "error.log"
+    if getattr(given, "out", None):
+        log = from_shell(given.out) / "error.log"
+        with contextlib.suppress(OSError):  # the disk may be what failed
             write_atomic(log, "".join(traceback.format_exception(error)))
             return f"{line} (traceback in {log})"
     return f"{line} (set MEDISYN_DEBUG=1 for the traceback)"

@@ -1,6 +1,6 @@
 """Figures from tidy tables, each kept beside its table so that it can be redrawn.
 
-A new figure is one line in FIGURES: most are a `forest`, `curves` or a `histogram`. Their tables have
+A new figure is one line in FIGURES: most are a `forest` or `curves`. Their tables have
 a `title`, which says data, scale and n, and may have these columns besides their own:
 
 - `group`: a colour and a marker or dash for each, named in the legend;
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,87 +35,71 @@ if TYPE_CHECKING:
 WIDTH = 7.0  # inches: the text width of a page
 DPI = 100
 NOT_CLINICAL = "not for clinical use"
-OPTIONAL: dict[str, Any] = {
-    **dict.fromkeys(("group", "panel", "xlabel", "ylabel", "reference_label"), ""),
-    **dict.fromkeys(("xscale", "yscale"), "linear"),
+OPTIONAL: dict[str, Any] = dict.fromkeys(("group", "panel", "xlabel", "ylabel", "reference_label"), "")
+OPTIONAL |= dict.fromkeys(("low", "high", "reference"), np.nan) | {
+    "xscale": "linear",
+    "yscale": "linear",
     "loose": False,
-    **dict.fromkeys(("low", "high", "reference"), np.nan),
 }
 PANELS_A_ROW = 3
 FEW_POINTS = 12  # of a curve, each drawn with its own interval; a longer curve has a band
 MARKERS, DASHES = "oDs^vPX*dh", ("-", "--", "-.", ":")
 REFERENCE: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}
+Parts = list[tuple[int, dict[str, Any], "pd.DataFrame"]]
 
 
 def _words(name: object) -> str:
     return str(name).replace("_", " ")
 
 
-def _title(table: pd.DataFrame) -> str:
-    return textwrap.fill(table["title"].iloc[0], 110)  # characters: the figure's width
-
-
-def _new(height: float, **subplots: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of this height in inches, and its axes (rows, columns)."""
+def _new(table: pd.DataFrame, height: float, **subplots: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of this height in inches with the table's title, and its axes (rows, columns)."""
     import seaborn
     from matplotlib.figure import Figure
 
-    seaborn.set_theme(context="paper", style="whitegrid", palette="colorblind", font="DejaVu Sans", font_scale=0.9)
+    sizes = {"figure.titlesize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "axes.formatter.min_exponent": 4}
+    look = {"context": "paper", "style": "whitegrid", "palette": "colorblind", "font": "DejaVu Sans", "font_scale": 0.9}
+    seaborn.set_theme(**look, rc=sizes)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure.suptitle(textwrap.fill(table["title"].iloc[0], 110))  # characters: the figure's width
     return figure, figure.subplots(squeeze=False, **subplots)
 
 
-def _panels(table: pd.DataFrame, height: float, fill: Callable[[Axes, pd.DataFrame], None]) -> Figure:
-    """Subplots, `height` inches each, that `fill` draws from the rows of their panel; one legend below them all."""
-    from matplotlib.ticker import LogFormatter
+def _panels(table: pd.DataFrame, height: float, fill: Callable[..., None], zero: tuple[str, str]) -> Figure:
+    """Subplots, `height` inches each, that `fill` draws from the rows of their panel; one legend below them all.
 
-    parts = [rows for _, rows in table.groupby("panel", sort=False)]
-    lines, columns = -(-len(parts) // PANELS_A_ROW), min(len(parts), PANELS_A_ROW)
+    `fill` is also handed those rows by group: place and look (colour, legend entry), alike in all panels, and rows.
+    A linear axis of side and column `zero` has a line at 0, unless all on axes labelled like it lies far above.
+    """
+    panels, groups = list(table.groupby("panel", sort=False)), list(table["group"].unique())
+    lines, columns = -(-len(panels) // PANELS_A_ROW), min(len(panels), PANELS_A_ROW)
     alike = {f"share{side}": table[f"{side}label"].nunique() == 1 for side in "xy"}
-    figure, axes = _new(lines * height + 0.7, nrows=lines, ncols=columns, **alike)
-    figure.suptitle(_title(table), fontsize=8)
+    figure, axes = _new(table, lines * height + 0.7, nrows=lines, ncols=columns, **alike)
     named: dict[str, Any] = {}
-    for axis in axes.flat[len(parts) :]:
+    for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for place, (axis, rows) in enumerate(zip(axes.flat, parts, strict=False)):
-        axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0])
-        axis.set_title(_words(rows["panel"].iloc[0]), fontsize=8)
+    for place, (axis, (panel, rows)) in enumerate(zip(axes.flat, panels, strict=False)):
+        axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0], title=_words(panel))
         axis.tick_params(labelbottom=True)
-        for side in (axis.xaxis, axis.yaxis):
-            if side.get_scale() == "log":  # 40 rather than 4 x 10^1
-                side.set_major_formatter(LogFormatter())
-                side.set_minor_formatter(LogFormatter())
         if alike["sharey"] and place % columns:
             axis.set_ylabel("")
-        fill(axis, rows)
+        parts = [(groups.index(name), part) for name, part in rows.groupby("group", sort=False)]
+        same = table[f"{zero[0]}label"] == rows[f"{zero[0]}label"].iloc[0]
+        values = table.loc[same, [zero[1], "low", "high"]].stack()
+        if rows[f"{zero[0]}scale"].iloc[0] == "linear" and values.min() < values.max() / 2:
+            (axis.axvline if zero[0] == "x" else axis.axhline)(0, color="0.6", linewidth=1)
+        fill(axis, rows, [(k, {"color": f"C{k}", "label": _words(groups[k])}, part) for k, part in parts])
         named |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    order = [name for name in (*map(_words, table["group"].unique()), *table["reference_label"]) if name in named]
+    order = [name for name in (*map(_words, groups), *table["reference_label"]) if name in named]
     if entries := {name: named[name] for name in order}:
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, fontsize=7)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
     return figure
-
-
-def _groups(table: pd.DataFrame, rows: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any], pd.DataFrame]]:
-    """Place, colour and legend entry of each group of the table, alike in all panels, with its share of `rows`."""
-    import seaborn
-
-    colours = seaborn.color_palette("colorblind")
-    for place, name in enumerate(table["group"].unique()):
-        if not (part := rows[rows["group"] == name]).empty:
-            yield place, {"color": colours[place % len(colours)], "label": _words(name)}, part
 
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:
     """The table with every optional column; an empty text, which a CSV file gives back as NaN, stays one."""
     absent = [name for name in OPTIONAL if name not in table or table[name].isna().all()]
     return table.assign(**{name: OPTIONAL[name] for name in absent}).fillna(OPTIONAL)
-
-
-def _mark_zero(table: pd.DataFrame, rows: pd.DataFrame, side: str, columns: list[str], line: Callable) -> None:
-    """Draws a line at zero on a linear axis, unless everything on axes labelled like it lies far above zero."""
-    values = table.loc[table[f"{side}label"] == rows[f"{side}label"].iloc[0], columns]
-    if rows[f"{side}scale"].iloc[0] == "linear" and values.min().min() < values.max().max() / 2:
-        line(0, color="0.6", linewidth=1)
 
 
 def forest(table: pd.DataFrame) -> Figure:
@@ -127,9 +111,8 @@ def forest(table: pd.DataFrame) -> Figure:
     labels, groups = list(table["label"].unique()), table["group"].nunique()
     table["row"] = table["label"].map({label: row for row, label in enumerate(labels)}).astype(float)
 
-    def fill(axis: Axes, rows: pd.DataFrame) -> None:
-        _mark_zero(table, rows, "x", ["value", "low", "high"], axis.axvline)
-        for place, look, part in _groups(table, rows):
+    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
+        for place, look, part in parts:
             y = part["row"] + 0.6 * ((place + 0.5) / groups - 0.5)
             spread = [(part["value"] - part["low"]).abs(), (part["high"] - part["value"]).abs()]
             axis.errorbar(part["value"], y, xerr=spread, fmt=MARKERS[place % len(MARKERS)], ms=4.5, capsize=2, **look)
@@ -141,7 +124,7 @@ def forest(table: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(labels)), map(_words, labels))
         axis.set_ylim(len(labels) - 0.5, -0.5)
 
-    return _panels(table, 0.4 + len(labels) * (0.12 + 0.08 * groups), fill)
+    return _panels(table, 0.4 + len(labels) * (0.12 + 0.08 * groups), fill, ("x", "value"))
 
 
 def curves(table: pd.DataFrame) -> Figure:
@@ -151,42 +134,24 @@ def curves(table: pd.DataFrame) -> Figure:
     """
     table = _complete(table)
 
-    def fill(axis: Axes, rows: pd.DataFrame) -> None:
-        _mark_zero(table, rows, "y", ["y", "low", "high"], axis.axhline)
-        left, right, log = rows["x"].min(), rows["x"].max(), rows["xscale"].iloc[0] == "log"
-        for place, look, part in _groups(table, rows):
+    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
+        left, right, log = rows["x"].min(), rows["x"].max(), axis.get_xscale() == "log"
+        for place, look, part in parts:
             x, y, low, high = (part.sort_values("x")[name] for name in ("x", "y", "low", "high"))
             loose = part["loose"].any()
-            dash = "" if loose else DASHES[place % len(DASHES)]
+            look["linestyle"] = "" if loose else DASHES[place % len(DASHES)]
             if len(part) > FEW_POINTS:
-                axis.plot(x, y, linestyle=dash, **look)
+                axis.plot(x, y, **look)
                 axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
             else:
                 beside = (not loose) * (place + 0.5 - table["group"].nunique() / 2) * 0.012  # of the axis
                 x = x * (right / left) ** beside if log else x + (right - left) * beside
                 spread, marker = [(y - low).abs(), (high - y).abs()], MARKERS[place % len(MARKERS)]
-                axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, linestyle=dash, **look)
+                axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, **look)
         for value in rows["reference"].dropna().unique():
             axis.axhline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
-    return _panels(table, 2.2, fill)
-
-
-def histogram(table: pd.DataFrame) -> Figure:
-    """How values spread, in per cent of each group: column `value`, a row for each observation."""
-    table = _complete(table.assign(ylabel="share of the group (%)"))
-
-    def fill(axis: Axes, rows: pd.DataFrame) -> None:
-        spaced = np.geomspace if rows["xscale"].iloc[0] == "log" else np.linspace
-        edges = spaced(rows["value"].min(), rows["value"].max(), 31).tolist()
-        for place, look, part in _groups(table, rows):
-            look |= {"histtype": "stepfilled", "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.5}
-            colour, weights = look.pop("color"), np.full(len(part), 100 / len(part))
-            axis.hist(part["value"], edges, weights=weights, facecolor=(*colour, 0.25), edgecolor=colour, **look)
-        for value in rows["reference"].dropna().unique():
-            axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
-
-    return _panels(table, 2.2, fill)
+    return _panels(table, 2.2, fill, ("y", "y"))
 
 
 def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
@@ -197,8 +162,7 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     side, pitch = tiles.shape[1], tiles.shape[1] + 2
     canvas = np.full((rows, pitch, columns, pitch, 3), 255, np.uint8)
     canvas[table["row"], :side, table["column"], :side] = tiles
-    figure, axes = _new(0.35 + (WIDTH - 1.3) / columns * rows)
-    axis = axes[0, 0]
+    figure, ((axis,),) = _new(table, 0.35 + (WIDTH - 1.3) / columns * rows)
     axis.imshow(canvas.reshape(rows * pitch, columns * pitch, 3), interpolation="nearest")
     labels = table.drop_duplicates("row").sort_values("row")["row_label"]
     axis.set_yticks((np.arange(rows) + 0.5) * pitch, labels, fontsize=7)
@@ -207,7 +171,6 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    axis.set_title(_title(table), fontsize=8)
     return figure
 
 
@@ -215,8 +178,8 @@ def classes(table: pd.DataFrame) -> Figure:
     """Images a finding and modality: `table` has modality, finding, images, title."""
     import seaborn
 
-    figure, axes = _new(3.2)
-    axis, shades = axes[0, 0], seaborn.color_palette("pastel")
+    figure, ((axis,),) = _new(table, 3.2)
+    shades = seaborn.color_palette("pastel")
     for name, rows in table.groupby("modality", sort=False):
         left = rows["images"].cumsum() - rows["images"]
         bars = axis.barh([_words(name)] * len(rows), rows["images"], left=left, color=shades, edgecolor="white")
@@ -224,7 +187,6 @@ def classes(table: pd.DataFrame) -> Figure:
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="images (n)")
-    axis.set_title(_title(table), fontsize=8)
     return figure
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """The folder that relative paths start from; notebooks/, results/ and figures/ lie in it.
+    """The folder that relative paths start from, and that holds notebooks/, results/ and figures/.
 
-    MEDISYN_ROOT where it is set; else the checkout that this package runs from (it has notebooks/
-    beside medisyn_lib/); else, for an installed package, the working directory.
+    MEDISYN_ROOT; else the checkout that this package runs from; else, for an installed package, the working directory.
     """
     if named := os.environ.get("MEDISYN_ROOT"):
         return Path(named).expanduser().resolve()

@@ -36,8 +36,7 @@ def collect(
 ) -> dict[str, Any]:
     """The `provenance` of a result: `seconds` and `flops` are what its computation took, cold.
 
-    Threads and CPU capability come from torch where it is imported already; it is not imported here. `commit` is the
-    checkout's, with `+` where tracked files differ from it; None where there is no git.
+    Torch is asked only where it is imported already. `commit` has a `+` where tracked files differ; None without git.
     """
     torch, root, commit = sys.modules.get("torch"), project_root(), None
     with contextlib.suppress(OSError, subprocess.SubprocessError):

@@ -5,7 +5,6 @@ One random generator per image, seeded by its own number: neither batch size nor
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -107,6 +106,8 @@ def png(pixels: np.ndarray, *, model: str, prompt: str, seed: int) -> bytes:
 
 def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> list[Path]:
     """Writes `n` images of `prompt`, seeds `seed` to `seed + n - 1`, and their metadata.csv to `out`."""
+    import pandas as pd
+
     pipeline = load_pipeline(model)
     seeds = list(range(seed, seed + n))
     images = sample(pipeline, [prompt] * n, seeds, **settings_of(model))
@@ -114,10 +115,6 @@ def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> list[Path
     paths = [out / f"seed-{number:06d}.png" for number in seeds]
     for path, image, number in zip(paths, images, seeds, strict=True):
         store.write_atomic(path, png(image, model=name, prompt=prompt, seed=number))
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerows(
-        [("file_name", "text", "seed"), *((path.name, prompt, s) for path, s in zip(paths, seeds, strict=True))]
-    )
-    store.write_atomic(out / "metadata.csv", table.getvalue())
+    table = pd.DataFrame({"file_name": [path.name for path in paths], "text": prompt, "seed": seeds})
+    store.write_atomic(out / "metadata.csv", table.to_csv(index=False, lineterminator="\n"))
     return paths

@@ -64,10 +64,7 @@ def _named(step: str, settings: Mapping[str, Any], inputs: Names, code: Names) -
 
 
 def key(step: str, settings: Mapping[str, Any], inputs: Names = (), code: Names = ()) -> str:
-    """The name of an entry, `step-<20 hex>`: a hash of settings, keys of inputs and the step's code.
-
-    `settings` hold plain JSON values; `code` names the modules that make the entry.
-    """
+    """The name of an entry, `step-<20 hex>`: a hash of settings (JSON values), inputs' keys and the modules `code`."""
     return _named(step, settings, inputs, code)[0]
 
 
@@ -141,12 +138,10 @@ def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
         return f"{MANIFEST} is missing or damaged"
     if manifest != {"schema": SCHEMA, **head}:
         return f"{MANIFEST} is of another step or schema version"
-    for name in sorted(listed.keys() | present.keys()):
-        if name not in present:
-            return f"{name} is missing"
-        if present[name] != listed.get(name):
-            return f"{name} was altered" if name in listed else f"{name} does not belong to it"
-    return None
+    for name, stamp in listed.items():
+        if present.pop(name, None) != stamp:
+            return f"{name} was altered" if (folder / name).exists() else f"{name} is missing"
+    return f"{next(iter(present))} does not belong to it" if present else None
 
 
 def _stamps(folder: Path) -> dict[str, dict[str, Any]]:
@@ -182,10 +177,7 @@ def _refusal(error: BaseException | None = None) -> InputError:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Writes a file whole or not at all: a sibling ending in .tmp, flushed to disk, then renamed.
-
-    Text is UTF-8. Missing parent folders are made.
-    """
+    """Writes a file (text as UTF-8) and its folder, whole or not at all: a .tmp sibling, flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

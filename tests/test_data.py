@@ -55,9 +55,9 @@ def test_train_of_phantoms_is_generator_and_evaluator_without_the_first_stage():
 def test_two_workers_write_what_one_does(tmp_path):
     import datasets
 
-    chunks = [(name, "test", start, start + 2) for name in NAMES for start in (0, 2, 4)]
+    chosen = [(name, "test", index) for name in NAMES for index in range(6)]
     for workers in (1, 2):
-        arguments = {"chunks": chunks, "size": 32, "seed": 0}
+        arguments = {"chosen": chosen, "size": 32, "seed": 0}
         samples.write(tmp_path / str(workers), phantom.records, arguments, workers=workers)
     one, two = (datasets.Dataset.load_from_disk(str(tmp_path / name / "data")) for name in "12")
     assert one["image_id"] == two["image_id"] and one["caption"] == two["caption"]
@@ -113,7 +113,8 @@ def _set_of(images, split, first=0):
 
     records = [
         samples.sample(
-            samples.Row(f"{split}-{first + n}", f"p-{split}-{n}", split, "ct", "normal", ""),
+            samples.UNKNOWN
+            | {"image_id": f"{split}-{first + n}", "patient_id": f"p-{split}-{n}", "split": split, "modality": "ct"},
             image,
             role="test",
             size=64,
@@ -121,7 +122,7 @@ def _set_of(images, split, first=0):
         )
         for n, image in enumerate(images)
     ]
-    return datasets.Dataset.from_list(records, features=samples.features())
+    return datasets.Dataset.from_list(records)
 
 
 def test_planted_near_duplicates_are_found_and_independent_images_are_not():

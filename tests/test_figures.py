@@ -130,17 +130,7 @@ def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
     assert far.get_ylim()[0] > 8, "zero would waste most of the axis"
 
 
-@pytest.mark.parametrize("scale", ["linear", "log"])
-def test_histogram_shares_add_up_in_each_group(scale: str) -> None:
-    values = np.random.default_rng(0).lognormal(size=90)
-    table = pd.DataFrame({"value": values, "group": ["a"] * 60 + ["b"] * 30, "xscale": scale, "reference": 1.0})
-    (axis,) = figures.histogram(table.assign(title="t", reference_label="threshold")).axes
-    heights = [patch.get_xy()[1 : 2 * 30 + 1 : 2, 1] for patch in axis.patches]  # of the 30 bins
-    assert len(heights) == 2 and np.allclose([h.sum() for h in heights], 100)
-    assert axis.lines[-1].get_xdata() == [1, 1] and axis.lines[-1].get_label() == "threshold"
-
-
-@pytest.mark.parametrize("make", [figures.forest, figures.curves, figures.histogram])
+@pytest.mark.parametrize("make", [figures.forest, figures.curves])
 def test_a_new_figure_is_one_line(make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(figures.FIGURES, "09_new", make)
     table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")

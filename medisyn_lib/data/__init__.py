@@ -20,30 +20,27 @@ import numpy as np
 from PIL import Image
 
 from medisyn_lib.data import samples
-from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, role_of
-from medisyn_lib.errors import InputError
+from medisyn_lib.data.samples import ROLES, SPLIT_OF_ROLE, SPLITS, Row, require, role_of
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.store import keep
 
 if TYPE_CHECKING:
     import datasets
-    import pandas
 
 KINDS = tomllib.loads(Path(__file__).with_name("sources.toml").read_text("utf-8"))
 FINITE = tuple(kind for kind in KINDS if kind != "phantom")
 SIZES = (16, 1024)  # smallest and largest side in pixels that a finite source is brought to
 MIN_TEST_PATIENTS = 20
 PHANTOMS_CHECKED = 150  # a split and modality: phantoms have no end
-GREY, SAME, BLOCK = (16, 16), 0.97, 2048  # near-duplicates: pixels, score, rows of scores in memory at a time
+MANY = 600  # phantoms; starting a second process takes about a second: not worth it for fewer
 CODE = ("medisyn_lib.phantoms", "medisyn_lib.modalities", "medisyn_lib.data")
 
 
 def source_module(source: str) -> ModuleType:
     """The module that reads a source. Raises InputError for an unknown kind."""
     kind = source.partition(":")[0]
-    if kind not in KINDS:
-        mend = f"write phantom or one of {', '.join(FINITE)} and ':...'"
-        raise InputError(f"data source {source!r} is unknown: {mend}")
+    mend = f"write phantom or one of {', '.join(FINITE)} and ':...'"
+    require(kind in KINDS, f"data source {source!r} is unknown: {mend}")
     return importlib.import_module(f"medisyn_lib.data.{KINDS[kind]['module']}")
 
 
@@ -104,12 +101,26 @@ def load(
 
     Raises InputError for bad arguments, a bad source or where nothing is left.
     """
-    low, high = getattr(source_module(source), "SIZES", SIZES)
-    if not low <= size <= high:
-        raise InputError(f"size {size}: images of {source} have {low} to {high} pixels a side")
-    if seed < 0 or (per_modality is not None and per_modality < 1):
-        raise InputError(f"seed {seed}, per_modality {per_modality}: give a seed of 0 or more and at least 1 image")
-    folder = _kept(source, _role(split, role), size, per_modality, tuple(modalities or ()), seed)
+    role, module, content = _role(split, role), source_module(source), fingerprint(source)
+    low, high = getattr(module, "SIZES", SIZES)
+    require(low <= size <= high, f"size {size}: images of {source} have {low} to {high} pixels a side")
+    fits = seed >= 0 and (per_modality is None or per_modality > 0)
+    require(fits, f"seed {seed}, per_modality {per_modality}: give a seed of 0 or more and at least 1 image")
+    every = _checked_rows(source, content)
+    known = tuple(dict.fromkeys(row["modality"] for row in every) or MODALITIES)
+    names = tuple(modalities or known)
+    for name in names:
+        require(name in known, f"modality {name!r} is not in the data source: choose among {', '.join(known)}")
+    arguments: dict[str, Any] = {"size": size, "seed": seed}
+    if every:
+        records = _records
+        arguments |= {"images": module.images, "role": role, "chosen": _choose(every, role, per_modality, names, seed)}
+    else:
+        records, arguments["chosen"] = module.records, module.choose(role, per_modality, names)
+    workers = 2 if source == "phantom" and len(arguments["chosen"]) > MANY else 1
+    settings = {"source": source.partition(":")[0], "fingerprint": content, "role": role, "size": size, "seed": seed}
+    settings |= {"per_modality": per_modality, "modalities": ",".join(names)}
+    folder = keep("data", settings, lambda place: samples.write(place, records, arguments, workers=workers), code=CODE)
     import datasets
 
     # What `map` or `filter` would cache beside the dataset's files would spoil the store's entry.
@@ -130,34 +141,12 @@ def pixels(dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None
 def _role(split: str | None, role: str | None) -> str | None:
     """The role that is asked for, None for all of train. Raises InputError for what does not fit."""
     for name, value, known in (("split", split, SPLITS), ("role", role, ROLES)):
-        if value not in (None, *known):
-            raise InputError(f"{name} {value!r} is unknown: choose among {', '.join(known)}")
-    if role is not None and split not in (None, SPLIT_OF_ROLE[role]):
-        raise InputError(f"role {role!r} belongs to split {SPLIT_OF_ROLE[role]!r}, not {split!r}: give one of them")
-    if split is None and role is None:
-        raise InputError(f"neither split nor role is given: choose one of {', '.join(SPLITS)} or {', '.join(ROLES)}")
+        require(value in (None, *known), f"{name} {value!r} is unknown: choose among {', '.join(known)}")
+    choice = f"{', '.join(SPLITS)} or {', '.join(ROLES)}"
+    require(split or role, f"neither split nor role is given: choose one of {choice}")
+    home = SPLIT_OF_ROLE.get(role or "", split)
+    require(split in (None, home), f"role {role!r} belongs to split {home!r}, not {split!r}: give one of them")
     return role if split in (None, "train") else role_of(split, "")
-
-
-def _kept(source: str, role: str | None, size: int, many: int | None, modalities: tuple[str, ...], seed: int) -> Path:
-    """The folder in the store that holds the chosen images, which are drawn or read where they are not there yet."""
-    content, module = fingerprint(source), source_module(source)
-    every = _checked_rows(source, content)
-    known = tuple(dict.fromkeys(row.modality for row in every) or MODALITIES)
-    names = modalities or known
-    if unknown := sorted({*names} - {*known}):
-        raise InputError(f"modality {unknown[0]!r} is not in the data source: choose among {', '.join(known)}")
-    arguments: dict[str, Any] = {"size": size, "seed": seed}
-    if every:
-        records = _records
-        arguments |= {"images": module.images, "role": role, "chosen": _choose(every, role, many, names, seed)}
-    else:
-        records, arguments["chunks"] = module.records, module.chunks_of(role, many, names)
-    # Starting processes takes about a second: not worth it for a few images.
-    workers = 2 if len(arguments.get("chunks", ())) > 10 else 1
-    settings = {"source": source.partition(":")[0], "fingerprint": content, "role": role, "size": size, "seed": seed}
-    settings |= {"per_modality": many, "modalities": ",".join(names)}
-    return keep("data", settings, lambda place: samples.write(place, records, arguments, workers=workers), code=CODE)
 
 
 @lru_cache
@@ -172,11 +161,10 @@ def _choose(
 ) -> tuple[tuple[int, Row], ...]:
     """The rows that are asked for, with their numbers in the source; no list, which `datasets` would deal out."""
     dealt = {None: ("generator", "evaluator"), "first_stage": ("generator",)}.get(role, (role,))
-    pairs = [pair for pair in enumerate(every) if role_of(pair[1].split, pair[1].patient_id) in dealt]
-    pairs.sort(key=lambda pair: samples.share("cap", seed, pair[1].image_id))
-    result = [pair for name in names for pair in [pair for pair in pairs if pair[1].modality == name][:many]]
-    if not result:
-        raise InputError(f"no image in the data source for {role or 'train'}: add some or choose another")
+    pairs = [pair for pair in enumerate(every) if role_of(pair[1]["split"], pair[1]["patient_id"]) in dealt]
+    pairs.sort(key=lambda pair: samples.share("cap", seed, pair[1]["image_id"]))
+    result = [pair for name in names for pair in [pair for pair in pairs if pair[1]["modality"] == name][:many]]
+    require(result, f"no image in the data source for {role or 'train'}: add some or choose another")
     return tuple(sorted(result, key=lambda pair: pair[0]))
 
 
@@ -185,7 +173,7 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     """The records of chosen rows, one image in memory at a time."""
     for (number, row), image in zip(chosen, images([row for _, row in chosen]), strict=True):
-        own = role or role_of(row.split, row.patient_id)
+        own = role or role_of(row["split"], row["patient_id"])
         yield samples.sample(row, image, role=own, size=size, seed=(seed, number))
 
 
@@ -198,12 +186,15 @@ def testable(source: str | datasets.Dataset) -> dict[str, str]:
     """
     if source == "phantom":  # as many patients as one asks for
         return dict.fromkeys(MODALITIES, "")
+    import pandas
+
     reasons = {}
-    for name, own in _by_modality(source).items():
+    table = rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas()
+    for name, own in pandas.DataFrame(table).groupby("modality", sort=False):
         test = own[own["split"] == "test"]
         patients, empty = test["patient_id"].nunique(), sorted({*own["finding"]} - {*test["finding"]})
         few = f"{patients} test patients, at least {MIN_TEST_PATIENTS} are needed" * (patients < MIN_TEST_PATIENTS)
-        reasons[name] = "; ".join(filter(None, [few, f"no test image of {', '.join(empty)}" * bool(empty)]))
+        reasons[str(name)] = "; ".join(filter(None, [few, f"no test image of {', '.join(empty)}" * bool(empty)]))
     return reasons
 
 
@@ -217,14 +208,14 @@ def check(source: str) -> list[dict[str, Any]]:
     import datasets
 
     phantom = source == "phantom"
-    there = SPLITS if phantom else {row.split for row in rows(source)}
+    there = SPLITS if phantom else {row["split"] for row in rows(source)}
     cap = PHANTOMS_CHECKED if phantom else None
     parts = [load(source, split, per_modality=cap) for split in SPLITS if split in there]
     whole, reasons = datasets.concatenate_datasets(parts), testable(source)
     home = dict(zip(whole["image_id"], whole["modality"], strict=True))
     leaks = Counter(home[first] for first, _, _ in near_duplicates(whole))
     report = []
-    for name, own in _by_modality(whole).items():
+    for name, own in whole.remove_columns("image").to_pandas().groupby("modality", sort=False):
         cells = own.groupby(["finding", "split"]).size().unstack(fill_value=0).reindex(columns=SPLITS, fill_value=0)
         patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
         empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
@@ -242,14 +233,7 @@ def check(source: str) -> list[dict[str, Any]]:
     return report
 
 
-def _by_modality(source: str | datasets.Dataset) -> dict[str, pandas.DataFrame]:
-    import pandas
-
-    table = rows(source) if isinstance(source, str) else source.remove_columns("image").to_pandas()
-    return {str(name): own for name, own in pandas.DataFrame(table).groupby("modality", sort=False)}
-
-
-def near_duplicates(dataset: datasets.Dataset, threshold: float = SAME) -> list[tuple[str, str, float]]:
+def near_duplicates(dataset: datasets.Dataset, threshold: float = 0.97) -> list[tuple[str, str, float]]:
     """Pairs of images of one modality in different splits that look the same: (image_id, image_id, score).
 
     The score is the correlation, in [-1, 1], of 16 x 16 grey images after the modality's mean image
@@ -258,22 +242,18 @@ def near_duplicates(dataset: datasets.Dataset, threshold: float = SAME) -> list[
     and threshold are our own choice: at 0.97 nearly all copies with noise of 8/255, JPEG quality 50 or
     20% more brightness are found, and 1 pair in 9,000 independent phantoms is named falsely.
     """
-    modality, split = np.asarray(dataset["modality"]), np.asarray(dataset["split"])
+    from sklearn.neighbors import radius_neighbors_graph
+
+    table = dataset.remove_columns("image").to_pandas().reset_index()
     pairs: list[tuple[str, str, float]] = []
-    for name in dict.fromkeys(modality.tolist()):
-        own = dataset.select(np.flatnonzero(modality == name).tolist())
-        small = [row["image"].convert("L").resize(GREY, Image.Resampling.BOX) for row in own.select_columns("image")]
-        values = _unit(np.array([np.ravel(image) for image in small], np.float32))
-        values = _unit(values - values.mean(axis=0))
-        ids, where = own["image_id"][:], split[modality == name]
-        for start in range(0, len(own), BLOCK):
-            scores = values[start : start + BLOCK] @ values.T
-            close = (scores >= threshold) & (where[start : start + BLOCK, None] < where[None, :])
-            pairs += [(ids[start + i], ids[j], round(float(scores[i, j]), 4)) for i, j in np.argwhere(close)]
+    for _, own in table.groupby("modality", sort=False):
+        images = (row["image"] for row in dataset.select_columns("image").select(own["index"]))
+        small = [np.ravel(image.convert("L").resize((16, 16), Image.Resampling.BOX)) for image in images]
+        values = np.array(small, np.float32) - np.mean(small, axis=1, keepdims=True)
+        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+        values -= values.mean(axis=0)
+        near = radius_neighbors_graph(values, 1 - threshold, mode="distance", metric="cosine").tocoo()
+        ids, split = own["image_id"].to_numpy(), own["split"].to_numpy()
+        close = zip(near.row, near.col, near.data, strict=True)
+        pairs += [(ids[i], ids[j], round(1 - float(far), 4)) for i, j, far in close if split[i] < split[j]]
     return pairs
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    """Rows of zero mean and unit length."""
-    centred = values - values.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6))

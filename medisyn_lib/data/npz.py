@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, hash_files, source_folder
+from medisyn_lib.data.samples import SPLITS, UNKNOWN, Row, check_rows, check_text, hash_files, require, source_folder
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.paths import store_dir
@@ -37,8 +37,8 @@ def archives(source: str) -> Iterator[tuple[Path, str, Sequence[str] | None]]:
     MedMNIST's are downloaded and verified by the official package where they are not there yet.
     """
     if not source.startswith("medmnist:"):
-        if not (found := sorted(source_folder(source).glob("*.npz"))):
-            raise InputError(f"data source {source!r}: no npz file there: put one <modality>.npz a modality in it")
+        found = sorted(source_folder(source).glob("*.npz"))
+        require(found, f"data source {source!r}: no npz file there: put one <modality>.npz a modality in it")
         yield from ((path, path.stem, None) for path in found)
         return
     import medmnist
@@ -63,14 +63,10 @@ def checked_name(source: str) -> tuple[list[str], int]:
     words, _, size = source.removeprefix("medmnist:").partition("@")
     names, where = words.replace(" ", "").lower().split(","), f"data source {source!r}"
     for name in names:
-        if name == "chestmnist":
-            raise InputError(f"{where}: {name} has several labels an image: choose another set")
-        if name not in MODALITY_OF:
-            raise InputError(f"{where}: no set {name!r}: choose among {', '.join(MODALITY_OF)}")
-    if len(set(names)) < len(names):
-        raise InputError(f"{where}: a name stands there twice: keep one")
-    if size and size not in RESOLUTIONS:
-        raise InputError(f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}")
+        require(name != "chestmnist", f"{where}: {name} has several labels an image: choose another set")
+        require(name in MODALITY_OF, f"{where}: no set {name!r}: choose among {', '.join(MODALITY_OF)}")
+    require(len(set(names)) == len(names), f"{where}: a name stands there twice: keep one")
+    require(size in ("", *RESOLUTIONS), f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}")
     return names, int(size or 28)
 
 
@@ -87,8 +83,8 @@ def rows(source: str) -> list[Row]:
 
 def images(chosen: Sequence[Row]) -> Iterator[np.ndarray]:
     """The pixels of chosen rows, uint8 (h, w) or (h, w, 3): one pass over an array, one image in memory at a time."""
-    for (path, split), own in itertools.groupby(chosen, key=lambda row: (row.place, row.split)):
-        numbers = [int(row.image_id.rpartition("/")[2]) for row in own]
+    for (path, split), own in itertools.groupby(chosen, key=lambda row: (row["place"], row["split"])):
+        numbers = [int(row["image_id"].rpartition("/")[2]) for row in own]
         with _opened(Path(path)) as file, file.open(f"{split}_images.npy") as member:
             shape, fortran, _, start = _header(file, f"{split}_images")
             if fortran:
@@ -114,20 +110,19 @@ def archive_rows(path: Path, modality: str, class_names: Sequence[str] | None = 
         if ids is not None and ids.shape != values.shape:
             raise InputError(f"{path}: {split}_source_ids has shape {ids.shape}: give each of {len(values)} images one")
         known = ids is not None and bool(np.all(found.get("identity_known", _panel_says(path))))
+        own = UNKNOWN | {"split": split, "modality": modality, "place": str(path), "identity_known": known}
         for number, finding in enumerate(findings[label] for label in values):
             image = f"{path.stem}/{split}/{number}"
             patient = image if ids is None else f"{path.stem}/{ids[number]}"
             grade = ICDR.index(finding) if modality == "fundus" and finding in ICDR else -1
-            own = image, patient, split, modality, finding, str(path)
-            result.append(Row(*own, grade=grade, identity_known=known))
+            result.append(own | {"image_id": image, "patient_id": patient, "finding": finding, "grade": grade})
     return check_rows(result, str(path), findings)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An npz file; what else than InputError is raised while it is read says that the file is damaged."""
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is not an npz file that can be read: save it again with numpy.savez")
+    require(zipfile.is_zipfile(path), f"{path} is not an npz file that can be read: save it again with numpy.savez")
     try:
         with zipfile.ZipFile(path) as file:
             yield file
@@ -139,21 +134,17 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, Fortran order, dtype and first byte of an array, held against the size that the zip file states."""
-    where = f"{file.filename}: the array {name}"
-    if f"{name}.npy" not in file.NameToInfo:
-        raise InputError(f"{file.filename} has no array {name}: add it (an empty one will do for val and test)")
+    where, there = f"{file.filename}: the array {name}", f"{name}.npy" in file.NameToInfo
+    require(there, f"{file.filename} has no array {name}: add it (an empty one will do for val and test)")
     with file.open(f"{name}.npy") as member:
         np.lib.format.read_magic(member)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)  # 2.0 is for structures alone
         start = member.tell()
     stated, promised = file.getinfo(f"{name}.npy").file_size, math.prod(shape) * dtype.itemsize
     limit = MAX_BYTES if name.endswith("_images") else MAX_TABLE_BYTES
-    if dtype.hasobject:
-        raise InputError(f"{where} holds Python objects, which may run code: save it as plain numbers")
-    if stated > limit:
-        raise InputError(f"{where} unpacks to over {limit >> 30} GiB: split the file or drop images")
-    if start + promised != stated:
-        raise InputError(f"{where} is longer or shorter than its header says: save the file again")
+    require(not dtype.hasobject, f"{where} holds Python objects, which may run code: save it as plain numbers")
+    require(stated <= limit, f"{where} unpacks to over {limit >> 30} GiB: split the file or drop images")
+    require(start + promised == stated, f"{where} is longer or shorter than its header says: save the file again")
     return shape, fortran, dtype, start
 
 
@@ -167,33 +158,29 @@ def _labels(file: zipfile.ZipFile, split: str) -> np.ndarray:
     """Labels (n,) of one split, after the shapes and dtypes of images and labels were checked."""
     shape, _, dtype, _ = _header(file, f"{split}_images")
     labels = _array(file, f"{split}_labels")
-    many, whole = (*shape, 0)[0], labels.dtype.kind in "iu" or not labels.size
+    where, many = f"{file.filename}: {split}", (*shape, 0)[0]
+    require(dtype == np.uint8, f"{where}_images has dtype {dtype}, not uint8: scale them to 0-255 and save as uint8")
     fits = len(shape) >= 3 and shape[3:] in ((), (3,)) and all(1 <= side <= 8192 for side in shape[1:3])
-    paired = labels.shape in ((many,), (many, 1))
-    low, high = (labels.min(), labels.max()) if whole and labels.size else (0, 0)
-    for wrong, fault in (
-        (dtype != np.uint8, f"images has dtype {dtype}, not uint8: scale the images to 0-255 and save them as uint8"),
-        (not fits, f"images has shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192"),
-        (not paired, f"labels has {labels.size} labels for {many} images: give one label an image, (n,) or (n, 1)"),
-        (not whole, f"labels has dtype {labels.dtype}, not integers: number the classes from 0"),
-        (low < 0 or high >= 10_000, f"labels has labels from {low} to {high}: number the classes from 0"),
-    ):
-        if wrong:
-            raise InputError(f"{file.filename}: {split}_{fault}")
+    require(fits, f"{where}_images has shape {shape}: it must be (n, h, w) or (n, h, w, 3) with sides of 1 to 8192")
+    paired, size = labels.shape in ((many,), (many, 1)), labels.size
+    require(paired, f"{where}_labels has {size} labels for {many} images: give one label an image, (n,) or (n, 1)")
+    whole = labels.dtype.kind in "iu" or not size
+    require(whole, f"{where}_labels has dtype {labels.dtype}, not integers: number the classes from 0")
+    low, high = (labels.min(), labels.max()) if size else (0, 0)
+    require(0 <= low <= high < 10_000, f"{where}_labels has labels from {low} to {high}: number the classes from 0")
     return labels.reshape(-1).astype(np.int64)
 
 
 def _findings(path: Path, modality: str, names: np.ndarray, needed: int) -> list[str]:
     """The findings' keys of the names of classes: lower case, all but letters and digits as single underscores."""
-    if names.size and (names.dtype.kind != "U" or names.ndim != 1):
-        raise InputError(f"{path}: class_names must be a list of texts: save numpy.array([...]) of strings")
+    texts = not names.size or (names.dtype.kind == "U" and names.ndim == 1)
+    require(texts, f"{path}: class_names must be a list of texts: save numpy.array([...]) of strings")
     for name in names.tolist():
         check_text(name, f"{path}: class_names entry {name!r}")
     findings = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in names.tolist()]
-    if needed > len(findings):
-        raise InputError(f"{path}: label {needed - 1} is out of range: there are {len(findings)} class_names")
-    if len(set(findings) - {""}) != len(findings):
-        raise InputError(f"{path}: class_names has a name twice or without a letter or digit: rename it")
+    there, twice = len(findings), len({*findings} - {""}) < len(findings)
+    require(needed <= there, f"{path}: label {needed - 1} is out of range: there are {there} class_names")
+    require(not twice, f"{path}: class_names has a name twice or without a letter or digit: rename it")
     icdr = dict(zip("01234", ICDR, strict=True)) if modality == "fundus" else {}
     return [icdr.get(name, name) for name in findings]
 

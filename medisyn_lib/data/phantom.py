@@ -10,20 +10,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medisyn_lib import phantoms
-from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, Row, sample, share
-from medisyn_lib.errors import InputError
+from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, UNKNOWN, require, sample, share
 from medisyn_lib.store import code_hash
 
 PER_MODALITY = 600
-CHUNK = 60  # images a worker takes at a time
 SIZES = phantoms.SIZES
 KNOWN = ("patient_id", "finding", *phantoms.CAPTION_FACTORS)  # the factors that have a column of their own
 
 
 def checked_name(source: str) -> None:
     """Raise InputError where something follows the word `phantom`."""
-    if source != "phantom":
-        raise InputError(f"data source {source!r}: phantoms take no argument, write phantom")
+    require(source == "phantom", f"data source {source!r}: phantoms take no argument, write phantom")
 
 
 def fingerprint(source: str) -> str:
@@ -36,27 +33,21 @@ def stream(seed: int, role: str) -> int:
     return int(share("phantom", seed, role) * 2**32)
 
 
-def chunks_of(role: str | None, count: int | None, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
-    """The work for some images a modality, by default 600: (modality, role, start, stop); train is dealt 70:30."""
+def choose(role: str | None, count: int | None, names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """The phantoms to draw, (modality, role, index): some a modality, by default 600; train is dealt 70:30."""
     count = count or PER_MODALITY
     first = round(count * GENERATOR_SHARE)
-    return [
-        (name, part, start, min(start + CHUNK, many))
-        for part, many in ({role: count} if role else {"generator": first, "evaluator": count - first}).items()
-        for name in names
-        for start in range(0, many, CHUNK)
-    ]
+    many = {role: count} if role else {"generator": first, "evaluator": count - first}
+    return [(name, part, index) for part in many for name in names for index in range(many[part])]
 
 
-def records(chunks: Sequence[tuple[str, str, int, int]], size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The records of index ranges (modality, role, start, stop), drawn one at a time."""
-    for modality, role, start, stop in chunks:
-        own, split = stream(seed, role), SPLIT_OF_ROLE[role]
-        for index in range(start, stop):
-            pixels, factors = phantoms.draw(modality, seed=own, index=index, size=size)
-            known = {key: factors[key] for key in KNOWN if key in factors}
-            name = f"{modality}-{own}-{index}"
-            row = Row(name, split=split, modality=modality, place="", identity_known=True, **known)
-            words = (own, zlib.crc32(modality.encode()), 2, index)  # 0 and 1 are the phantoms' own
-            record = sample(row, pixels, role=role, size=size, seed=words)
-            yield record | {"factors": json.dumps(factors, sort_keys=True)}
+def records(chosen: Sequence[tuple[str, str, int]], size: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The records of phantoms (modality, role, index), drawn one at a time."""
+    for modality, role, index in chosen:
+        own = stream(seed, role)
+        pixels, factors = phantoms.draw(modality, seed=own, index=index, size=size)
+        row = UNKNOWN | {key: factors[key] for key in KNOWN if key in factors}
+        row |= {"image_id": f"{modality}-{own}-{index}", "modality": modality, "identity_known": True}
+        words = (own, zlib.crc32(modality.encode()), 2, index)  # 0 and 1 are the phantoms' own
+        record = sample(row | {"split": SPLIT_OF_ROLE[role]}, pixels, role=role, size=size, seed=words)
+        yield record | {"factors": json.dumps(factors, sort_keys=True)}

@@ -6,8 +6,6 @@ own where it has more than train; without `split` patients are dealt 70:10:20 by
 `patient_id` every image is its own patient, identity unknown.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json
@@ -16,24 +14,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
-from medisyn_lib.data.samples import Row, check_rows, check_text, deal_split, hash_files, opened, source_folder
+from medisyn_lib.data import samples
+from medisyn_lib.data.samples import Row, check_text, require
 from medisyn_lib.errors import InputError
 
-if TYPE_CHECKING:
-    import datasets
-
-WORDS = {"modality": "image", "finding": "unlabelled", "patient_id": "", "side": "", "lesion_size": ""}  # and defaults
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 def checked_name(source: str) -> str:
     """OWNER/NAME of a source `hub:`; everything else takes the download. Raises InputError for another text."""
-    if not re.fullmatch(r"hub:[\w.-]+/[\w.-]+", source):
-        raise InputError(f"data source {source!r}: write hub:OWNER/NAME")
+    require(re.fullmatch(r"hub:[\w.-]+/[\w.-]+", source), f"data source {source!r}: write hub:OWNER/NAME")
     return source.removeprefix("hub:")
 
 
@@ -41,17 +35,17 @@ def fingerprint(source: str) -> str:
     """SHA-256 over the metadata file and the images that it names, or over all columns of all splits."""
     if source.startswith("hub:"):
         return _hub_tables(source)[1]
-    return hash_files([_metadata(source), *(Path(row.place) for row in rows(source))])
+    return samples.hash_files([_metadata(source), *(Path(row["place"]) for row in rows(source))])
 
 
 def rows(source: str) -> list[Row]:
     """All images of the table without their pixels."""
-    return check_rows(list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source)
+    return samples.check_rows(list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source)
 
 
 def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, opened or decoded one at a time."""
-    return opened(chosen, lambda row: _hub_image(row.place) if row.place.startswith("hub:") else Image.open(row.place))
+    return samples.opened(chosen, lambda place: _hub_image(place) if place.startswith("hub:") else Image.open(place))
 
 
 def _folder_rows(source: str) -> Iterator[Row]:
@@ -62,38 +56,36 @@ def _folder_rows(source: str) -> Iterator[Row]:
         where, name = f"{path}, record {number}", str(record.get("file_name") or "")
         check_text(name, f"{where}: file_name")
         place = os.path.realpath(path.parent / name)
-        if not Path(place).is_relative_to(home):
-            raise InputError(f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
-        if not os.path.isfile(place):
-            raise InputError(f"{where}: there is no image file {name!r}: add it or drop the record")
+        inside, there = Path(place).is_relative_to(home), os.path.isfile(place)
+        require(inside, f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
+        require(there, f"{where}: there is no image file {name!r}: add it or drop the record")
         yield row_of(record, image_id=name, place=place, where=where)
 
 
 def row_of(record: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = "") -> Row:
     """One row from a record of metadata; `where` names it in errors, `split` stands in where it has none."""
-    words = {key: str(record[key]) for key in WORDS if record.get(key)}
-    text = str(record.get("text") or record.get("caption") or "")
-    for key, word in {"text": text, **words}.items():
+    words = {"text": str(record.get("text") or record.get("caption") or "")}
+    words |= {key: str(record[key]) for key in (*samples.WORDS, "patient_id") if record.get(key)}
+    for key, word in words.items():
         check_text(word, f"{where}: {key}")
     patient = words.get("patient_id", image_id)
-    split = str(record.get("split") or split or deal_split(patient))
-    if split not in SPLIT_NAMES:
-        raise InputError(f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}")
-    own: dict[str, Any] = WORDS | words | {"patient_id": patient, "identity_known": "patient_id" in words}
+    split = str(record.get("split") or split or samples.deal_split(patient))
+    require(split in SPLIT_NAMES, f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}")
+    own = {"image_id": image_id, "patient_id": patient, "identity_known": "patient_id" in words}
+    row = samples.UNKNOWN | words | own | {"split": SPLIT_NAMES[split], "place": place}
     for key in ("count", "grade"):
         try:
-            own[key] = -1 if record.get(key) in (None, "") else int(str(record[key]))
+            row[key] = -1 if record.get(key) in (None, "") else int(str(record[key]))
         except ValueError:
             raise InputError(f"{where}: {key} is {record[key]!r}: write a whole number or leave it empty") from None
-    return Row(image_id=image_id, split=SPLIT_NAMES[split], place=place, text=text, **own)
+    return row
 
 
 def _metadata(source: str) -> Path:
-    folder = source_folder(source)
+    folder = samples.source_folder(source)
     found = [path for name in ("metadata.csv", "metadata.jsonl") if (path := folder / name).exists()]
-    if len(found) != 1:
-        fault = f"{len(found) or 'no'} metadata files there: keep one of metadata.csv and metadata.jsonl"
-        raise InputError(f"data source {source!r}: {fault}")
+    fault = f"{len(found) or 'no'} metadata files there: keep one of metadata.csv and metadata.jsonl"
+    require(len(found) == 1, f"data source {source!r}: {fault}")
     return found[0]
 
 
@@ -107,13 +99,13 @@ def _records(path: Path) -> list[dict[str, Any]]:
                 found = [dict(json.loads(line)) for line in file if line.strip()]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object a line") from error
-    if absent := sorted({"file_name", "text"} - set(found[0] if found else ())):
-        raise InputError(f"{path} has no column {absent[0]}: each record must name file_name,text")
+    for name in ("file_name", "text"):
+        require(found and name in found[0], f"{path} has no column {name}: each record must name file_name,text")
     return found
 
 
 @lru_cache(maxsize=1)
-def _hub_tables(source: str) -> tuple[dict[str, datasets.Dataset], str]:
+def _hub_tables(source: str) -> tuple[dict[str, Any], str]:
     """The splits of the dataset by its own names, not decoded, and the hash of all columns in Arrow."""
     import datasets
 
@@ -125,10 +117,9 @@ def _hub_tables(source: str) -> tuple[dict[str, datasets.Dataset], str]:
         kind = type(error).__name__
         raise InputError(f"{where} could not be loaded ({kind}): check the name and the network") from error
     for split, table in tables.items():
-        if not isinstance(table.features.get("image"), datasets.Image):
-            raise InputError(f"{where}: {split} has no column image of images: name it so")
-        if not {"text", "caption"} & set(table.column_names):
-            raise InputError(f"{where}: {split} has no column text or caption: add one")
+        lacks = f"{where}: {split} has no column"
+        require(isinstance(table.features.get("image"), datasets.Image), f"{lacks} image of images: name it so")
+        require({"text", "caption"} & {*table.features}, f"{lacks} text or caption: add one")
         total.update(split.encode())
         for batch in table.with_format("arrow").iter(256):
             for part in batch.combine_chunks().to_batches():
