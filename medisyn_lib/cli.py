@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     inner = verb.add_subparsers(required=True, metavar="list|check")
     _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
     _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source", type=_source)
+    _add_readers(verbs, sources)
     verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
     verb.add_argument("a", metavar="A", type=from_shell)
     verb.add_argument("b", metavar="B", type=from_shell)
@@ -62,6 +63,21 @@ def parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "publish", _publish, "copy a finished full run into results/ and figures/")
     verb.add_argument("out", metavar="OUT", type=from_shell)
     return top
+
+
+def _add_readers(verbs: Any, sources: str) -> None:
+    verb = verbs.add_parser("readers", help="make a blinded reader study, or analyse its answers")
+    inner = verb.add_subparsers(required=True, metavar="new|analyse")
+    verb = _verb(inner, "new", _readers_new, "one page a reader, the key that unblinds it, and the protocol")
+    verb.add_argument("--generator", required=True, help="a diffusers folder or hub id, or a folder of images")
+    verb.add_argument("--data", default="phantom", type=_source, help=f"of the real images: {sources}")
+    verb.add_argument("--readers", type=int, default=4, help="how many (default: 4)")
+    verb.add_argument("--margin", type=float, default=10, help="of equivalence to 50%%, in points (default: 10)")
+    verb.add_argument("--pairs", type=int, help="of a real and a synthetic image (default: what the margin needs)")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--out", required=True, help="output folder")
+    verb = _verb(inner, "analyse", _readers_analyse, "check the answer files in DIR/answers and say what they show")
+    verb.add_argument("folder", metavar="DIR", type=from_shell)
 
 
 def _verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int | None], words: str) -> argparse.ArgumentParser:
@@ -124,6 +140,33 @@ def _data(given: argparse.Namespace) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _readers_new(given: argparse.Namespace) -> None:
+    for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
+        if (value := getattr(given, name)) is not None and not low <= value <= high:
+            raise InputError(f"--{name} is {value}: give a number from {low} to {high}")
+    model, out = _model(given.generator, "--generator", "model_index.json", "metadata.csv"), _out(given.out)
+    if (out / "key.json").exists():
+        raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
+    preflight_store()
+    from medisyn_lib import data
+    from medisyn_lib.reader_study import analysis
+
+    data.preflight(given.data)
+    if not (pairs := given.pairs or analysis.pairs_needed(given.margin / 100, given.readers)):
+        raise InputError(f"--margin {given.margin:g}: too small for {given.readers} readers; take more or give --pairs")
+    from medisyn_lib.reader_study import kit
+
+    size = {"readers": given.readers, "pairs": max(pairs, 12), "margin": given.margin / 100}
+    print(kit.new(model, given.data, out, **size, seed=given.seed))
+    print(f"one page a reader in {out / 'pages'}; keep key.json to yourself; how to go on stands in PROTOCOL.md")
+
+
+def _readers_analyse(given: argparse.Namespace) -> None:
+    from medisyn_lib.reader_study import analysis
+
+    print(analysis.report(given.folder))
 
 
 def _diff(given: argparse.Namespace) -> int:

@@ -243,6 +243,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_first_stage": sheet,
     "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
+    **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
     **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), forest),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
 }

@@ -1,0 +1,193 @@
+"""What the answers say: telling apart with intervals over readers and images, equivalence, scales, agreement."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib import agreement, figures, store
+from medisyn_lib.errors import InputError
+from medisyn_lib.reader_study import answers
+from medisyn_lib.statistics import Estimate, cluster_proportion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CORRELATION, SPREAD = 0.1, 0.03  # assumed for power: of answers to one pair; of readers' accuracies
+SCALES = {"realism": 5, "alignment": 5}  # and how many grades they have
+RATED = ("real", "synthetic", "mismatched")
+
+
+def pairs_needed(margin: float, readers: int, *, power: float = 0.8, alpha: float = 0.05) -> int | None:
+    """Pairs a reader that two one-sided tests (Schuirmann 1987) need to show a true 50% to be within `margin`.
+
+    Few readers are fixed; from five on they are a sample, with t quantiles. None where no number is enough.
+    """
+    from scipy.stats import norm, t
+
+    sample = readers >= agreement.FEWEST_RATERS
+    law = t(readers - 1) if sample else norm()
+    error = (margin / (law.ppf(1 - alpha) + law.ppf((1 + power) / 2))) ** 2 - sample * SPREAD**2 / readers
+    one = 0.25 * (1 + (readers - 1) * CORRELATION) / readers  # variance of a pair's mean answer
+    return int(np.ceil(one / error)) if error > 0 else None
+
+
+def power_table(margin: float, readers: int) -> str:
+    """Pairs needed for half the margin, the margin and twice it, by number of readers: a Markdown table."""
+    margins = (margin / 2, margin, min(2 * margin, 0.4))
+    lines = [["readers", *(f"pairs, margin {100 * m:g} points" for m in margins)], ["---"] * 4]
+    lines += [[f"{r}", *(f"{pairs_needed(m, r) or 'never'}" for m in margins)] for r in sorted({2, 4, 8, 16, readers})]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def over_readers(theta: np.ndarray, without: np.ndarray, level: float = 0.95) -> Estimate:
+    """The mean of readers' values theta (r,) and its interval; `without` (r, items) leaves out one item each.
+
+    Fewer than five readers are fixed: jackknife over items. From five on readers and items are samples:
+    Obuchowski and Rockette 1995 for one condition, degrees of freedom of Hillis 2007. n counts answers.
+    """
+    from scipy.stats import t
+
+    (r, n), value = without.shape, float(theta.mean())
+    if r < agreement.FEWEST_RATERS:
+        return agreement.interval([value, *without.mean(0)], r * n, level, bounded=False)
+    covariance, between = np.cov(without, bias=True) * (n - 1), float(theta.var(ddof=1)) / r
+    variance = between + max(0.0, (covariance.sum() - covariance.trace()) / (r * (r - 1)))
+    if variance < 1e-14:
+        return Estimate(value, None, None, r * n)
+    half = float(t.ppf((1 + level) / 2, (r - 1) * (variance / max(between, 1e-14)) ** 2)) * variance**0.5
+    return Estimate(value, value - half, value + half, r * n)
+
+
+def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
+    """The share of right answers, (r, items), as `over_readers`; of fixed readers, or all alike, as Wilson.
+
+    The interval of a sample of readers is made for the log odds, which are less skewed.
+    """
+    from scipy.special import expit, logit
+
+    found = over_readers(right.mean(1), (right.sum(1)[:, None] - right) / (right.shape[1] - 1), level)
+    if len(right) < agreement.FEWEST_RATERS or found.value is None or found.ci_high is None:
+        return cluster_proportion(right.ravel(), np.tile(np.arange(right.shape[1]), len(right)), level)
+    half = (found.ci_high - found.value) / (found.value * (1 - found.value))
+    low, high = expit(logit(found.value) + np.array([-half, half])).tolist()
+    return Estimate(found.value, low, high, found.n)
+
+
+def equivalence(right: np.ndarray, margin: float, alpha: float = 0.05) -> str:
+    """Two one-sided tests at `alpha` of accuracy against 50%: `equivalent`, `told apart` or `undecided`."""
+    found = accuracy(right, 1 - 2 * alpha)
+    low, high = (found.ci_low or 0.0) - 0.5, (1.0 if found.ci_high is None else found.ci_high) - 0.5
+    equivalent, apart = low > -margin and high < margin, low > margin or high < -margin
+    return "equivalent" if equivalent else "told apart" if apart else "undecided"
+
+
+def d_prime(first: np.ndarray, truth: np.ndarray) -> Estimate:
+    """Sensitivity d' of two-alternative forced choice, free of a bias to one side, as `over_readers`.
+
+    `first`, `truth` float (r, items): the first image was chosen, was right. (z(hits) - z(false alarms)) /
+    sqrt(2) (Macmillan and Creelman 2005, chapter 7), half an answer added (Hautus 1995).
+    """
+    from scipy.stats import norm
+
+    def rate(among: np.ndarray) -> np.ndarray:
+        hits, total = (x.sum(1)[:, None] - np.pad(x, ((0, 0), (1, 0))) for x in (first * among, among))
+        return norm.ppf((hits + 0.5) / (total + 1))
+
+    scores = (rate(truth) - rate(1 - truth)) / 2**0.5
+    return over_readers(scores[:, 0], scores[:, 1:])
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
+    """Mean rating of items a (r, n) minus that of items b (r, m), as `over_readers`."""
+    theta = a.mean(1) - b.mean(1)
+    shifts = [sign * (x.mean(1)[:, None] - x) / (x.shape[1] - 1) for sign, x in ((1, a), (-1, b))]
+    return over_readers(theta, theta[:, None] + np.concatenate(shifts, 1))
+
+
+def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
+    """One column of the answers (`answers.read`) to first showings of these kinds: float (readers, items)."""
+    part = table[table["kind"].isin(kinds) & (table["again"] == 0)]
+    return part.pivot(index="reader", columns="item", values=value).to_numpy(np.float64)
+
+
+def pairwise_kappas(ratings: np.ndarray, categories: int, clusters: np.ndarray | None = None) -> np.ndarray:
+    """Quadratic-weighted kappa, the mean over pairs of raters, (1 + g,) as `agreement.kappas`."""
+    pairs = itertools.combinations(ratings.T, 2)
+    return np.mean([agreement.kappas(a, b, categories, clusters) for a, b in pairs], 0)
+
+
+AGREEMENT = dict(kappa=pairwise_kappas, fleiss_kappa=agreement.fleiss_kappas, gwet_ac2=agreement.gwet_ac2s)
+
+
+def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
+    both = table[table["again"] == 0].merge(table[table["again"] == 1], on=["reader", "item"])
+    for column, grades in {"right": 2, **SCALES}.items():
+        twice = both[[f"{column}_x", f"{column}_y", "item"]].dropna().to_numpy(np.float64)
+        panel, items = grid(table, column, *(["pair"] if column == "right" else RATED)).T, twice[:, 2]
+        yield f"{column}: same again", "each reader", cluster_proportion(twice[:, 0] == twice[:, 1], items)
+        parts = (("between readers", panel, None), ("each reader", twice[:, :2], items))
+        for (name, statistic), (part, ratings, clusters) in itertools.product(AGREEMENT.items(), parts):
+            try:
+                found = agreement.over_items(statistic, ratings - (grades > 2), grades, clusters)  # from 0 on
+            except InputError:  # undefined, as of a single reader or of equal grades
+                found = Estimate(None, None, None, len(ratings))
+            yield f"{column}: {name}", part, found
+
+
+def analyse(table: pd.DataFrame) -> pd.DataFrame:
+    """Tidy rows measure, part, value, low, high, n from the answers (`answers.read`); empty where undefined.
+
+    Accuracy (all pairs, control, each modality), d', bias, scales and their differences from real, agreement.
+    """
+    import pandas as pd
+
+    pairs = table[table["kind"] == "pair"]
+    right, first, truth = (grid(pairs, name, "pair") for name in ("right", "first", "truth"))
+    rows = [("accuracy", "all pairs", accuracy(right)), ("d_prime", "all pairs", d_prime(first, truth))]
+    rows += [("accuracy", "control: both real", accuracy(grid(table, "right", "control")))]
+    rows += [("accuracy", str(name), accuracy(grid(part, "right", "pair"))) for name, part in pairs.groupby("modality")]
+    rows += [("chose_first", "all pairs", accuracy(first))]
+    for scale, kind in itertools.product(SCALES, RATED):
+        rated, real = grid(table, scale, kind), grid(table, scale, "real")
+        rows += [(scale, kind, difference(rated, 0 * rated))]
+        rows += [(f"{scale}_difference", f"{kind} minus real", difference(rated, real))] * (kind != "real")
+    rows += _agreements(table)
+    tidy = [(measure, part, e.value, e.ci_low, e.ci_high, e.n) for measure, part, e in rows]
+    return pd.DataFrame(tidy, columns=["measure", "part", "value", "low", "high", "n"])
+
+
+def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
+    """Tables for `figures.draw` out of those of `analyse`: telling apart, ratings, agreement."""
+    scale = found["measure"].isin(SCALES)
+    column, _, name = found["measure"].str.partition(": ").to_numpy().T
+    return {
+        "04_told_apart": found[found["measure"] == "accuracy"].assign(
+            label=found["part"], xlabel="share of right answers", reference=0.5, reference_label="chance", title=title
+        ),
+        "04_ratings": found[scale].assign(
+            label=found["part"], panel=found["measure"], xlabel="mean rating, 1 to 5", title=title
+        ),
+        "04_agreement": found.assign(label=name, panel=column, group=found["part"], xlabel="agreement", title=title)[
+            name != ""
+        ],
+    }
+
+
+def report(folder: Path) -> str:
+    """Checks and analyses the answers in a study's folder, writes table and figures to `analysis/`; in words.
+
+    Raises InputError as `answers.read`.
+    """
+    key, table = answers.load(folder / answers.KEY), answers.read(folder)
+    found, right = analyse(table), grid(table, "right", "pair")
+    title = f"Reader study {key['study']} ({len(right)} readers, {right.shape[1]} pairs, 95% intervals)"
+    for name, rows in figure_tables(found, title).items():
+        figures.draw(name, rows, folder / "analysis")
+    store.write_atomic(folder / "analysis" / "analysis.csv", found.to_csv(index=False))
+    against = f"against 50% plus or minus {100 * key['margin']:g} points: {equivalence(right, key['margin'])}"
+    return f"{title}\n{found.round(3).to_string(index=False, na_rep='-')}\n{against}"
