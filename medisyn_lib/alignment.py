@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from medisyn_lib.profiles import Profile
 
 
-def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, seeds from `first_seed` on."""
-    call = sampling.settings_of(str(generator))
+def samples_entry(generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0, **changed: float) -> Path:
+    """Folder with `samples.npy`, uint8 (n, h, w, 3): an image a prompt, seeds from `first_seed`, settings `changed`."""
+    call = sampling.settings_of(str(generator)) | changed
     name = sampling.fingerprint(str(generator))
 
     def make(directory: Path) -> None:

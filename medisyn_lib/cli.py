@@ -76,8 +76,8 @@ def _add_readers(verbs: Any, sources: str) -> None:
     verb.add_argument("--pairs", type=int, help="of a real and a synthetic image (default: what the margin needs)")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--out", required=True, help="output folder")
-    verb = _verb(inner, "analyse", _readers_analyse, "check the answer files in DIR/answers and say what they show")
-    verb.add_argument("folder", metavar="DIR", type=from_shell)
+    words = "check the answer files in DIR/answers and say what they show"
+    _verb(inner, "analyse", _readers_analyse, words).add_argument("folder", metavar="DIR", type=from_shell)
 
 
 def _verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int | None], words: str) -> argparse.ArgumentParser:
@@ -151,15 +151,13 @@ def _readers_new(given: argparse.Namespace) -> None:
         raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
     preflight_store()
     from medisyn_lib import data
-    from medisyn_lib.reader_study import analysis
+    from medisyn_lib.reader_study import analysis, kit
 
     data.preflight(given.data)
-    if not (pairs := given.pairs or analysis.pairs_needed(given.margin / 100, given.readers)):
-        raise InputError(f"--margin {given.margin:g}: too small for {given.readers} readers; take more or give --pairs")
-    from medisyn_lib.reader_study import kit
-
-    size = {"readers": given.readers, "pairs": max(pairs, 12), "margin": given.margin / 100}
-    print(kit.new(model, given.data, out, **size, seed=given.seed))
+    readers, margin = given.readers, given.margin / 100
+    if not (pairs := given.pairs or analysis.pairs_needed(margin, readers)):
+        raise InputError(f"--margin {given.margin:g}: too small for {readers} readers; take more or give --pairs")
+    print(kit.new(model, given.data, out, readers=readers, pairs=max(pairs, 12), margin=margin, seed=given.seed))
     print(f"one page a reader in {out / 'pages'}; keep key.json to yourself; how to go on stands in PROTOCOL.md")
 
 

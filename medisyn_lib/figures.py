@@ -243,7 +243,9 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_first_stage": sheet,
     "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
+    **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), forest),
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
+    **{"04_guidance": curves, "04_pairs": sheet},
     **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), forest),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
 }

@@ -49,7 +49,9 @@ TABLES = {
     "01_first_stage": SHEET,
     "01_prompts": SHEET,
     "01_read_back": read_back(),
+    **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), FOREST),
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), FOREST),
+    **{"04_guidance": CURVES, "04_pairs": SHEET},
     **dict.fromkeys(("07_kappas", "07_modes", "07_synthetic"), FOREST),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
 }

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EXPECTED = {"00_data_tour", "01_training", "07_reference_standards", "99_scorecard"}
+EXPECTED = {"00_data_tour", "01_training", "04_text_alignment", "07_reference_standards", "99_scorecard"}
 PARAMETERS = ["profile", "data", "generator", "out"]
 CLAIMS = [path for path in PATHS if re.match(r"0[1-7]_", path.name)]
 MIB = 2**20

@@ -1,10 +1,12 @@
-"""The readers' page in a real browser: a whole study by keyboard, and nothing leaves the page."""
+"""The readers' page: a whole study by keyboard, in node and in a real browser, and nothing leaves the page."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,10 @@ from PIL import Image
 from medisyn_lib import cli
 from medisyn_lib.reader_study import analysis, answers
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver: apt-get install chromium chromium-driver"
+CHROMIUM, DRIVER, NODE = (shutil.which(name) for name in ("chromium", "chromedriver", "node"))
+in_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
+    reason="needs chromium and chromedriver (apt-get install chromium chromium-driver) and selenium from PyPI",
 )
 HARM = (
     '=HYPERLINK("http://harm.example/a","go")',
@@ -101,6 +104,31 @@ def downloaded(folder: Path, kind: str) -> str:
     raise AssertionError(f"no {kind} file was downloaded")
 
 
+def check_downloads(study: Path, content: str, table: str, total: int) -> None:
+    """What a reader of `B`, realism 4 and alignment 2 hands in: harmless cells, answers that are analysed."""
+    cells = [cell for row in csv.reader(table.splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] and len(cells) == 10 * (total + 1)
+    (study / "answers" / "reader-1.json").write_text(content)
+    assert cli.main(["readers", "analyse", str(study)]) == 0
+    found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])["value"]
+    assert found["chose_first", "all pairs"] == 0  # B is the second
+    assert (found["realism", "real"], found["alignment", "synthetic"]) == (4, 2)
+    flips = [place["flip"] for place in answers.load(study / "key.json")["readers"]["reader-1"].values()]
+    assert 0 < np.mean(flips) < 1
+
+
+@pytest.mark.skipif(not NODE, reason="no node to run the page's script")
+def test_a_whole_study_in_node(study: Path) -> None:
+    page, script = study / "pages" / "reader-1.html", Path(__file__).with_name("page_in_node.js")
+    done = subprocess.run([str(NODE), str(script), str(page)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, total = json.loads(done.stdout), len(answers.load(study / "key.json")["readers"]["reader-1"])
+    assert found["resumed"].endswith(f"item {total // 2 + 1} of {total}")
+    assert found["before"].endswith(f"item {total // 2} of {total}")
+    assert found["done"] == [f"{total} of {total} answered", ["done"]]
+    check_downloads(study, found["json"], found["csv"], total)
+
+
 def answer_by_keyboard(driver: Any, items: int) -> list[dict[str, Any]]:
     from selenium.webdriver.common.keys import Keys
 
@@ -112,6 +140,7 @@ def answer_by_keyboard(driver: Any, items: int) -> list[dict[str, Any]]:
     return seen
 
 
+@in_browser
 def test_a_whole_study_by_keyboard_reloaded_half_way(study: Path, browser: Any, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -134,18 +163,10 @@ def test_a_whole_study_by_keyboard_reloaded_half_way(study: Path, browser: Any, 
 
     captions = {item["caption"] for item in seen}
     assert {text for text in HARM if text in captions} == captions - {""} and len(captions) > 4
-    cells = [cell for row in csv.reader(table.splitlines()) for cell in row]
-    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] and len(cells) == 10 * (total + 1)
-
-    (study / "answers" / "reader-1.json").write_text(content)
-    assert cli.main(["readers", "analyse", str(study)]) == 0
-    found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])["value"]
-    assert found["chose_first", "all pairs"] == 0  # B is the second
-    assert (found["realism", "real"], found["alignment", "synthetic"]) == (4, 2)
-    flips = [place["flip"] for place in answers.load(study / "key.json")["readers"]["reader-1"].values()]
-    assert 0 < np.mean(flips) < 1
+    check_downloads(study, content, table, total)
 
 
+@in_browser
 def test_every_control_has_a_name_and_a_place_in_the_order(study: Path, browser: Any) -> None:
     browser.get((study / "pages" / "reader-2.html").as_uri())
     browser.find_element("id", "start").click()
@@ -176,6 +197,7 @@ def contrast(a: str, b: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@in_browser
 def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
@@ -201,6 +223,7 @@ def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
     assert any(pairs) and not all(pairs)
 
 
+@in_browser
 def test_an_edited_page_is_noticed(study: Path, browser: Any, tmp_path: Path) -> None:
     page = (study / "pages" / "reader-2.html").read_text()
     edited = tmp_path / "edited.html"
@@ -219,6 +242,7 @@ def test_an_edited_page_is_noticed(study: Path, browser: Any, tmp_path: Path) ->
     assert "was edited, or its page" in fault
 
 
+@in_browser
 def test_this_test_sees_a_request(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text("<img src='http://127.0.0.1:9/x'>")
     browser.get((tmp_path / "bad.html").as_uri())

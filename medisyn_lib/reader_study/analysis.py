@@ -12,13 +12,13 @@ import numpy as np
 from medisyn_lib import agreement, figures, store
 from medisyn_lib.errors import InputError
 from medisyn_lib.reader_study import answers
-from medisyn_lib.statistics import Estimate, cluster_proportion
+from medisyn_lib.statistics import Estimate, cluster_proportion, student
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CORRELATION, SPREAD = 0.1, 0.03  # assumed for power: of answers to one pair; of readers' accuracies
-SCALES = {"realism": 5, "alignment": 5}  # and how many grades they have
+SCALES = ("realism", "alignment")  # of 5 grades each
 RATED = ("real", "synthetic", "mismatched")
 
 
@@ -47,30 +47,27 @@ def power_table(margin: float, readers: int) -> str:
 def over_readers(theta: np.ndarray, without: np.ndarray, level: float = 0.95) -> Estimate:
     """The mean of readers' values theta (r,) and its interval; `without` (r, items) leaves out one item each.
 
-    Fewer than five readers are fixed: jackknife over items. From five on readers and items are samples:
-    Obuchowski and Rockette 1995 for one condition, degrees of freedom of Hillis 2007. n counts answers.
+    Fewer than five readers are fixed: jackknife over items. From five on they are a sample: Obuchowski and Rockette
+    1995 for one condition, degrees of freedom of Hillis 2007. n counts answers.
     """
-    from scipy.stats import t
-
     (r, n), value = without.shape, float(theta.mean())
     if r < agreement.FEWEST_RATERS:
         return agreement.interval([value, *without.mean(0)], r * n, level, bounded=False)
     covariance, between = np.cov(without, bias=True) * (n - 1), float(theta.var(ddof=1)) / r
     variance = between + max(0.0, (covariance.sum() - covariance.trace()) / (r * (r - 1)))
-    if variance < 1e-14:
-        return Estimate(value, None, None, r * n)
-    half = float(t.ppf((1 + level) / 2, (r - 1) * (variance / max(between, 1e-14)) ** 2)) * variance**0.5
-    return Estimate(value, value - half, value + half, r * n)
+    return student(value, variance, (r - 1) * (variance / max(between, 1e-14)) ** 2, r * n, level)
+
+
+def _without(x: np.ndarray) -> np.ndarray:
+    """Means of the rows of (r, items) without each item in turn."""
+    return (x.sum(1)[:, None] - x) / (x.shape[1] - 1)
 
 
 def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
-    """The share of right answers, (r, items), as `over_readers`; of fixed readers, or all alike, as Wilson.
-
-    The interval of a sample of readers is made for the log odds, which are less skewed.
-    """
+    """The share of right answers, (r, items), as `over_readers` in log odds; of fixed readers, or all alike, Wilson."""
     from scipy.special import expit, logit
 
-    found = over_readers(right.mean(1), (right.sum(1)[:, None] - right) / (right.shape[1] - 1), level)
+    found = over_readers(right.mean(1), _without(right), level)
     if len(right) < agreement.FEWEST_RATERS or found.value is None or found.ci_high is None:
         return cluster_proportion(right.ravel(), np.tile(np.arange(right.shape[1]), len(right)), level)
     half = (found.ci_high - found.value) / (found.value * (1 - found.value))
@@ -87,10 +84,9 @@ def equivalence(right: np.ndarray, margin: float, alpha: float = 0.05) -> str:
 
 
 def d_prime(first: np.ndarray, truth: np.ndarray) -> Estimate:
-    """Sensitivity d' of two-alternative forced choice, free of a bias to one side, as `over_readers`.
+    """Sensitivity d' of forced choice, free of bias to one side; `first` chosen, `truth`: float (r, items).
 
-    `first`, `truth` float (r, items): the first image was chosen, was right. (z(hits) - z(false alarms)) /
-    sqrt(2) (Macmillan and Creelman 2005, chapter 7), half an answer added (Hautus 1995).
+    Macmillan and Creelman 2005, chapter 7; half an answer added (Hautus 1995).
     """
     from scipy.stats import norm
 
@@ -105,8 +101,7 @@ def d_prime(first: np.ndarray, truth: np.ndarray) -> Estimate:
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Mean rating of items a (r, n) minus that of items b (r, m), as `over_readers`."""
     theta = a.mean(1) - b.mean(1)
-    shifts = [sign * (x.mean(1)[:, None] - x) / (x.shape[1] - 1) for sign, x in ((1, a), (-1, b))]
-    return over_readers(theta, theta[:, None] + np.concatenate(shifts, 1))
+    return over_readers(theta, np.hstack([_without(a) - b.mean(1)[:, None], a.mean(1)[:, None] - _without(b)]))
 
 
 def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
@@ -126,24 +121,21 @@ AGREEMENT = dict(kappa=pairwise_kappas, fleiss_kappa=agreement.fleiss_kappas, gw
 
 def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
     both = table[table["again"] == 0].merge(table[table["again"] == 1], on=["reader", "item"])
-    for column, grades in {"right": 2, **SCALES}.items():
+    for column, least, grades in (("right", 0, 2), *((scale, 1, 5) for scale in SCALES)):
         twice = both[[f"{column}_x", f"{column}_y", "item"]].dropna().to_numpy(np.float64)
-        panel, items = grid(table, column, *(["pair"] if column == "right" else RATED)).T, twice[:, 2]
-        yield f"{column}: same again", "each reader", cluster_proportion(twice[:, 0] == twice[:, 1], items)
-        parts = (("between readers", panel, None), ("each reader", twice[:, :2], items))
-        for (name, statistic), (part, ratings, clusters) in itertools.product(AGREEMENT.items(), parts):
-            try:
-                found = agreement.over_items(statistic, ratings - (grades > 2), grades, clusters)  # from 0 on
-            except InputError:  # undefined, as of a single reader or of equal grades
-                found = Estimate(None, None, None, len(ratings))
-            yield f"{column}: {name}", part, found
+        yield f"{column}: same again", "each reader", cluster_proportion(twice[:, 0] == twice[:, 1], twice[:, 2])
+        panel = grid(table, column, *(["pair"] if column == "right" else RATED)).T
+        for name, statistic in AGREEMENT.items():
+            for part, *rated in (("between readers", panel, None), ("each reader", twice[:, :2], twice[:, 2])):
+                try:
+                    found = agreement.over_items(statistic, rated[0] - least, grades, rated[1])
+                except InputError:  # undefined, as of a single reader or of equal grades
+                    found = Estimate(None, None, None, len(rated[0]))
+                yield f"{column}: {name}", part, found
 
 
 def analyse(table: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows measure, part, value, low, high, n from the answers (`answers.read`); empty where undefined.
-
-    Accuracy (all pairs, control, each modality), d', bias, scales and their differences from real, agreement.
-    """
+    """Tidy rows measure, part, value, low, high, n from the answers (`answers.read`); empty where undefined."""
     import pandas as pd
 
     pairs = table[table["kind"] == "pair"]
@@ -151,38 +143,30 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
     rows = [("accuracy", "all pairs", accuracy(right)), ("d_prime", "all pairs", d_prime(first, truth))]
     rows += [("accuracy", "control: both real", accuracy(grid(table, "right", "control")))]
     rows += [("accuracy", str(name), accuracy(grid(part, "right", "pair"))) for name, part in pairs.groupby("modality")]
-    rows += [("chose_first", "all pairs", accuracy(first))]
+    rows += [("chose_first", "all pairs", accuracy(first)), *_agreements(table)]
     for scale, kind in itertools.product(SCALES, RATED):
         rated, real = grid(table, scale, kind), grid(table, scale, "real")
-        rows += [(scale, kind, difference(rated, 0 * rated))]
+        rows += [(scale, kind, over_readers(rated.mean(1), _without(rated)))]
         rows += [(f"{scale}_difference", f"{kind} minus real", difference(rated, real))] * (kind != "real")
-    rows += _agreements(table)
     tidy = [(measure, part, e.value, e.ci_low, e.ci_high, e.n) for measure, part, e in rows]
     return pd.DataFrame(tidy, columns=["measure", "part", "value", "low", "high", "n"])
 
 
 def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
     """Tables for `figures.draw` out of those of `analyse`: telling apart, ratings, agreement."""
-    scale = found["measure"].isin(SCALES)
     column, _, name = found["measure"].str.partition(": ").to_numpy().T
+    shown = found.assign(label=found["part"], panel=column, title=title)
     return {
-        "04_told_apart": found[found["measure"] == "accuracy"].assign(
-            label=found["part"], xlabel="share of right answers", reference=0.5, reference_label="chance", title=title
+        "04_told_apart": shown[column == "accuracy"].assign(
+            panel="", xlabel="share of right answers", reference=0.5, reference_label="chance"
         ),
-        "04_ratings": found[scale].assign(
-            label=found["part"], panel=found["measure"], xlabel="mean rating, 1 to 5", title=title
-        ),
-        "04_agreement": found.assign(label=name, panel=column, group=found["part"], xlabel="agreement", title=title)[
-            name != ""
-        ],
+        "04_ratings": shown[found["measure"].isin(SCALES)].assign(xlabel="mean rating, 1 to 5"),
+        "04_agreement": shown.assign(label=name, group=found["part"], xlabel="agreement")[name != ""],
     }
 
 
 def report(folder: Path) -> str:
-    """Checks and analyses the answers in a study's folder, writes table and figures to `analysis/`; in words.
-
-    Raises InputError as `answers.read`.
-    """
+    """Analyses the answers in a study's folder (`answers.read`), writes table and figures to `analysis/`; in words."""
     key, table = answers.load(folder / answers.KEY), answers.read(folder)
     found, right = analyse(table), grid(table, "right", "pair")
     title = f"Reader study {key['study']} ({len(right)} readers, {right.shape[1]} pairs, 95% intervals)"

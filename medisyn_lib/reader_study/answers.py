@@ -51,10 +51,9 @@ def fault_of(content: dict[str, Any], key: dict[str, Any], files: int) -> str:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """One row an answer, from all files in `answers/` of a study's folder.
+    """Rows reader, item, again (1: shown twice), kind, modality, first (was chosen), truth, right, realism, alignment.
 
-    Columns: reader, item, again (1 the second time), kind, modality, first (chosen of two), truth (the first is
-    the synthetic one), right, realism, alignment. Raises InputError that says what is wrong with each file.
+    Of all files in `answers/` of a study's folder; raises InputError that says what is wrong with each file.
     """
     import pandas as pd
 

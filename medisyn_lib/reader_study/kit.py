@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import alignment, data, store
+from medisyn_lib import data, store
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.provenance import data_label
@@ -33,10 +33,9 @@ TEMPLATES = Path(__file__).parent
 
 
 def draw_items(real: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list[dict[str, Any]]:
-    """Items of each kind: kind, modality, caption, the rows of `real` (an image each) that they show, fits, repeat.
+    """Items: kind, modality, caption, rows of `real` that they show, fits (share of the caption that is true), repeat.
 
-    Each takes patients of its own, modalities in turn. `fits` is the share of what the caption may name that
-    the image has. Raises InputError where a modality has too few patients.
+    Each takes patients of its own, modalities in turn. Raises InputError where a modality has too few patients.
     """
     own = real.sample(frac=1, random_state=seed).drop_duplicates("patient_id").groupby("modality", sort=False)
     every = {str(name): part for name, part in own}
@@ -58,28 +57,29 @@ def draw_items(real: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list
 
 
 def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int) -> np.ndarray:
-    """uint8 (n, h, w, 3): an image of each item's caption, or, from a folder of images, one of its modality.
+    """uint8 (n, h, w, 3): an image of each item's caption; from a folder one of its modality, whose caption it takes.
 
-    The captions of a folder's images replace those of the items. Raises InputError for too few of them.
+    Raises InputError where a folder has too few.
     """
     if not (Path(generator) / "metadata.csv").is_file():
+        from medisyn_lib import alignment
+
         prompts = [item["caption"] for item in items]
-        return np.asarray(alignment.load_samples(alignment.samples_entry(generator, prompts, first_seed=seed)))
+        return np.array(alignment.load_samples(alignment.samples_entry(generator, prompts, first_seed=seed)))
     from PIL import Image, ImageOps
 
     rows, chosen = data.rows(source := f"folder:{generator}"), []
     left = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     for item in items:
-        chosen += [row for row in left if row.modality == item["modality"]][:1]
-        if not chosen or chosen[-1] not in left:
+        if not (fitting := [row for row in left if row.modality == item["modality"]]):
             there = f"too few images of {item['modality']} for {len(items)} items"
             raise InputError(f"generator folder {generator}: {there}; give a smaller --pairs or more images")
-        left.remove(chosen[-1])
-        item["caption"] = chosen[-1].text
+        left.remove(fitting[0])
+        chosen.append(fitting[0])
+        item["caption"] = fitting[0].text
     images = list(data.source_module(source)[0].images(chosen))
     square = (min(images[0].size),) * 2
-    fitted = [ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images]
-    return np.stack([np.asarray(image) for image in fitted])
+    return np.stack([ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images])
 
 
 def data_uri(pixels: np.ndarray) -> str:
@@ -94,8 +94,7 @@ def data_uri(pixels: np.ndarray) -> str:
 def reader_page(study: str, reader: str, items: Sequence[Mapping[str, Any]], seed: int) -> tuple[str, dict[str, Any]]:
     """A reader's page (HTML) and the key to it: token -> item, flip (the second image comes first), again, shown.
 
-    Order and sides are the reader's own; the second time a pair's sides are swapped. `shown` is the CRC-32
-    of what an item shows: it tells an edited page and is no signature.
+    Order and sides are the reader's own. `shown`, a CRC-32, tells an edited page and is no signature.
     """
     rng, shown, key = np.random.default_rng([seed, zlib.crc32(reader.encode())]), [], {}
     flips, places = rng.integers(2, size=len(items)), rng.random((len(items), 2))
@@ -103,8 +102,8 @@ def reader_page(study: str, reader: str, items: Sequence[Mapping[str, Any]], see
     order = [(places[n, a] + a / 2, n, a) for n, item in enumerate(items) for a in range(1 + item["repeat"])]
     for token, (_, number, again) in enumerate(sorted(order), 1):
         item, flip = items[number], bool(flips[number] ^ again)
-        pair, row = item["kind"] in PAIRS, MODALITIES.get(item["modality"])
-        name = row.names[0] if row else item["modality"].replace("_", " ")
+        pair, name = item["kind"] in PAIRS, item["modality"]
+        name = MODALITIES[name].names[0] if name in MODALITIES else name.replace("_", " ")
         entry = {"kind": "pair" if pair else "rating", "modality": name[:1].upper() + name[1:]}
         entry["caption"] = "" if pair else item["caption"]
         images = item["images"][::-1] if flip else item["images"]
@@ -122,8 +121,7 @@ def reader_page(study: str, reader: str, items: Sequence[Mapping[str, Any]], see
 def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, margin: float, seed: int) -> str:
     """Writes pages, key and protocol of a study to folder `out`; returns the power calculation in Markdown.
 
-    `generator` is a pipeline's folder, a hub id or a folder of images with metadata.csv; `source` a data
-    source. Raises InputError where either has too few images or patients.
+    `generator` may be a folder of images with metadata.csv. Raises InputError for too few images or patients.
     """
     counts = {kind: math.ceil(share * pairs) for kind, share in SHARES.items()}
     asked: dict[str, Any] = {"role": "test", "per_modality": 6 * sum(counts.values())}
@@ -132,18 +130,15 @@ def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, mar
     made = [item for item in items if item["kind"] in ("pair", "synthetic")]
     pictures = synthetic_images(generator, made, seed)
     kept = data.load(source, **asked, size=pictures.shape[1])
-    for item in items:  # the last of two is the synthetic one; in a control it is called so
-        rows = [] if item["kind"] == "synthetic" else item["rows"]
-        item["images"] = [data_uri(image) for image in data.pixels(kept, rows)] if rows else []
-    for item, picture in zip(made, pictures, strict=True):
+    for item in items:
+        shown = [] if item["kind"] == "synthetic" else item["rows"]
+        item["images"] = [data_uri(image) for image in data.pixels(kept, shown)] if shown else []
+    for item, picture in zip(made, pictures, strict=True):  # the last of two is the synthetic one, or called so
         item["images"].append(data_uri(picture))
-    words = {"generator": Path(generator).name, "source": data_label(source), "size": pictures.shape[1], "seed": seed}
-    words |= {
-        "readers": readers,
-        "margin": f"{100 * margin:g}",
-        "modalities": ", ".join(dict.fromkeys(table["modality"])),
-    }
-    words |= counts | {"repeats": sum(item["repeat"] for item in items), "power": power_table(margin, readers)}
+    words: dict[str, Any] = {"generator": Path(generator).name, "source": data_label(source), "seed": seed, **counts}
+    words |= {"readers": readers, "margin": f"{100 * margin:g}", "size": pictures.shape[1]}
+    words |= {"modalities": ", ".join(dict.fromkeys(table["modality"])), "power": power_table(margin, readers)}
+    words |= {"repeats": sum(item["repeat"] for item in items)}
     study = f"study-{hashlib.sha256(json.dumps([items, words]).encode()).hexdigest()[:10]}"
     key: dict[str, Any] = {"format": FORMAT, "study": study, "margin": margin, "settings": words, "readers": {}}
     for reader in (f"reader-{number + 1}" for number in range(readers)):

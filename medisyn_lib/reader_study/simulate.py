@@ -17,8 +17,7 @@ ITEM_SPREAD = 0.6  # of d' over pairs: some are easier for every reader, so that
 def choices(pull: np.ndarray, bias: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Whether each reader chooses the first image, bool (..., r, n), by Thurstone's law of comparative judgement.
 
-    d' `pull` towards the image that is right (the first where `truth`) and `bias` (..., r, 1) towards the
-    first, in standard deviations of the difference of two images.
+    d' `pull` towards the right image (the first where `truth`), `bias` (..., r, 1) towards the first.
     """
     return (2.0 * truth - 1) * pull / 2**0.5 + bias + rng.standard_normal(truth.shape) > 0
 
@@ -32,10 +31,9 @@ def planted(skill: np.ndarray, bias: np.ndarray, spread: float = ITEM_SPREAD) ->
 
 
 def answer(folder: Path, skill: Sequence[float], bias: Sequence[float], *, seed: int) -> None:
-    """Writes the answer files of a study, its readers being simulated ones of these d' and biases.
+    """Writes the answer files of a study by simulated readers of these d' and biases, at chance in the control.
 
-    Pairs as `choices`, at chance in the control. A description is rated by the share of it that truly is the
-    image's (1 for a synthetic image), realism lower by half the skill where the image is synthetic.
+    Alignment is rated by what truly fits (all, if synthetic), realism lower by half the skill where synthetic.
     """
     key, rng = answers.load(folder / answers.KEY), np.random.default_rng(seed)
     kinds, fits = (np.array([item[name] for item in key["items"]]) for name in ("kind", "fits"))
