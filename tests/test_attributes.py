@@ -81,7 +81,7 @@ def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
 
 def test_chance_by_hand_and_by_dealing() -> None:
     table = pd.DataFrame({"modality": "ct", "attribute": ["side"] * 4 + ["count"] * 2})
-    table["read"], table["value"] = list("aaab") + ["1", "2"], list("aabb") + ["2", "2"]
+    table["read"], table["value"] = list("aaab12"), list("aabb22")
     assert attributes.chance(table) == pytest.approx((4 * (0.75 * 0.5 + 0.25 * 0.5) + 2 * 0.5) / 6)
     rng = np.random.default_rng(0)
     side = table[:4]
