@@ -120,7 +120,8 @@ print(asked.groupby("attribute", sort=False).size().to_string())
 seen = {"real": attributes.read(reader, heads, real, modality)}
 seen["synthetic"] = attributes.read(reader, heads, synthetic, modality)
 read = {name: attributes.compare(table, asked) for name, table in seen.items()}
-deranged = attributes.labels(alignment.derange(held_out)).assign(patient=lambda rows: patient[rows["image"]])
+deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality'")
+deranged["patient"] = patient[deranged["image"]]
 read["deranged captions"] = attributes.compare(seen["synthetic"], deranged)
 rows = []
 for group, table in read.items():
@@ -135,7 +136,7 @@ figures.draw("04_read_back", back, folder / "figures")
 
 # %% [markdown]
 # Where synthetic images lie near real ones, the word is followed; where they lie near deranged captions, it is not.
-# Counts are hard to read even from real images, so their ceiling is low. By modality:
+# Counts and grades are harder to read even from real images, so their ceiling is lower. By modality:
 
 # %%
 rows = []
@@ -477,7 +478,7 @@ gaps = {
 # deranged captions at chance (99.9% interval).
 
 # %%
-dealt = read["deranged captions"].query("attribute != 'modality'").reset_index(drop=True)
+dealt = read["deranged captions"]
 blind, luck = stats.cluster_proportion(dealt["right"].astype(float), dealt["patient"], 0.999), attributes.chance(dealt)
 heard = [claims.Control("deranged_captions", "negative", "chance", blind.value, blind.ci_low <= luck <= blind.ci_high)]
 for name, (true, _) in sides.items():

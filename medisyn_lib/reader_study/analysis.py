@@ -67,8 +67,9 @@ def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
     """The share of right answers, (r, items), as `over_readers` in log odds; of fixed readers, or all alike, Wilson."""
     from scipy.special import expit, logit
 
-    found = over_readers(right.mean(1), _without(right), level)
-    if len(right) < agreement.FEWEST_RATERS or found.value is None or found.ci_high is None:
+    sample = len(right) >= agreement.FEWEST_RATERS and right.shape[1] > 1
+    found = over_readers(right.mean(1), _without(right), level) if sample else None
+    if found is None or found.value is None or found.ci_high is None:
         return cluster_proportion(right.ravel(), np.tile(np.arange(right.shape[1]), len(right)), level)
     half = (found.ci_high - found.value) / (found.value * (1 - found.value))
     low, high = expit(logit(found.value) + np.array([-half, half])).tolist()
@@ -155,13 +156,16 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
 def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
     """Tables for `figures.draw` out of those of `analyse`: telling apart, ratings, agreement."""
     column, _, name = found["measure"].str.partition(": ").to_numpy().T
-    shown = found.assign(label=found["part"], panel=column, title=title)
+    shown = found.assign(label=found["part"], panel=np.where(column == "right", "telling apart", column), title=title)
+    told, rated, agreed = shown[column == "accuracy"], shown[found["measure"].isin(SCALES)], shown[name != ""]
+    reference = {"panel": "", "reference": 0.5, "reference_label": "chance"}
+    agreed = agreed.assign(label=name[name != ""], group=agreed["part"], xlabel="agreement").dropna(subset="value")
     return {
-        "04_told_apart": shown[column == "accuracy"].assign(
-            panel="", xlabel="share of right answers", reference=0.5, reference_label="chance"
+        "04_told_apart": told.assign(xlabel="share of right answers", **reference),
+        "04_ratings": rated.assign(
+            xlabel="mean rating, 1 to 5", low=rated["low"].clip(1), high=rated["high"].clip(1, 5)
         ),
-        "04_ratings": shown[found["measure"].isin(SCALES)].assign(xlabel="mean rating, 1 to 5"),
-        "04_agreement": shown.assign(label=name, group=found["part"], xlabel="agreement")[name != ""],
+        "04_agreement": agreed.assign(low=agreed["low"].clip(-1)),  # no statistic is lower
     }
 
 
