@@ -54,10 +54,10 @@ lab: env
 	$(PY) -m jupyter lab notebooks
 
 publish: env
-	$(MEDISYN) publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
+	$(PY) notebooks/maintain.py publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
 
 refresh: env
-	$(MEDISYN) notebooks refresh
+	$(PY) notebooks/maintain.py refresh
 
 # The stamp holds what .venv was made from and where, so an unchanged one needs neither time nor network.
 env:

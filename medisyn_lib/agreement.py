@@ -5,8 +5,6 @@ jackknives: over items (or `clusters` of them, say patients), which speaks for o
 or over raters, which needs five of them: fewer are taken as they are, and speak for themselves alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

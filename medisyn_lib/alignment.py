@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib import claims, data, evaluators, sampling, store
-from medisyn_lib.statistics import (
-    Estimate,
-    cluster_proportion,
-    detectable_difference,
-    paired_difference,
-    standard_error,
-)
+from medisyn_lib import claims, data, evaluators, sampling, statistics, store
+from medisyn_lib.statistics import Estimate, cluster_proportion, paired_difference
 
 if TYPE_CHECKING:
     import datasets
@@ -49,15 +43,9 @@ def readings(reader: evaluators.Reader, pixels: np.ndarray, asked: datasets.Data
 
     modality, finding = asked["modality"][:], asked["finding"][:]
     scores = reader.scores(pixels)
-    return pd.DataFrame(
-        {
-            "modality": modality,
-            "finding": finding,
-            "patient": asked["patient_id"][:],
-            "modality_right": reader.modality_right(scores, modality),
-            "finding_right": reader.finding_right(scores, modality, finding),
-        }
-    )
+    right = reader.modality_right(scores, modality), reader.finding_right(scores, modality, finding)
+    table = pd.DataFrame({"modality": modality, "finding": finding, "patient": asked["patient_id"][:]})
+    return table.assign(modality_right=right[0], finding_right=right[1])
 
 
 def derange(asked: datasets.Dataset, *, seed: int = 0) -> datasets.Dataset:
@@ -83,9 +71,9 @@ def chance(asked: datasets.Dataset) -> float:
     return float((agree * table["modality"].value_counts(normalize=True)).sum())
 
 
-def share_right(table: pd.DataFrame, column: str) -> Estimate:
+def share_right(table: pd.DataFrame, column: str, level: float = 0.95) -> Estimate:
     """The share of images read right, with the interval by patient."""
-    return cluster_proportion(table[column].to_numpy(float), table["patient"].to_numpy())
+    return cluster_proportion(table[column].to_numpy(float), table["patient"].to_numpy(), level)
 
 
 def finding_gap(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> Estimate:
@@ -128,7 +116,13 @@ def claim_one_model(
     asked = asked.select(np.flatnonzero(np.isin(asked["modality"][:], kept)).tolist())
     modality = share_right(parts["synthetic"], "modality_right")
     gap = finding_gap(real=parts["real"], synthetic=parts["synthetic"])
-    ceiling = share_right(parts["real"], "finding_right")
+    shares_read = {
+        "modality_read_back": modality,
+        "finding_gap": gap,
+        "finding_read_back_real": share_right(parts["real"], "finding_right"),
+        "finding_read_back": share_right(parts["synthetic"], "finding_right"),
+        "modality_read_back_real": share_right(parts["real"], "modality_right"),
+    }
     outcomes = [_clears(modality, settings.modality_floor), _clears(gap, -settings.finding_margin)]
     passed = None if None in outcomes or not testable else all(outcomes)
     by = by_modality(real=parts["real"], synthetic=parts["synthetic"]).query("what == 'finding'")
@@ -142,17 +136,9 @@ def claim_one_model(
         passed=passed,
         partly=any(outcome is True for outcome in outcomes),
         primary="finding_gap",
-        detectable=detectable_difference(standard_error(gap)),
+        detectable=statistics.detectable_difference(statistics.standard_error(gap)),
         measures=[
-            claims.measure("modality_read_back", modality, unit="share", encoder="reader"),
-            claims.measure("finding_gap", gap, unit="share", encoder="reader"),
-            claims.measure("finding_read_back_real", ceiling, unit="share", encoder="reader"),
-            claims.measure(
-                "finding_read_back", share_right(parts["synthetic"], "finding_right"), unit="share", encoder="reader"
-            ),
-            claims.measure(
-                "modality_read_back_real", share_right(parts["real"], "modality_right"), unit="share", encoder="reader"
-            ),
+            *(claims.measure(name, found, unit="share", encoder="reader") for name, found in shares_read.items()),
             claims.count("modalities_testable", len(testable)),
             claims.measure("modalities_within_margin", Estimate(near, None, None, len(shares)), unit="modalities"),
         ],
@@ -171,13 +157,9 @@ def _controls(parts: Mapping[str, pd.DataFrame], asked: datasets.Dataset) -> lis
     """Real images are read right; an untrained model's and deranged captions at chance (99.9% limits)."""
     modalities = 1 / len(set(asked["modality"][:]))
     findings = chance(asked)
-
-    def share(name: str, column: str) -> Estimate:
-        table = parts[name]
-        return cluster_proportion(table[column].to_numpy(float), table["patient"].to_numpy(), level=0.999)
-
-    seen, found = share("real", "modality_right"), share("real", "finding_right")
-    blind, dealt = share("untrained", "modality_right"), share("deranged", "finding_right")
+    seen, found = (share_right(parts["real"], column, 0.999) for column in ("modality_right", "finding_right"))
+    blind = share_right(parts["untrained"], "modality_right", 0.999)
+    dealt = share_right(parts["deranged"], "finding_right", 0.999)
     return [
         claims.Control("real_modality", "positive", "at least 0.95", seen.value, bool((seen.value or 0) >= 0.95)),
         claims.Control("real_finding", "positive", "above chance", found.value, bool((found.ci_low or 0) > findings)),

@@ -6,7 +6,7 @@ The reader names modality and finding; linear heads on its last maps name side, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,33 +75,30 @@ def heads_entry(study: generators.Study) -> Path:
     return store.keep("heads", {}, make, inputs=[trained.name], code=("medisyn_lib.attributes",))
 
 
-def read(reader: evaluators.Reader, heads: Heads, pixels: np.ndarray, modality: Sequence[str]) -> pd.DataFrame:
-    """What is seen in uint8 images (n, h, w, 3) of these modalities: modality, finding, side, ...; a row an image.
+def read(reader: evaluators.Reader, heads: Heads, pixels: np.ndarray, asked: pd.DataFrame) -> pd.DataFrame:
+    """The `labels` asked for with what was `read` in uint8 images (n, h, w, 3), and whether it is `right`.
 
-    A finding is one of its modality; what no head reads is missing.
+    A finding is one of its modality. Rows of what no head reads are left out.
     """
-    import pandas as pd
-
-    (features, scores), own = look(reader, pixels), np.asarray(modality)
-    owner, finding = np.array(reader.classes).T
-    best = np.where(owner == own[:, None], scores, -np.inf).argmax(1)
-    seen = pd.DataFrame({"modality": owner[scores.argmax(1)], "finding": finding[best]})
-    for name, attribute in dict.fromkeys(tuple(key.split("\t")[:2]) for key in heads):
-        keys = [key for key in heads if key.startswith(f"{name}\t{attribute}\t")]
-        rows = (own == name) & (len(keys) > 1)
-        chosen = (features[rows] @ np.stack([heads[key] for key in keys], 1)).argmax(1)
-        seen.loc[rows, attribute] = np.array([key.split("\t")[2] for key in keys])[chosen]
-    return seen.reindex(columns=["modality", "finding", *NAMED])
-
-
-def compare(seen: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
-    """The `labels` that were asked for with what was `read` and whether it is `right`; without what no head reads."""
-    table = asked.assign(read=seen.to_numpy()[asked["image"], seen.columns.get_indexer(asked["attribute"])])
-    return table.dropna(subset="read").assign(right=lambda rows: rows["read"] == rows["value"]).reset_index(drop=True)
+    (features, scores), (owner, finding) = look(reader, pixels), np.array(reader.classes).T
+    table = asked.assign(read="")
+    for (modality, attribute), part in asked.groupby(["modality", "attribute"]):
+        rows, keys = part["image"], [key for key in heads if key.startswith(f"{modality}\t{attribute}\t")]
+        if attribute == "modality":
+            seen, score = owner, scores[rows]
+        elif attribute == "finding":
+            seen, score = finding, np.where(owner == modality, scores[rows], -np.inf)
+        elif len(keys) > 1:
+            seen = np.array([key.split("\t")[2] for key in keys])
+            score = features[rows] @ np.stack([heads[key] for key in keys], 1)
+        else:
+            continue
+        table.loc[part.index, "read"] = seen[score.argmax(1)]
+    return table[table["read"] != ""].assign(right=lambda t: t["read"] == t["value"]).reset_index(drop=True)
 
 
 def chance(table: pd.DataFrame) -> float:
-    """How often `compare` would find right if captions were dealt at random within modality and attribute."""
+    """How often `read` would be right if captions were dealt at random within modality and attribute."""
     parts = [part for _, part in table.groupby(["modality", "attribute"])]
     counts = [[part[name].value_counts() for name in ("read", "value")] for part in parts]
     return float(sum(a.mul(b, fill_value=0).sum() / a.sum() for a, b in counts) / len(table))

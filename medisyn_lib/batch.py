@@ -1,9 +1,8 @@
-"""The notebooks in batch: run them all, keep their stored outputs fresh, publish a finished run."""
+"""The notebooks in batch: run them all with one set of parameters."""
 
 import contextlib
 import io
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -11,15 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medisyn_lib.claims import NOTEBOOKS, read_result
-from medisyn_lib.compare import results_of
+from medisyn_lib.claims import read_result
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import from_root, project_root, store_dir
-from medisyn_lib.provenance import data_label, run_name
-from medisyn_lib.store import replace_folder, write_atomic
-
-STORED_LIMIT = 2**20  # bytes of a notebook kept in git
-PUBLISHED = (".png", ".svg", ".csv")
+from medisyn_lib.provenance import data_label
+from medisyn_lib.store import write_atomic
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, 
             mend = "add it to its `parameters` cell"
             raise InputError(f"notebook {notebook.stem}: has no parameter {lacking[0]!r}; {mend}")
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
-    with _kernel_of_this_interpreter():
+    with kernel_of_this_interpreter():
         for notebook in notebooks:
             print(f"{notebook.stem:24}", end="", flush=True)
             outcomes.append(outcome := _execute(notebook, given, out))
@@ -84,7 +79,7 @@ def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, 
 
 
 @contextlib.contextmanager
-def _kernel_of_this_interpreter() -> Iterator[None]:
+def kernel_of_this_interpreter() -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
     from unittest import mock  # brings asyncio, which the command line need not wait for
 
@@ -121,60 +116,3 @@ def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
         said = getattr(error, "evalue", None) or f"{type(error).__name__} {error}".strip()
         line = said if bad_input else f"notebook {name} failed: {' '.join(said.split())[:200]} (see {log})"
         return Outcome(name, time.perf_counter() - start, line, bad_input)
-
-
-def refresh(names: Sequence[str] = ()) -> list[Path]:
-    """Rebuilds stored notebooks from their paired .py, runs them with their defaults and writes them back.
-
-    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB;
-    a cell that fails raises nbclient's error, and that notebook is left as it was.
-    """
-    import jupytext
-    import nbclient
-    import nbformat
-
-    done = []
-    with _kernel_of_this_interpreter():
-        for source in select(names, ".py"):
-            path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
-            nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
-            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-            for number, cell in enumerate(notebook.cells):
-                cell["id"] = f"cell-{number:02d}"  # not another one each time
-                if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
-                    cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-            notebook.metadata.pop("widgets", None)
-            text = nbformat.writes(notebook) + "\n"
-            if len(text.encode()) > STORED_LIMIT:
-                raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
-            write_atomic(path, text)
-            done.append(path)
-    return done
-
-
-def publish(out: Path) -> str:
-    """Copies a finished `full` run into results/ and figures/ and says under which name.
-
-    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is
-    unfinished, failed, mixed or of another profile.
-    """
-    needed = [Path("notebooks", path.name) for path in select()]
-    needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
-    if lacking := [path.stem for path in needed if not (out / path).is_file()]:
-        raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
-    found = results_of(out)
-    made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
-    if [profile for profile, _ in made] != ["full"]:
-        raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
-    name = run_name(*made.pop())
-    pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
-    results = [out / "results" / f"{stem}.json" for stem in found]
-    for kind, files in (("results", results), ("figures", pictures)):
-        target = project_root() / kind / name
-        fresh = target.with_name(f"{name}.tmp")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for path in files:
-            shutil.copyfile(path, fresh / path.name)
-        replace_folder(fresh, target)
-    return name

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,15 +28,7 @@ NOT_RUN = "not run"
 MEASURE_KINDS = ("estimate", "count", "machine")  # machine: seconds, energy, memory; no rule uses them
 CONTROL_KINDS = ("positive", "negative")
 # The claims that the notebooks test, so that the scorecard can name one that was not run.
-NOTEBOOKS = {
-    "01_training": "one text-guided model for 6 specialties and 10 modalities",
-    "02_quality": "diverse training does not degrade quality",
-    "03_compute_efficiency": "one generalist needs substantially less compute than a coordinated suite",
-    "04_text_alignment": "realistic and text-aligned",
-    "05_memorization": "visually distinct from real patient images",
-    "06_augmentation": "synthetic images improve classifiers when data is limited",
-    "07_reference_standards": "how grader disagreement is resolved matters",
-}
+NOTEBOOKS: dict[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sys
+import tomllib
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,59 +32,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: one sub-command a verb, each naming the function that does it."""
+    """The command line: one sub-command a verb of `cli.toml`, each naming the function that does it."""
     top = _Parser(prog="medisyn", description="Reproduce, use and check the MediSyn companion. Not for clinical use.")
-    verbs = top.add_subparsers(required=True, metavar="COMMAND")
-    verb = _verb(verbs, "reproduce", _reproduce, "run the notebooks, write figures and the scorecard")
-    verb.add_argument("names", nargs="*", metavar="NN", help="notebook numbers, such as 00 01 99 (default: all)")
-    verb.add_argument("--profile", default="quick", help="tiny, quick, full, gpu or cluster (default: quick)")
-    sources = "phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME"
-    verb.add_argument("--data", default="phantom", type=_source, help=sources)
-    verb.add_argument("--generator", default="", help="a diffusers folder or hub id to judge (default: train one)")
-    verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
-    verb = _verb(verbs, "generate", _generate, "write synthetic images of a prompt")
-    verb.add_argument("--model", required=True, help="a diffusers pipeline: folder or hub id")
-    verb.add_argument("--prompt", required=True)
-    verb.add_argument("-n", type=int, default=4, help="how many images (default: 4)")
-    verb.add_argument("--seed", type=int, default=0, help="of the first image; the next ones count on (default: 0)")
-    verb.add_argument("--out", required=True, help="output folder")
-    verb = _verb(verbs, "figures", _figures, "redraw figures from stored results, computing nothing")
-    verb.add_argument("--results", help="a run's folder (default: the committed figures)")
-    verb = verbs.add_parser("data", help="list the kinds of data source, or check one")
-    inner = verb.add_subparsers(required=True, metavar="list|check")
-    _verb(inner, "list", _data, "the kinds of source").set_defaults(source=None)
-    _verb(inner, "check", _data, "splits, classes, patients and leaks of a source").add_argument("source", type=_source)
-    _add_readers(verbs, sources)
-    verb = _verb(verbs, "diff", _diff, "compare two runs within tolerances; exit code 1 if they differ")
-    verb.add_argument("a", metavar="A", type=from_shell)
-    verb.add_argument("b", metavar="B", type=from_shell)
-    verb = verbs.add_parser("notebooks", help="maintain the stored notebooks")
-    verb = _verb(verb.add_subparsers(required=True, metavar="refresh"), "refresh", _refresh, "run them with defaults")
-    verb.add_argument("names", nargs="*", metavar="NN")
-    verb = _verb(verbs, "publish", _publish, "copy a finished full run into results/ and figures/")
-    verb.add_argument("out", metavar="OUT", type=from_shell)
+    groups: dict[str, Any] = {"": top.add_subparsers(required=True, metavar="COMMAND")}
+    for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
+        group, _, word = name.rpartition(" ")
+        verb = groups[group].add_parser(word, help=row["help"])
+        verb.set_defaults(do=VERBS.get(name))
+        for argument, how in row.get("arguments", {}).items():
+            verb.add_argument(argument, **how | {"type": TYPES[how.get("type", "text")]})
+        if "metavar" in row:
+            groups[name] = verb.add_subparsers(required=True, metavar=row["metavar"])
     return top
-
-
-def _add_readers(verbs: Any, sources: str) -> None:
-    verb = verbs.add_parser("readers", help="make a blinded reader study, or analyse its answers")
-    inner = verb.add_subparsers(required=True, metavar="new|analyse")
-    verb = _verb(inner, "new", _readers_new, "one page a reader, the key that unblinds it, and the protocol")
-    verb.add_argument("--generator", required=True, help="a diffusers folder or hub id, or a folder of images")
-    verb.add_argument("--data", default="phantom", type=_source, help=f"of the real images: {sources}")
-    verb.add_argument("--readers", type=int, default=4, help="how many (default: 4)")
-    verb.add_argument("--margin", type=float, default=10, help="of equivalence to 50%%, in points (default: 10)")
-    verb.add_argument("--pairs", type=int, help="of a real and a synthetic image (default: what the margin needs)")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--out", required=True, help="output folder")
-    words = "check the answer files in DIR/answers and say what they show"
-    _verb(inner, "analyse", _readers_analyse, words).add_argument("folder", metavar="DIR", type=from_shell)
-
-
-def _verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int | None], words: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=words)
-    verb.set_defaults(do=do)
-    return verb
 
 
 def _reproduce(given: argparse.Namespace) -> int:
@@ -132,9 +92,10 @@ def _figures(given: argparse.Namespace) -> None:
 def _data(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
-    if given.source is not None:
-        data.preflight(given.source)
-    rows = data.describe() if given.source is None else data.check(given.source)
+    source = getattr(given, "source", None)
+    if source is not None:
+        data.preflight(source)
+    rows = data.describe() if source is None else data.check(source)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -173,14 +134,6 @@ def _diff(given: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _refresh(given: argparse.Namespace) -> None:
-    print(*(path.name for path in batch.refresh(given.names)), sep="\n")
-
-
-def _publish(given: argparse.Namespace) -> None:
-    print(f"published as {batch.publish(given.out)}")
-
-
 def _source(text: str) -> str:
     """A data source whose folder, relative to where the shell stands, is written from the project's root."""
     kind, _, rest = text.partition(":")
@@ -203,6 +156,11 @@ def _out(text: str) -> Path:
     if not text or not creatable(from_shell(text)):
         raise InputError(f"--out {text!r}: cannot be written; give a folder that can")
     return from_shell(text)
+
+
+VERBS: dict[str, Callable] = {"reproduce": _reproduce, "generate": _generate, "figures": _figures, "diff": _diff}
+VERBS |= {"data list": _data, "data check": _data, "readers new": _readers_new, "readers analyse": _readers_analyse}
+TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source}
 
 
 def _one_line(words: object) -> str:

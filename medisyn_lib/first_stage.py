@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib import data, evaluators, models, store, training
+from medisyn_lib import data, evaluators, models, training
 
 if TYPE_CHECKING:
     import datasets
@@ -22,9 +22,7 @@ EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 
 LATENT_NOISE = 0.3  # the decoder also sees latents up to this far off, as the denoiser will hand it
 LEGIBLE_UP_TO = 0.8  # flow time up to which the finding is to be legible in half of the latents, clean in the others
 CODE_WEIGHT, CODE_SIZE = 0.3, 0.4  # beyond this share of the latents' variance their means over the image cost
-SHIPPED_IMAGES = 3000  # phantoms a modality
-SHIPPED_PLAN = training.Plan(steps=1500, batch=16, rate=5e-4, average=0.997)  # one go more; see weights/README.md
-GUIDE_PLAN = training.Plan(steps=3000, batch=32, rate=3e-3, decay=0.05)
+REDRAWN_PIXELS, REDRAWN_READING = 0.5, 0.6  # of latents that a denoiser left: weights of pixels and of the finding
 
 
 def shipped_weights() -> Path:
@@ -67,20 +65,61 @@ class Objective(nn.Module):
         latent = self.vae.encode(images).latent_dist.mean.float()
         spread = latent.detach().std((0, 2, 3), keepdim=True)
         decoded = self.vae.decode(latent + LATENT_NOISE * strength * spread * noise).sample.float()
-        loss = F.l1_loss(decoded, images)
-        for axis in (2, 3):
-            loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
+        loss = _pixels_apart(images, decoded, torch.ones(()))
         with torch.no_grad():
             wanted = evaluators.levels(self.guide, images)
         code = ((latent - latent.detach().mean((0, 2, 3), keepdim=True)) / spread).mean((2, 3))
         time = LEGIBLE_UP_TO * (2 * strength.flip(0).flatten(1) - 1).clamp(min=0)
-        others = ~self.rivals[target]  # type: ignore[index]
-        read = self.head((1 - time) * code + time * noise.flip(0).mean((2, 3))).float().masked_fill(others, -1e4)
-        known = wanted[1].float().masked_fill(others, -1e4).softmax(1)
-        right = (known + F.one_hot(target, known.shape[1])) / 2
-        loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read, right)
+        read = self.head((1 - time) * code + time * noise.flip(0).mean((2, 3)))
+        loss = loss + LEGIBLE_WEIGHT * _misread(read, wanted[1], target, self.rivals).mean()  # type: ignore[arg-type]
         loss = loss + CODE_WEIGHT * (code.square().mean() - CODE_SIZE).clamp(min=0)
         return loss + distance_seen(real=wanted, decoded=evaluators.levels(self.guide, decoded))
+
+
+class Decoding(nn.Module):
+    """The loss of a decoder alone, the encoder frozen, half of whose latents a denoiser redrew.
+
+    A denoiser's latents have the layout and the finding's code of their caption but blunt details,
+    and a decoder that has seen only an encoder's follows the details. So it is shown latents that
+    were noised and redrawn (`denoising.redraw`) beside the image that they began as: pixels, what the
+    guide sees, and, of redrawn ones, that the finding is read.
+    """
+
+    def __init__(self, vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> None:
+        super().__init__()
+        self.vae, self.guide = vae.requires_grad_(False), guide.eval().requires_grad_(False)
+        vae.decoder.requires_grad_(True)
+        vae.post_quant_conv.requires_grad_(True)
+        self.register_buffer("rivals", torch.from_numpy(rivals))
+
+    def forward(
+        self, images: torch.Tensor, latents: torch.Tensor, redrawn: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of images (n, 3, h, w) and their latents; `redrawn` bool (n, 1, 1, 1), `target` class numbers."""
+        self.guide.eval()
+        decoded = self.vae.decode(latents).sample.float()
+        loss = _pixels_apart(images, decoded, torch.where(redrawn, REDRAWN_PIXELS, 1.0))
+        with torch.no_grad():
+            wanted = evaluators.levels(self.guide, images)
+        seen = evaluators.levels(self.guide, decoded)
+        wrong = _misread(seen[1], wanted[1], target, self.rivals)  # type: ignore[arg-type]
+        return loss + distance_seen(real=wanted, decoded=seen) + REDRAWN_READING * (wrong * redrawn.flatten()).mean()
+
+
+def _pixels_apart(images: torch.Tensor, decoded: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error of pixels and of their differences between neighbours, weighted image by image."""
+    loss = (weight * (decoded - images).abs()).mean()
+    for axis in (2, 3):
+        loss = loss + EDGE_WEIGHT * (weight * (decoded.diff(dim=axis) - images.diff(dim=axis)).abs()).mean()
+    return loss
+
+
+def _misread(read: torch.Tensor, known: torch.Tensor, target: torch.Tensor, rivals: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy (n,) among a modality's findings, against labels and the guide's reading in equal parts."""
+    others = ~rivals[target]
+    soft = known.float().masked_fill(others, -1e4).softmax(1)
+    right = (soft + F.one_hot(target, soft.shape[1])) / 2
+    return F.cross_entropy(read.float().masked_fill(others, -1e4), right, reduction="none")
 
 
 def distance_seen(*, real: evaluators.Levels, decoded: evaluators.Levels) -> torch.Tensor:
@@ -108,12 +147,39 @@ def train(
         strength = draws.uniform(1, 1, 1)
         return {"images": batch, "noise": noise, "strength": strength, "target": torch.from_numpy(target[rows])}
 
-    owner = np.array([modality for modality, _ in guide.classes])
-    rivals = owner[:, None] == owner[None, :]  # bool (classes, classes): findings of one modality
     with models.seeded(plan.seed):
-        loss = Objective(vae, guide.net, rivals)
+        loss = Objective(vae, guide.net, _rivals(guide))
     training.fit(loss, batch_of, n=len(pixels), plan=plan, directory=directory)
     standardise(vae, pixels[:: max(1, len(pixels) // 1024)])  # images come modality by modality: some of each
+
+
+def train_decoder(
+    vae: AutoencoderKL,
+    guide: evaluators.Reader,
+    images: datasets.Dataset,
+    redrawn: np.ndarray,
+    plan: training.Plan,
+    directory: Path,
+) -> None:
+    """Trains the decoder of `vae` in place; `redrawn` float (n, 16, h, w) are its images' latents, redrawn."""
+    pixels, target = data.pixels(images), guide.numbers(images["modality"][:], images["finding"][:])
+    latents = encode(vae, pixels)
+
+    def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+        chosen = draws.uniform(1, 1, 1) < 0.5
+        noise = LATENT_NOISE * draws.uniform(1, 1, 1) * draws.normal(*latents.shape[1:])
+        shown = torch.where(chosen, torch.from_numpy(redrawn[rows]).float(), torch.from_numpy(latents[rows]) + noise)
+        batch = models.to_tensor(np.ascontiguousarray(pixels[rows]))
+        return {"images": batch, "latents": shown, "redrawn": chosen, "target": torch.from_numpy(target[rows])}
+
+    loss = Decoding(vae, guide.net, _rivals(guide))
+    training.fit(loss, batch_of, n=len(pixels), plan=plan, directory=directory)
+
+
+def _rivals(guide: evaluators.Reader) -> np.ndarray:
+    """Which classes are findings of one modality: bool (classes, classes)."""
+    owner = np.array([modality for modality, _ in guide.classes])
+    return owner[:, None] == owner[None, :]
 
 
 def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
@@ -166,24 +232,3 @@ def peak_signal_to_noise(*, real: np.ndarray, decoded: np.ndarray) -> np.ndarray
     """Peak signal-to-noise ratio of each image, float64 (n,), in decibels; uint8 (n, h, w, 3) each."""
     error = ((real.astype(np.float64) - decoded) ** 2).mean((1, 2, 3))
     return 10 * np.log10(255.0**2 / np.maximum(error, 1e-12))
-
-
-def remake_shipped() -> None:
-    """Trains the shipped first stage further and puts it in its place: `python -m medisyn_lib.first_stage`."""
-
-    def make(directory: Path) -> None:
-        images = data.load("phantom", role="first_stage", per_modality=SHIPPED_IMAGES)
-        evaluators.train(
-            data.pixels(images), images["modality"][:], images["finding"][:], GUIDE_PLAN, directory / "guide"
-        )
-        vae = load_shipped()
-        train(vae, evaluators.Reader(directory / "guide"), images, SHIPPED_PLAN, directory)
-        models.save_weights(vae.half(), directory / "first_stage.safetensors")
-
-    code = ("medisyn_lib.phantoms", "medisyn_lib.first_stage", "medisyn_lib.models", "medisyn_lib.training")
-    made = store.keep("shipped_first_stage", vars(SHIPPED_PLAN), make, code=code)
-    store.write_atomic(shipped_weights(), (made / "first_stage.safetensors").read_bytes())
-
-
-if __name__ == "__main__":
-    remake_shipped()

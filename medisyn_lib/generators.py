@@ -26,7 +26,6 @@ from medisyn_lib.sampling import SETTINGS
 if TYPE_CHECKING:
     import datasets
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 2
 MODELS_CODE = ("medisyn_lib.models", "medisyn_lib.training")
@@ -96,16 +95,15 @@ def first_stage_entry(study: Study) -> Path:
             first_stage.train(vae, evaluators.Reader(guide), study.images("first_stage"), plan, directory)
         vae.save_pretrained(directory / "vae")
 
-    what = {"plan": asdict(plan), "retrain": retrain, "weights": weights, **_data_settings(study, "first_stage", steps)}
+    what = {"plan": asdict(plan), "retrain": retrain, "weights": weights}
+    what |= _data_settings(study, "first_stage") if steps else {}
     code = (*MODELS_CODE, "medisyn_lib.first_stage", "medisyn_lib.evaluators") if steps else ("medisyn_lib.models",)
     inputs = [guide.name for guide in guides]
     return training.keep_together("first_stage", what, make, inputs=inputs, code=code)
 
 
-def _data_settings(study: Study, role: str, needed: int = 1) -> dict[str, object]:
-    """What a step over a source's images depends on; nothing where it needs none."""
-    if not needed:
-        return {}
+def _data_settings(study: Study, role: str) -> dict[str, object]:
+    """What a step over a source's images depends on."""
     n, size = study.settings.images_of(role), study.settings.size
     return {"data": data.fingerprint(study.source), "role": role, "images": n, "size": size}
 
@@ -123,18 +121,12 @@ def latents_entry(study: Study) -> Path:
 
     def make(directory: Path) -> None:
         images, vae = study.images("generator"), load_first_stage(stage)
-        side = study.settings.size // models.DOWNSCALE
-        shape = (len(images), models.LATENT_CHANNELS, side, side)
-        path = directory / "latents.npy"
-        out = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        for start in range(0, len(images), 1024):
-            rows = range(start, min(start + 1024, len(images)))
-            out[start : start + 1024] = first_stage.encode(vae, data.pixels(images, rows))
-        out.flush()
+        parts = np.split(np.arange(len(images)), range(1024, len(images), 1024))  # in memory at a time
+        latents = np.concatenate([first_stage.encode(vae, data.pixels(images, rows)) for rows in parts])
+        np.save(directory / "latents.npy", latents.astype(np.float16))
 
-    return training.keep_together(
-        "latents", _data_settings(study, "generator"), make, inputs=[stage.name], code=("medisyn_lib.first_stage",)
-    )
+    what, code = _data_settings(study, "generator"), ("medisyn_lib.first_stage",)
+    return training.keep_together("latents", what, make, inputs=[stage.name], code=code)
 
 
 def load_latents(entry: Path) -> np.ndarray:
@@ -163,14 +155,6 @@ def text_entry(study: Study) -> Path:
     what = {"plan": asdict(plan), "width": TEXT_WIDTH, "layers": TEXT_LAYERS}
     code = (*MODELS_CODE, "medisyn_lib.text", "medisyn_lib.modalities")  # the captions' words are made there
     return training.keep_together("text", what, make, inputs=[latents.name], code=code)
-
-
-def load_text(entry: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and frozen text encoder of an entry."""
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    tokenizer = CLIPTokenizer.from_pretrained(entry / "tokenizer")
-    return tokenizer, CLIPTextModel.from_pretrained(entry / "text_encoder").eval().requires_grad_(False)
 
 
 def new_denoiser(study: Study, seed: int) -> UNet2DConditionModel:
@@ -251,12 +235,12 @@ def generator_entry(study: Study, modality: str | None = None, *, seed: int = 0,
 def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionModel, study: Study) -> None:
     """Writes the pipeline folder: stock classes only, so that it loads without this package."""
     from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel, CLIPTokenizer
 
-    tokenizer, encoder = load_text(words)
     pipeline = StableDiffusionPipeline(
         vae=load_first_stage(stage),
-        text_encoder=encoder,
-        tokenizer=tokenizer,
+        text_encoder=CLIPTextModel.from_pretrained(words / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(words / "tokenizer"),
         unet=net,
         scheduler=models.scheduler(),
         safety_checker=None,
@@ -270,24 +254,9 @@ def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionMode
 
 def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, float]) -> str:
     """The model card (Markdown with Hugging Face metadata) of a generator trained here: `model_card.md`, filled in."""
-    settings = study.settings
-    return (
-        Path(__file__)
-        .with_name("model_card.md")
-        .read_text("utf-8")
-        .format(
-            kind=f"a specialist for {modality}" if modality else "the generalist for all modalities of its data",
-            data=data_label(study.source),
-            most=settings.images,
-            size=settings.size,
-            profile=study.profile,
-            seed=seed,
-            images=round(cost["images"]),
-            flops=f"{cost['flops']:.3g}",
-            steps=settings.sampling_steps,
-            guidance=settings.guidance,
-        )
-    )
+    kind = f"a specialist for {modality}" if modality else "the generalist for all modalities of its data"
+    card = Path(__file__).with_name("model_card.md").read_text("utf-8")
+    return card.format(kind=kind, data=data_label(study.source), study=study, seed=seed, cost=cost)
 
 
 def main() -> None:

@@ -5,8 +5,6 @@ An error happens where a liability passes the mode's threshold; graders share it
 (how ambiguous it is), so that errors are correlated as set, and poor photographs add to it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

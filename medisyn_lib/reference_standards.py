@@ -166,7 +166,7 @@ def read_grades(where: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if where.partition(":")[0] in data.KINDS[1:]:
+    if where.partition(":")[0] in data.FINITE:
         rows = [(r.image_id, "source", float(r.grade), True) for r in data.rows(where) if r.grade >= 0]
         return pd.DataFrame(rows, columns=COLUMNS)
     try:

@@ -8,7 +8,6 @@ import ast
 import errno
 import functools
 import hashlib
-import importlib.machinery
 import importlib.util
 import json
 import os
@@ -30,14 +29,12 @@ Names = Sequence[str]
 def _sources(module: str) -> list[Path]:
     """The source files of a module, or of all modules of a package, found without importing it."""
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
-    for part in rest:
-        spec = spec and importlib.machinery.PathFinder.find_spec(part, spec.submodule_search_locations or [])
-    if spec is None:
+    spec = importlib.util.find_spec(top)  # of a top-level name this imports nothing
+    place = Path(str(spec and spec.origin)).parent.joinpath(*rest)
+    found = [place.with_suffix(".py")] if place.with_suffix(".py").is_file() else sorted(place.rglob("*.py"))
+    if not found:
         raise ValueError(f"no source of module {module!r}: name an importable module")
-    if spec.submodule_search_locations is None:
-        return [Path(str(spec.origin))]
-    return sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob("*.py"))
+    return found
 
 
 @functools.cache

@@ -117,12 +117,11 @@ print(asked.groupby("attribute", sort=False).size().to_string())
 # captions of other patients of the modality (chance).
 
 # %%
-seen = {"real": attributes.read(reader, heads, real, modality)}
-seen["synthetic"] = attributes.read(reader, heads, synthetic, modality)
-read = {name: attributes.compare(table, asked) for name, table in seen.items()}
+read = {"real": attributes.read(reader, heads, real, asked)}
+read["synthetic"] = attributes.read(reader, heads, synthetic, asked)
 deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality'")
 deranged["patient"] = patient[deranged["image"]]
-read["deranged captions"] = attributes.compare(seen["synthetic"], deranged)
+read["deranged captions"] = attributes.read(reader, heads, synthetic, deranged)
 rows = []
 for group, table in read.items():
     for name, part in table.groupby("attribute", sort=False):
@@ -240,12 +239,13 @@ def hits(column):
     """Whether what each pair is about is seen in the images of one of its two prompts."""
     pixels = alignment.load_samples(alignment.samples_entry(judged, probes[column].tolist(), first_seed=10_000))
     own, first = modality[probes["image"]], np.array(held_out["finding"][:])[probes["image"]]
-    found = attributes.read(reader, heads, pixels, own)
+    table = pd.DataFrame({"image": range(len(probes)), "modality": own, "value": probes["about"]})
+    table["attribute"] = np.where(probes["kind"] == "side", "side", "finding")
+    right = attributes.read(reader, heads, pixels, table).set_index("image")["right"].reindex(table["image"])
     owner, kind = np.array(reader.classes).T
     others = (owner == own[:, None]) & (kind != first[:, None])
     second = kind[np.where(others, attributes.look(reader, pixels)[1], -np.inf).argmax(1)]
-    value = np.where(probes["kind"] == "side", found["side"], found["finding"])
-    return np.where(probes["kind"] == "two findings", second, value) == probes["about"]
+    return np.where(probes["kind"] == "two findings", second == probes["about"], right)
 
 
 probes["patient"] = patient[probes["image"]]
@@ -319,7 +319,7 @@ rows = []
 for strength in strengths:
     entry = alignment.samples_entry(judged, chosen["caption"][:], first_seed=20_000, guidance_scale=strength)
     images = alignment.load_samples(entry)
-    table = attributes.compare(attributes.read(reader, heads, images, chosen["modality"][:]), attributes.labels(chosen))
+    table = attributes.read(reader, heads, images, attributes.labels(chosen))
     right = alignment.share_right(table.query("attribute != 'modality'"), "right")
     ratio = stats.cluster_interval(spread_of(embedded(images)) / reference.mean(), patient[some])
     for name, point in (("named attributes read right", right), ("diversity, real images = 1", ratio)):

@@ -70,13 +70,15 @@ def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
     pixels[0, :, 4:], pixels[1, :, :4] = 255, 255  # bright at the right, then at the left
     right = np.append(np.tile([-1.0, 1.0], 6), 0.0).astype(np.float32)
     heads = {"ct\tside\tleft": -right, "ct\tside\tright": right, "ct\tgrade\t1": right, "mri\tside\tleft": right}
-    seen = attributes.read(reader, heads, pixels, ["ct", "ct"])
-    assert seen["modality"].tolist() == ["mri", "ct"] and seen["finding"].tolist() == ["b", "a"]
-    assert seen["side"].tolist() == ["right", "left"]
-    assert seen[["lesion_size", "count", "grade"]].isna().all().all()  # no head, or one that knows a single value
     asked = attributes.labels(told(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"]))
-    table = attributes.compare(seen, asked).query("attribute == 'side'")
-    assert table["right"].tolist() == [True, False] and "grade" not in set(attributes.compare(seen, asked)["attribute"])
+    table = attributes.read(reader, heads, pixels, asked).set_index(["attribute", "image"])
+    assert table.loc["modality", "read"].tolist() == ["mri", "ct"] and table.loc["finding", "read"].tolist() == [
+        "b",
+        "a",
+    ]
+    assert table.loc["side", "read"].tolist() == ["right", "left"]
+    assert table.loc["side", "right"].tolist() == [True, False]
+    assert "grade" not in table.index  # a head that knows a single value reads nothing
 
 
 def test_chance_by_hand_and_by_dealing() -> None:
@@ -100,8 +102,7 @@ def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     reader, images = evaluators.Reader(generators.reader_entry(study)), study.images("evaluator")
     from medisyn_lib import data
 
-    seen = attributes.read(reader, heads, data.pixels(images), images["modality"][:])
-    table = attributes.compare(seen, attributes.labels(images, said=False))
+    table = attributes.read(reader, heads, data.pixels(images), attributes.labels(images, said=False))
     shares = table.groupby("attribute")["right"].mean()
     assert shares["side"] > 0.8 and shares["lesion_size"] > 0.8  # on the images they were fitted on
     assert attributes.heads_entry(study) == entry and store.key("heads", {}) != entry.name

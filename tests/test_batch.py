@@ -1,9 +1,10 @@
-"""The batch over toy notebooks: all run, a failure is kept and told, parameters and stored outputs are strict."""
+"""The batch over toy notebooks: all run, a failure is kept and told; what is committed is made anew or refused."""
 
 import json
 import sys
 from pathlib import Path
 
+import maintain
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -103,21 +104,21 @@ print(profile)
 
 def test_refresh_stores_outputs_without_timing(root: Path):
     (root / "notebooks" / "00_tour.py").write_text(PAIR)
-    (path,) = batch.refresh(["00"])
+    (path,) = maintain.refresh("00")
     first = path.read_text()
     stored = nbformat.reads(first, 4)
     assert [cell.get("execution_count") for cell in stored.cells] == [None, 1, 2]
     assert stored.cells[1].metadata.tags == ["parameters"] and "execution" not in stored.cells[2].metadata
     assert stored.cells[2].outputs[0].text == "one\nquick\n" and stored.metadata.kernelspec.name == "python3"
-    batch.refresh()
+    maintain.refresh()
     assert path.read_text() == first
 
 
 def test_refresh_keeps_the_old_one_if_the_new_is_too_large(root: Path, monkeypatch: pytest.MonkeyPatch):
     (root / "notebooks" / "00_tour.py").write_text(PAIR)
-    monkeypatch.setattr(batch, "STORED_LIMIT", 100)
+    monkeypatch.setattr(maintain, "STORED_LIMIT", 100)
     with pytest.raises(InputError, match=r"00_tour: \d+ bytes"):
-        batch.refresh()
+        maintain.refresh()
     assert not (root / "notebooks" / "00_tour.ipynb").exists()
 
 
@@ -149,7 +150,7 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     old = root / "figures" / "full-npz-real-panel"
     old.mkdir(parents=True)
     (old / "old.png").write_text("")
-    assert batch.publish(finished_run(root)) == "full-npz-real-panel"
+    assert maintain.publish(str(finished_run(root))) == "full-npz-real-panel"
     assert sorted(path.name for path in old.iterdir()) == ["a.csv", "a.png", "a.svg"]
     assert [path.name for path in (root / "results" / old.name).iterdir()] == ["01_training.json"]
     assert not list(root.rglob("*.tmp"))
@@ -158,11 +159,30 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
 def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
     out = finished_run(root, profile="quick")
     with pytest.raises(InputError, match="profile full"):
-        batch.publish(out)
+        maintain.publish(str(out))
     (out / "notebooks" / "00_tour.ipynb").unlink()
     with pytest.raises(InputError, match="00_tour is not finished"):
-        batch.publish(out)
+        maintain.publish(str(out))
     assert not (root / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "write `refresh [NN ...]` or `publish FOLDER`"),
+        (["publish"], "write `refresh [NN ...]` or `publish FOLDER`"),
+        (["publish", "empty"], "is not finished"),
+        (["refresh", "42"], "holds no notebooks"),
+    ],
+)
+def test_maintaining_refuses_bad_input_in_one_line(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+):
+    if "publish" in arguments:
+        notebook(root, "00_tour")
+    assert maintain.main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.startswith("maintain: ") and told.err.count("\n") == 1 and said in told.err
 
 
 def test_one_folder_holds_one_run(root: Path):

@@ -71,8 +71,6 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*READERS, "--data", "npz:none"], "npz:none"),
         (["readers", "analyse", "empty"], "absent, damaged or no file of a reader study"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
-        (["publish", "empty"], "is not finished"),
-        (["notebooks", "refresh", "42"], "notebooks"),
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],
 )

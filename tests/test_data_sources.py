@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from medisyn_lib import data
-from medisyn_lib.data import hub, npz
+from medisyn_lib.data import npz, tables
 from medisyn_lib.errors import InputError
 
 REAL_PANEL = Path(os.environ.get("MEDISYN_REAL_PANEL", Path(__file__).parents[2] / "shared" / "real_panel"))
@@ -336,10 +336,10 @@ def hub_dataset(monkeypatch):
         if image:
             table = table.cast_column("image", datasets.Image())
         monkeypatch.setattr(datasets, "load_dataset", lambda name: {"train": table, "validation": table})
-        hub._tables.cache_clear()
+        tables._hub_tables.cache_clear()
 
     yield place
-    hub._tables.cache_clear()
+    tables._hub_tables.cache_clear()
 
 
 def test_hub_keeps_captions_splits_and_pixels(hub_dataset):
@@ -366,7 +366,7 @@ def test_bad_hub_datasets_are_refused(hub_dataset, monkeypatch):
     hub_dataset({"text": ["a"] * 5 + [""]})
     with pytest.raises(InputError, match="row 5: text is empty"):
         data.load("hub:someone/scans", "train")
-    hub._tables.cache_clear()
+    tables._hub_tables.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", _fail)
     with pytest.raises(InputError, match=r"could not be loaded \(RuntimeError\)"):
         data.load("hub:someone/scans", "train")

@@ -72,6 +72,13 @@ def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) ->
     latents = first_stage.encode(vae, data.pixels(images))
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.05)
 
+    shifted = latents + 0.5
+    plan = training.Plan(steps=30, batch=8, rate=2e-3)
+    first_stage.train_decoder(vae, guide, images, shifted, plan, tmp_path / "decoder")
+    np.testing.assert_array_equal(first_stage.encode(vae, data.pixels(images)), latents)  # the encoder is as it was
+    losses = np.loadtxt(tmp_path / "decoder" / "history.csv", delimiter=",", skiprows=1)[:, 1]
+    assert losses[-5:].mean() < losses[:5].mean()
+
 
 def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> None:
     with models.seeded(0):
@@ -103,6 +110,25 @@ def test_peak_signal_to_noise_by_hand() -> None:
     real = np.zeros((1, 2, 2, 3), np.uint8)
     assert first_stage.peak_signal_to_noise(real=real, decoded=real + 255)[0] == pytest.approx(0)
     assert first_stage.peak_signal_to_noise(real=real, decoded=real + 51)[0] == pytest.approx(20 * np.log10(5))
+
+
+def test_redrawing_follows_the_flow_and_hangs_on_no_batch() -> None:
+    class Straight(torch.nn.Module):
+        """Knows that every latent was all twos; guidance must cancel, since both halves agree."""
+
+        def forward(self, x, time, text, return_dict):
+            return ((x - 2.0) / (time[:, None, None, None] / models.TIMESTEPS),)
+
+    latents, words, caption = np.full((5, 16, 2, 2), 2.0, np.float16), np.zeros((2, 3, 4)), np.zeros(5, np.int64)
+    for guidance in (1.0, 4.0):
+        drawn = denoising.redraw(Straight(), latents, words, caption, guidance=guidance, steps=4)
+        np.testing.assert_allclose(drawn, 2.0, atol=1e-4)
+    with models.seeded(0):
+        net = models.denoiser(32, (32, 32), text_width=4).eval()
+    some = np.random.default_rng(0).normal(size=(5, 16, 4, 4))
+    one, other = (denoising.redraw(net, some, words, caption, guidance=2.0, batch=batch) for batch in (2, 5))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    assert not np.allclose(one, denoising.redraw(net, some, words, caption, guidance=2.0, seed=1), atol=0.1)
 
 
 def test_flow_matching_loss_by_hand() -> None:

@@ -31,13 +31,13 @@ LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 # Imports point from later to earlier in this list; a new module is added where it belongs.
 ORDER = """
     errors paths store provenance modalities phantoms data profiles models training text encoders evaluators
-    first_stage denoising sampling generators statistics agreement claims alignment attributes graders
+    first_stage denoising sampling generators shipped statistics agreement claims alignment attributes graders
     reference_standards compare figures reader_study batch cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 # The modules of networks, which nobody imports before bad input is refused, bring torch but nothing heavier.
 NETWORKS = """
-    models training text encoders evaluators first_stage denoising sampling generators alignment attributes
+    models training text encoders evaluators first_stage denoising sampling generators alignment attributes shipped
 """.split()
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
 

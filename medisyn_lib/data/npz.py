@@ -1,8 +1,9 @@
-"""npz:DIR - every top-level *.npz of a folder in MedMNIST layout, file stem = modality.
+"""npz:DIR and medmnist:NAMES: npz files in MedMNIST layout, of a folder or from the official package.
 
 A file holds what MedMNIST v2's do (doi:10.1038/s41597-022-01721-8): `{split}_images` uint8 (n, h, w) or
 (n, h, w, 3), `{split}_labels` integers (n,) or (n, 1) for train, val and test; optional `class_names`,
-`{split}_source_ids` (the patients) and `identity_known` (0 or 1). Other arrays are ignored.
+`{split}_source_ids` (the patients) and `identity_known` (0 or 1). Other arrays are ignored. MedMNIST
+publishes no patient ids, so each of its images is its own patient, identity unknown.
 """
 
 import contextlib
@@ -17,27 +18,71 @@ from pathlib import Path
 
 import numpy as np
 
-from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, source_folder
+from medisyn_lib.data.samples import SPLITS, Row, check_rows, check_text, hash_files, source_folder
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.paths import store_dir
 
 MAX_BYTES = 16 * 2**30  # unpacked, of one array of images; they are read one image at a time
 MAX_TABLE_BYTES = 2**30  # unpacked, of one array of labels or names, read whole
 OPTIONAL = ("class_names", "identity_known", *(f"{split}_source_ids" for split in SPLITS))
+RESOLUTIONS = ("28", "64", "128", "224")
+MODALITY_OF = {name: key for key, row in MODALITIES.items() for name in row.medmnist} | {"tissuemnist": "tissuemnist"}
 ICDR = [finding.key for finding in MODALITIES["fundus"].findings]
 
 
-def files(rest: str) -> list[Path]:
-    """The npz files and `panel.csv`, which says what the patient ids are worth. Raises InputError without any."""
-    folder = source_folder("npz", rest)
-    if not (found := sorted(folder.glob("*.npz"))):
-        raise InputError(f"data source 'npz:{rest}': no npz file there: put one <modality>.npz a modality in it")
-    return found + sorted(folder.glob("panel.csv"))
+def archives(source: str) -> Iterator[tuple[Path, str, Sequence[str] | None]]:
+    """Path, modality and, where they are known, class names of each file. Raises InputError without any.
+
+    MedMNIST's are downloaded and verified by the official package where they are not there yet.
+    """
+    if not source.startswith("medmnist:"):
+        if not (found := sorted(source_folder(source).glob("*.npz"))):
+            raise InputError(f"data source {source!r}: no npz file there: put one <modality>.npz a modality in it")
+        yield from ((path, path.stem, None) for path in found)
+        return
+    import medmnist
+
+    names, size = checked_name(source)
+    root = store_dir() / "medmnist"
+    root.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        info = medmnist.INFO[name]
+        try:
+            # The class fetches and verifies the file of all splits; val is the smallest to open.
+            getattr(medmnist, info["python_class"])("val", download=True, root=str(root), size=size)
+        except RuntimeError as error:
+            mend = f"check the network or put the official file into {root}"
+            raise InputError(f"data source {source!r}: {name} could not be downloaded: {mend}") from error
+        labels = [info["label"][key] for key in sorted(info["label"], key=int)]
+        yield root / f"{name}{'' if size == 28 else f'_{size}'}.npz", MODALITY_OF[name], labels
 
 
-def rows(rest: str) -> list[Row]:
-    """All images of the folder without their pixels."""
-    return [row for path in files(rest) if path.suffix == ".npz" for row in archive_rows(path, path.stem)]
+def checked_name(source: str) -> tuple[list[str], int]:
+    """Names and size out of `medmnist:NAME[,NAME...][@SIZE]`. Raises InputError naming what is unknown."""
+    words, _, size = source.removeprefix("medmnist:").partition("@")
+    names, where = words.replace(" ", "").lower().split(","), f"data source {source!r}"
+    for name in names:
+        if name == "chestmnist":
+            raise InputError(f"{where}: {name} has several labels an image: choose another set")
+        if name not in MODALITY_OF:
+            raise InputError(f"{where}: no set {name!r}: choose among {', '.join(MODALITY_OF)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: a name stands there twice: keep one")
+    if size and size not in RESOLUTIONS:
+        raise InputError(f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}")
+    return names, int(size or 28)
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 over the npz files and `panel.csv`, which says what the patient ids are worth."""
+    paths = [path for path, _, _ in archives(source)]
+    return hash_files([*paths, *sorted({panel for path in paths for panel in path.parent.glob("panel.csv")})])
+
+
+def rows(source: str) -> list[Row]:
+    """All images of the files without their pixels."""
+    return [row for archive in archives(source) for row in archive_rows(*archive)]
 
 
 def images(chosen: Sequence[Row]) -> Iterator[np.ndarray]:

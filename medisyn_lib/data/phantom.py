@@ -1,6 +1,6 @@
-"""phantom - digital phantoms of all ten modalities, drawn here: any number, every attribute known (the default).
+"""phantom: digital phantoms of all ten modalities. They are drawn, not patients.
 
-They are drawn, not patients. Every role is a stream of its own: seed and role together give the
+Every role is a stream of its own: seed and role together give the
 phantoms' seed, so the roles share no patient and the stream of `first_stage` is used nowhere else.
 """
 
@@ -20,13 +20,13 @@ SIZES = phantoms.SIZES
 KNOWN = ("patient_id", "finding", *phantoms.CAPTION_FACTORS)  # the factors that have a column of their own
 
 
-def preflight(rest: str) -> None:
+def checked_name(source: str) -> None:
     """Raise InputError where something follows the word `phantom`."""
-    if rest:
-        raise InputError(f"data source 'phantom:{rest}': phantoms take no argument, write phantom")
+    if source != "phantom":
+        raise InputError(f"data source {source!r}: phantoms take no argument, write phantom")
 
 
-def fingerprint(rest: str) -> str:
+def fingerprint(source: str) -> str:
     """Hash of the code that draws and of the table of findings: the same code draws the same images."""
     return code_hash("medisyn_lib.phantoms", "medisyn_lib.modalities")
 

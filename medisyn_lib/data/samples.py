@@ -80,10 +80,11 @@ def check_text(text: str, where: str) -> None:
         raise InputError(f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
-def source_folder(kind: str, rest: str) -> Path:
+def source_folder(source: str) -> Path:
     """The folder that a source names. Raises InputError where there is none."""
-    if not rest or not (folder := resolve_out(rest)).is_dir():
-        raise InputError(f"data source '{kind}:{rest}': no such folder: give one that holds the images")
+    place = source.partition(":")[2]
+    if not place or not (folder := resolve_out(place)).is_dir():
+        raise InputError(f"data source {source!r}: no such folder: give one that holds the images")
     return folder
 
 

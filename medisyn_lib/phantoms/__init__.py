@@ -1,10 +1,11 @@
 """Digital phantoms of ten modalities: the embedded data source. They are drawn, not patients.
 
-One module a modality, named after its key, with two functions:
+One module a modality, named after its key, with one function or two:
 
-- `draw_patient(rng, finding) -> dict`: the factors that all images of one patient share;
-- `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of that patient, float in
-  [0, 1], shaped (size, size) grey or (size, size, 3) colour, and the factors of this image.
+- `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of a patient, float in
+  [0, 1], shaped (size, size) grey or (size, size, 3) colour, and the factors of this image;
+- `draw_patient(rng, finding) -> dict`: the factors that all images of one patient share, where
+  these are more than `drawing.toml` can say.
 
 Factors are plain numbers and words. `CAPTION_FACTORS` of them reach the captions; `side` is the patient's.
 """
@@ -17,10 +18,17 @@ import numpy as np
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.phantoms.drawing import tabled_patient
 
 IMAGES_PER_PATIENT = 3
 SIZES = (32, 256)  # smallest and largest side in pixels
 CAPTION_FACTORS = ("side", "lesion_size", "count", "grade")
+
+
+def draw_patient(modality: str, rng: np.random.Generator, finding: str) -> dict[str, Any]:
+    """The factors that all images of one patient of a modality share, its finding among them."""
+    own = getattr(importlib.import_module(f"medisyn_lib.phantoms.{modality}"), "draw_patient", None)
+    return {"finding": finding, **(own(rng, finding) if own else tabled_patient(rng, modality, finding))}
 
 
 def draw(
@@ -42,7 +50,7 @@ def draw(
     patient_index, code = index // IMAGES_PER_PATIENT, zlib.crc32(modality.encode())
     patient_rng = np.random.default_rng([seed, code, 0, patient_index])
     own = keys[int(patient_rng.integers(len(keys)))]
-    patient = {"finding": finding or own, **module.draw_patient(patient_rng, finding or own)}
+    patient = draw_patient(modality, patient_rng, finding or own)
     image, factors = module.draw_image(np.random.default_rng([seed, code, 1, index]), patient, size)
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)

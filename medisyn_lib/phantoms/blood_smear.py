@@ -5,21 +5,10 @@ White cells fill more of the picture than in a usual field, so that the nucleus 
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import RANGES, Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, uniform
 
-# Absorbances (red, green, blue) of the dyes as bound in each part of the cells.
-AZURE_NUCLEUS = (0.85, 1.55, 0.36)
-BLUE_CYTOPLASM = (0.55, 0.36, 0.10)
-PINK_CYTOPLASM = (0.16, 0.34, 0.14)
-ORANGE_GRANULES = (0.10, 0.85, 0.95)
-HAEMOGLOBIN = (0.20, 0.48, 0.44)
-
+DYES = RANGES["blood_smear"]["dyes"]
 CELL_RADIUS = {"neutrophil": 0.40, "lymphocyte": 0.33, "eosinophil": 0.42, "monocyte": 0.50}
-
-
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """The film and the blood of one patient: stain strength and tint, size and pallor of the red cells."""
-    return uniform(rng, "blood_smear", "patient")
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
@@ -39,11 +28,11 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     light = ground * (1 + 0.02 * smooth_noise(detail, size, 0.5))[:, :, None]
     image = absorb(
         light,
-        (red * patient["red_density"] * strength, HAEMOGLOBIN),
-        (cytoplasm * blue * azure, BLUE_CYTOPLASM),
-        (cytoplasm * (1.2 - blue), PINK_CYTOPLASM),
-        (granules * strength, ORANGE_GRANULES),
-        (nucleus * chromatin * strength * azure, AZURE_NUCLEUS),
+        (red * patient["red_density"] * strength, DYES["haemoglobin"]),
+        (cytoplasm * blue * azure, DYES["blue_cytoplasm"]),
+        (cytoplasm * (1.2 - blue), DYES["pink_cytoplasm"]),
+        (granules * strength, DYES["granules"]),
+        (nucleus * chromatin * strength * azure, DYES["nucleus"]),
     )
     return blur(image, factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
 

@@ -5,21 +5,6 @@ import numpy as np
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, turned, uniform
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient = uniform(rng, "brain_mri", "patient") | {"side": "", "lesion_size": "", "count": 0}
-    side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 7))
-    spread, height, rim, glow = (float(v) for v in rng.uniform(0, 1, 4))
-    lesion_seed = int(rng.integers(2**31))
-    if finding == "white_matter_lesions":
-        patient |= {"count": count, "lesion_seed": lesion_seed, "lesion_radius": 0.062 + 0.02 * spread}
-    if finding == "tumour":
-        radius = 0.21 + 0.05 * spread if large else 0.105 + 0.025 * spread
-        patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
-        patient |= {"lesion_y": -0.4 + 0.8 * height, "necrosis": rim, "enhancement": 0.78 + 0.17 * glow}
-    return patient
-
-
 def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Factors) -> Array:
     """Signal inside the skull: folded cortex round white matter, deep grey nuclei, ventricles."""
     folds, fine, ax = fields[0], fields[1], np.abs(x)

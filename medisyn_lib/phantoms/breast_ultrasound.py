@@ -5,19 +5,6 @@ import numpy as np
 from medisyn_lib.phantoms.drawing import Array, Factors, Rng, posed_grid, speckle, texture, uniform
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Layers of one breast (y from -1 at the probe to 1), and its mass if there is one."""
-    patient = uniform(rng, "breast_ultrasound", "patient") | {"side": "", "lesion_size": ""}
-    large, lesion_seed = bool(rng.integers(2)), int(rng.integers(2**31))
-    spread, across, depth, tail, dark = (float(v) for v in rng.uniform(0, 1, 5))
-    if finding != "normal":
-        radius = 0.38 + 0.1 * spread if large else 0.19 + 0.05 * spread
-        patient |= {"lesion_size": "large" if large else "small", "lesion_radius": radius, "lesion_seed": lesion_seed}
-        patient |= {"lesion_x": -0.35 + 0.7 * across, "lesion_y": -0.35 + 0.4 * depth, "tail": 0.7 + 0.5 * tail}
-        patient["lesion_echo"] = -2.1 - 0.8 * dark
-    return patient
-
-
 def _tissue(x: Array, y: Array, patient: Factors) -> Array:
     """Log echogenicity of skin, fat with septa, fibroglandular strands, deep fat, muscle with its fascia."""
     rng, f = np.random.default_rng(patient["texture_seed"]), patient["strand_scale"]

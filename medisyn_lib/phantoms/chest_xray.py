@@ -7,22 +7,6 @@ from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, pos
 SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along a thick bone
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Anatomy of one patient, and where its finding lies (`side` is the patient's, left at image right)."""
-    patient = uniform(rng, "chest_xray", "patient") | {"side": "", "lesion_size": ""}
-    side, large = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2))
-    spread, height, depth = (float(v) for v in rng.uniform(0, 1, 3))
-    if finding == "cardiomegaly":
-        patient["heart_size"] = 0.42 + 0.1 * spread
-    elif finding != "normal":
-        radius = 0.26 + 0.07 * spread if large else 0.13 + 0.03 * spread
-        patient |= {"side": side, "lesion_size": "large" if large else "small", "lesion_radius": radius}
-        patient |= {"lesion_y": -0.3 + 0.5 * height, "lesion_opacity": 0.65 + 0.3 * depth}
-        if finding == "pleural_effusion":
-            patient["fluid_level"] = 0.5 + 0.25 * spread if large else 0.14 + 0.1 * spread
-    return patient
-
-
 def _lungs(x: Array, y: Array, patient: Factors, inspiration: float) -> tuple[Array, Array]:
     """Share of the depth that is air, and the height above the diaphragm, per pixel."""
     ax, w = np.abs(x), patient["chest_width"]

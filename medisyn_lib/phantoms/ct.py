@@ -7,19 +7,6 @@ from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, pai
 AIR, FAT, MUSCLE = -1000.0, -100.0, 55.0  # Hounsfield units
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Anatomy of one patient, and its lesions (`side` is the patient's: the left is at image right)."""
-    patient = uniform(rng, "ct", "patient") | {"side": "", "lesion_size": "", "count": 0}
-    side, large, count = ("left", "right")[int(rng.integers(2))], bool(rng.integers(2)), int(rng.integers(2, 5))
-    spread, depth, lesion_seed = float(rng.uniform()), float(rng.uniform(-15.0, 10.0)), int(rng.integers(2**31))
-    if finding == "normal":
-        return patient
-    patient |= {"lesion_size": "large" if large else "small", "lesion_seed": lesion_seed, "lesion_hu": depth}
-    if finding == "liver_lesion":
-        return patient | {"count": count, "lesion_radius": 0.125 + 0.025 * spread if large else 0.065 + 0.015 * spread}
-    return patient | {"side": side, "lesion_radius": 0.25 + 0.05 * spread if large else 0.15 + 0.02 * spread}
-
-
 def _wall(x: Array, y: Array, patient: Factors, fine: Array) -> tuple[Array, Array]:
     """Body outline in HU (skin, fat, muscle ring with ribs, fatty inside) and the mask of the inside."""
     w, h, fat = patient["body_width"], patient["body_height"], patient["fat_rim"]

@@ -13,15 +13,31 @@ from scipy import ndimage
 Factors = dict[str, Any]  # plain numbers and words by name
 Rng = np.random.Generator
 Array = np.ndarray
+WORDS = {"side": ("left", "right"), "lesion_size": ("small", "large")}
 RANGES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 def uniform(rng: Rng, modality: str, table: str) -> Factors:
-    """A number for each line of a table of `drawing.toml`, in its order."""
+    """A number for each line of a table of `drawing.toml`, in its order; none where there is no such table."""
     return {
         name: int(rng.integers(low, high)) if isinstance(low, int) else float(rng.uniform(low, high))
-        for name, (low, high) in RANGES[modality][table].items()
+        for name, (low, high) in RANGES[modality].get(table, {}).items()
     }
+
+
+def tabled_patient(rng: Rng, modality: str, finding: str) -> Factors:
+    """A patient as `drawing.toml` says: anatomy, and what the finding adds (`side` is the patient's)."""
+    patient = uniform(rng, modality, "patient") | RANGES[modality].get("without", {})
+    chance = uniform(rng, modality, "chances")
+    chance |= {name: words[chance[name]] for name, words in WORDS.items() if name in chance}
+    for name, row in RANGES[modality].get(finding, {}).items():
+        rule = row[chance["lesion_size"]] if isinstance(row, dict) else row
+        if isinstance(rule, str):
+            patient[name] = chance[rule]
+        else:
+            base, slope, by = rule
+            patient[name] = patient.get(base, base) + slope * chance[by]
+    return patient
 
 
 def grid(size: int) -> tuple[Array, Array]:

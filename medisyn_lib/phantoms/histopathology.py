@@ -9,13 +9,6 @@ HAEMATOXYLIN = (1.50, 1.62, 0.66)
 EOSIN = (0.12, 1.10, 0.38)
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """The block of one patient: how strongly each stain took, how large the cells appear, how fibrous the stroma."""
-    patient = uniform(rng, "histopathology", "patient")
-    patient["pleomorphism"] = float(rng.uniform(0.25, 0.5)) if finding == "tumour" else 0.08
-    return patient
-
-
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     """One field of the patient's section, (size, size, 3) in [0, 1], and the factors of this field."""
     factors: Factors = {"glands": int(rng.integers(3, 7)) if patient["finding"] == "normal" else 0}

@@ -9,22 +9,6 @@ from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, po
 LAYERS = ((0.1, 0.75), (0.24, 0.48), (0.11, 0.3), (0.09, 0.45), (0.22, 0.22), (0.07, 0.72), (0.07, 0.4), (0.1, 1.0))
 
 
-def draw_patient(rng: Rng, finding: str) -> Factors:
-    """Shape of one macula (lengths in half images) and what is wrong with it."""
-    patient = uniform(rng, "retinal_oct", "patient") | {"side": "", "lesion_size": "", "count": 0}
-    count, lesion_seed = int(rng.integers(3, 8)), int(rng.integers(2**31))
-    across, spread, swelling = float(rng.uniform(-0.2, 0.2)), float(rng.uniform()), float(rng.uniform(0.25, 0.5))
-    if finding == "drusen":
-        patient |= {"count": count, "lesion_seed": lesion_seed, "drusen_height": 0.08 + 0.04 * spread}
-    if finding == "dme":
-        patient |= {"lesion_seed": lesion_seed, "swelling": swelling, "lesion_x": patient["fovea_x"] + across}
-    if finding == "cnv":
-        patient |= {"lesion_seed": lesion_seed, "lesion_x": patient["fovea_x"] + across}
-        patient |= {"lesion_width": 0.26 + 0.14 * spread, "lesion_height": 0.15 + 0.1 * spread}
-        patient["fluid_height"] = 0.3 * swelling + 0.03
-    return patient
-
-
 def _surfaces(u: Array, patient: Factors) -> tuple[Array, Array, Array, Array]:
     """Per column: unlifted and lifted pigment epithelium (RPE), subretinal fluid, and the 8 layers' thickness."""
     kind, rng = patient["finding"], np.random.default_rng(patient.get("lesion_seed", 0))

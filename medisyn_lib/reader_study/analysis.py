@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,13 +111,11 @@ def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
     return part.pivot(index="reader", columns="item", values=value).to_numpy(np.float64)
 
 
-def pairwise_kappas(ratings: np.ndarray, categories: int, clusters: np.ndarray | None = None) -> np.ndarray:
-    """Quadratic-weighted kappa, the mean over pairs of raters, (1 + g,) as `agreement.kappas`."""
-    pairs = itertools.combinations(ratings.T, 2)
-    return np.mean([agreement.kappas(a, b, categories, clusters) for a, b in pairs], 0)
-
-
-AGREEMENT = dict(kappa=pairwise_kappas, fleiss_kappa=agreement.fleiss_kappas, gwet_ac2=agreement.gwet_ac2s)
+AGREEMENT: dict[str, agreement.PanelStatistic] = {  # kappa is quadratic-weighted, a mean over pairs of raters
+    "kappa": lambda panel, *how: np.mean([agreement.kappas(a, b, *how) for a, b in combinations(panel.T, 2)], 0),
+    "fleiss_kappa": agreement.fleiss_kappas,
+    "gwet_ac2": agreement.gwet_ac2s,
+}
 
 
 def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
@@ -145,7 +143,7 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
     rows += [("accuracy", "control: both real", accuracy(grid(table, "right", "control")))]
     rows += [("accuracy", str(name), accuracy(grid(part, "right", "pair"))) for name, part in pairs.groupby("modality")]
     rows += [("chose_first", "all pairs", accuracy(first)), *_agreements(table)]
-    for scale, kind in itertools.product(SCALES, RATED):
+    for scale, kind in product(SCALES, RATED):
         rated, real = grid(table, scale, kind), grid(table, scale, "real")
         rows += [(scale, kind, over_readers(rated.mean(1), _without(rated)))]
         rows += [(f"{scale}_difference", f"{kind} minus real", difference(rated, real))] * (kind != "real")

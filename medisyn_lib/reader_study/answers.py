@@ -68,12 +68,11 @@ def read(folder: Path) -> pd.DataFrame:
     for content in files.values():
         for token, place in key["readers"][content["reader"]].items():
             item, given = key["items"][place["item"]], content["answers"][token]
-            row = {"reader": content["reader"], "item": place["item"], "again": place["again"]}
-            row |= {name: item[name] for name in ("kind", "modality")}
+            row = {"reader": content["reader"], "item": place["item"], "again": place["again"], "kind": item["kind"]}
             if item["kind"] in PAIRS:
-                row |= {"first": given["choice"] == "A", "truth": place["flip"]}
-                row["right"] = row["first"] == row["truth"]
+                first = given["choice"] == "A"
+                row |= {"first": first, "truth": place["flip"], "right": first == place["flip"]}
             else:
                 row |= {name: given[name] for name in ("realism", "alignment")}
-            rows.append(row)
+            rows.append(row | {"modality": item["modality"]})
     return pd.DataFrame(rows)

@@ -71,13 +71,13 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
     rows, chosen = data.rows(source := f"folder:{generator}"), []
     left = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     for item in items:
-        if not (fitting := [row for row in left if row.modality == item["modality"]]):
+        if (row := next((row for row in left if row.modality == item["modality"]), None)) is None:
             there = f"too few images of {item['modality']} for {len(items)} items"
             raise InputError(f"generator folder {generator}: {there}; give a smaller --pairs or more images")
-        left.remove(fitting[0])
-        chosen.append(fitting[0])
-        item["caption"] = fitting[0].text
-    images = list(data.source_module(source)[0].images(chosen))
+        left.remove(row)
+        chosen.append(row)
+        item["caption"] = row.text
+    images = list(data.source_module(source).images(chosen))
     square = (min(images[0].size),) * 2
     return np.stack([ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images])
 
@@ -110,12 +110,12 @@ def reader_page(study: str, reader: str, items: Sequence[Mapping[str, Any]], see
         check = zlib.crc32("\n".join([*entry.values(), *images]).encode())
         key[f"{token:03d}"] = {"item": number, "flip": flip, "again": again, "shown": check}
         shown.append({"token": f"{token:03d}", **entry, "images": images})
-    page, style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js"))
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    words = {kind: (TEMPLATES / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
+    for kind in ("css", "js"):
+        words[f"{kind}_hash"] = base64.b64encode(hashlib.sha256(words[kind].encode()).digest()).decode()
     content = json.dumps({"format": FORMAT, "study": study, "reader": reader, "items": shown})
-    words = {"style": style, "script": script, "style_hash": hashes[0], "script_hash": hashes[1]}
     # Escaped, no caption ends the element that holds it.
-    return Template(page).substitute(words, study=content.replace("<", "\\u003c")), key
+    return Template(words["html"]).substitute(words, study=content.replace("<", "\\u003c")), key
 
 
 def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, margin: float, seed: int) -> str:
@@ -138,7 +138,7 @@ def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, mar
     words: dict[str, Any] = {"generator": Path(generator).name, "source": data_label(source), "seed": seed, **counts}
     words |= {"readers": readers, "margin": f"{100 * margin:g}", "size": pictures.shape[1]}
     words |= {"modalities": ", ".join(dict.fromkeys(table["modality"])), "power": power_table(margin, readers)}
-    words |= {"repeats": sum(item["repeat"] for item in items)}
+    words["repeats"] = sum(item["repeat"] for item in items)
     study = f"study-{hashlib.sha256(json.dumps([items, words]).encode()).hexdigest()[:10]}"
     key: dict[str, Any] = {"format": FORMAT, "study": study, "margin": margin, "settings": words, "readers": {}}
     for reader in (f"reader-{number + 1}" for number in range(readers)):

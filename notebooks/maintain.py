@@ -1,0 +1,97 @@
+"""Maintaining what is committed: `refresh` runs the stored notebooks anew, `publish` copies a finished full run.
+
+`make refresh` and `make publish OUT=folder` call it; whoever reproduces, generates or compares needs it not.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jupytext
+import nbclient
+import nbformat
+
+from medisyn_lib import batch, store
+from medisyn_lib.claims import NOTEBOOKS
+from medisyn_lib.compare import results_of
+from medisyn_lib.errors import InputError
+from medisyn_lib.paths import from_shell, project_root
+from medisyn_lib.provenance import run_name
+
+STORED_LIMIT = 2**20  # bytes of a notebook kept in git
+PUBLISHED = (".png", ".svg", ".csv")
+
+
+def refresh(*names: str) -> list[Path]:
+    """Rebuilds stored notebooks from their paired .py, runs them with their defaults and writes them back.
+
+    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB;
+    a cell that fails raises nbclient's error, and that notebook is left as it was.
+    """
+    done = []
+    with batch.kernel_of_this_interpreter():
+        for source in batch.select(names, ".py"):
+            path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+            nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
+            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
+            for number, cell in enumerate(notebook.cells):
+                cell["id"] = f"cell-{number:02d}"  # not another one each time
+                if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
+                    cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            notebook.metadata.pop("widgets", None)
+            text = nbformat.writes(notebook) + "\n"
+            if len(text.encode()) > STORED_LIMIT:
+                raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
+            store.write_atomic(path, text)
+            done.append(path)
+    return done
+
+
+def publish(folder: str) -> str:
+    """Copies a finished `full` run into results/ and figures/ and says under which name.
+
+    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is
+    unfinished, failed, mixed or of another profile.
+    """
+    out = from_shell(folder)
+    needed = [Path("notebooks", path.name) for path in batch.select()]
+    needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
+    if lacking := [path.stem for path in needed if not (out / path).is_file()]:
+        raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
+    found = results_of(out)
+    made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
+    if [profile for profile, _ in made] != ["full"]:
+        raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
+    name = run_name(*made.pop())
+    pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
+    results = [out / "results" / f"{stem}.json" for stem in found]
+    for kind, files in (("results", results), ("figures", pictures)):
+        target = project_root() / kind / name
+        fresh = target.with_name(f"{name}.tmp")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        for path in files:
+            shutil.copyfile(path, fresh / path.name)
+        store.replace_folder(fresh, target)
+    return name
+
+
+VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one verb; 2 and one line on stderr for bad input, as `medisyn` does."""
+    verb, *rest = arguments or [""]
+    try:
+        if verb not in VERBS or (verb == "publish" and len(rest) != 1):
+            raise InputError(f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER`")
+        print(VERBS[verb](*rest))
+    except InputError as error:
+        print(f"maintain: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
