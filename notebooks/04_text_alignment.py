@@ -277,9 +277,9 @@ figures.draw("04_word_by_word", follow, folder / "figures")
 #
 # ## Guidance: alignment against diversity
 #
-# Stronger guidance draws what was asked more surely, and everybody more alike. Three images a prompt at each strength;
-# diversity is their mean distance in an encoder that judges nothing else (EfficientNet-Lite0), over that of as many
-# real images of the same modality and finding.
+# Stronger guidance is meant to draw what was asked more surely, and pays by drawing it more alike. Three images a
+# prompt at each strength; diversity is their mean distance in an encoder that judges nothing else
+# (EfficientNet-Lite0), over that of as many real images of the same modality and finding.
 
 
 # %%
@@ -327,20 +327,22 @@ for strength in strengths:
 guidance = pd.DataFrame(rows, columns=["x", "panel", "y", "low", "high"])
 guidance["xlabel"], guidance["ylabel"], guidance["xscale"] = "guidance scale", guidance["panel"], "log"
 guidance["title"] = (
-    f"Guidance trades diversity for alignment; 95% intervals by patient ({study.scale}, n = {len(some)} prompts, "
+    f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, n = {len(some)} prompts, "
     f"three images each; generator's own guidance {settings.guidance:g}; distances by efflite0)"
 )
 figures.draw("04_guidance", guidance, folder / "figures")
 
 # %% [markdown]
-# Left: attributes other than the modality. Right: how different the images of one prompt are.
+# Left: attributes other than the modality. Right: how different the images of one prompt are. Where the left panel is
+# flat and the right one falls, stronger guidance only costs.
 #
 # ## A blinded reader study
 #
 # `medisyn readers new` writes a page for each reader that works from a file with no network: pairs of a real and a
 # synthetic image ("which of the two is synthetic?"), pairs of two real images as a control, single images with a
 # description rated for realism and alignment, some of the descriptions another patient's, and some items twice. Order
-# and sides are each reader's own; `key.json` alone unblinds. It says beforehand how many pairs a margin needs:
+# and sides are each reader's own; `key.json` alone unblinds. It says beforehand how many pairs a margin needs. From
+# five readers on the claim is about all readers like them, which takes more pairs than one about these four:
 
 # %%
 made = resolve_out(readers) if readers else folder / "reader_study"
