@@ -124,7 +124,8 @@ def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, mar
     `generator` may be a folder of images with metadata.csv. Raises InputError for too few images or patients.
     """
     counts = {kind: math.ceil(share * pairs) for kind, share in SHARES.items()}
-    asked: dict[str, Any] = {"role": "test", "per_modality": 6 * sum(counts.values())}
+    many = 6 * sum(counts.values()) // (len(MODALITIES) if source == "phantom" else 1) + 6  # phantoms have all
+    asked: dict[str, Any] = {"role": "test", "per_modality": many}
     table = data.load(source, **asked).remove_columns("image").to_pandas()
     items = draw_items(table, counts, seed)
     made = [item for item in items if item["kind"] in ("pair", "synthetic")]
