@@ -51,8 +51,8 @@ rules = {
     "text-aligned": "Synthetic and held-out real images of the same captions are read by the same classifiers. "
     "Reproduced if the lower 95% limit of the difference (synthetic minus real) in the share read right is above minus "
     "the margin for the modality, for the finding, and for side, size, count and grade together; not reproduced if the "
-    "upper limits of all lie below it; partly if one surely lies above and another surely below, whatever the rest; else "
-    "not testable here. What captions of the data never name is left out.",
+    "upper limits of all lie below it; partly if one surely lies above and another surely below, whatever the rest; "
+    "else not testable here. What captions of the data never name is left out.",
     "word-by-word": "Prompts that differ in one word or part make two images from one seed. Reproduced if the lower "
     "95% limit of the difference that the word makes in what is read is above 50 points for the other side, for 'no' "
     "before a finding, and for a second finding that training never joined to the first, and the lower limit for a "
@@ -248,6 +248,10 @@ def hits(column):
     return np.where(probes["kind"] == "two findings", second == probes["about"], right)
 
 
+# %% [markdown]
+# Before and after the change, and the difference that it makes, paired.
+
+# %%
 probes["patient"] = patient[probes["image"]]
 probes["before"], probes["after"] = hits("plain"), hits("changed")
 effects, rows = {}, []
@@ -467,6 +471,11 @@ def decided(outcomes):
     return {"passed": all(outcomes) if sure else None, "partly": any(outcomes)}
 
 
+# %% [markdown]
+# Two shares of 100% differ by nothing that spreads; then the images that might differ bound the difference.
+
+
+# %%
 def gap(true, fake):
     """Synthetic minus real share read right; where no image differs, the share that still may bounds it."""
     found = stats.paired_difference(fake["right"].astype(float), true["right"].astype(float), true["patient"])
@@ -558,6 +567,11 @@ tested = [
     claims.Control("exactly_at_the_margin", "negative", expected[1], misjudged, misjudged <= 0.05 + room),
     claims.Control("both_real", "negative", "50%", guessed.value, bool(both_real)),
 ]
+
+# %% [markdown]
+# Equivalence with real readers alone.
+
+# %%
 realistic = claims.make_claim(
     id="realistic",
     statement="readers cannot tell synthetic images from real ones",
