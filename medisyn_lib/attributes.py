@@ -65,11 +65,13 @@ def heads_entry(study: generators.Study) -> Path:
     def make(directory: Path) -> None:
         images, weights = study.images("evaluator"), {}
         features, table = look(evaluators.Reader(trained), data.pixels(images))[0][:, :-1], labels(images, said=False)
-        for name, part in table[table["attribute"].isin(NAMED)].groupby(["modality", "attribute"]):
+        for (modality, attribute), part in table[table["attribute"].isin(NAMED)].groupby(["modality", "attribute"]):
             own, values = features[part["image"]], part["value"].to_numpy()
             for value in np.unique(values):
                 ridge = Ridge(PENALTY * own.shape[1]).fit(own, np.where(values == value, 1.0, -1.0))
-                weights["\t".join([*name, value])] = np.append(ridge.coef_, ridge.intercept_).astype(np.float32)
+                weights[f"{modality}\t{attribute}\t{value}"] = np.append(ridge.coef_, ridge.intercept_).astype(
+                    np.float32
+                )
         save_file(weights, directory / "heads.safetensors")
 
     return store.keep("heads", {}, make, inputs=[trained.name], code=("medisyn_lib.attributes",))

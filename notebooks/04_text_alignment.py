@@ -196,7 +196,7 @@ def words(row, **changes):
 def pairs_of(number, row):
     """Rows kind, image, prompt, changed prompt, and the value that the change is about."""
     key, own, side = row["modality"], row["finding"], row["side"]
-    if side in ("left", "right") and side in words(row):
+    if side in words(row) and {f"{key}\tside\tleft", f"{key}\tside\tright"} <= heads.keys() and side:
         yield "side", number, words(row), words(row, side={"left": "right", "right": "left"}[side]), side
     if own == normal.get(key) or (key, own) not in named:
         return

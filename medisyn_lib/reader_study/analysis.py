@@ -125,11 +125,12 @@ def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
         yield f"{column}: same again", "each reader", cluster_proportion(twice[:, 0] == twice[:, 1], twice[:, 2])
         panel = grid(table, column, *(["pair"] if column == "right" else RATED)).T
         for name, statistic in AGREEMENT.items():
-            for part, *rated in (("between readers", panel, None), ("each reader", twice[:, :2], twice[:, 2])):
+            for part, rated in (("between readers", panel), ("each reader", twice[:, :2])):
                 try:
-                    found = agreement.over_items(statistic, rated[0] - least, grades, rated[1])
+                    clusters = None if rated is panel else twice[:, 2]
+                    found = agreement.over_items(statistic, rated - least, grades, clusters)
                 except InputError:  # undefined, as of a single reader or of equal grades
-                    found = Estimate(None, None, None, len(rated[0]))
+                    found = Estimate(None, None, None, len(rated))
                 yield f"{column}: {name}", part, found
 
 

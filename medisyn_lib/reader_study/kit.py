@@ -79,7 +79,8 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
         item["caption"] = row.text
     images = list(data.source_module(source).images(chosen))
     square = (min(images[0].size),) * 2
-    return np.stack([ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images])
+    fitted = [ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images]
+    return np.stack([np.asarray(image) for image in fitted])
 
 
 def data_uri(pixels: np.ndarray) -> str:
