@@ -67,7 +67,7 @@ print(study.scale, f"| {settings.images} images a modality at most")
 # the generator's patients only. It was trained to keep what a reader of modality and finding sees, a reader of its
 # own that judges nothing here. Its loss of detail bounds what any generator can reach.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 stage = generators.first_stage_entry(study)
 vae = generators.load_first_stage(stage)
 held_out = study.images("test")
