@@ -42,13 +42,19 @@ def test_agree_within_tolerance_on_any_machine(tmp_path: Path):
         ({"value": 0.81}, ["01_training: c: accuracy: value 0.9 / 0.81"]),
         ({"images": 65}, ["01_training: c: images: value 64.0 / 65.0"]),
         ({"passed": False}, ["01_training: verdict reproduced / not reproduced"]),
-        ({"control": False}, ["01_training: c: control k passed: True / False"]),
+        ({"control": False}, ["01_training: verdict reproduced / not testable here"]),
         ({"extra": (count("more", 1),)}, ["01_training: c: measure more only in the second"]),
     ],
 )
 def test_differences_are_named(tmp_path: Path, changes, said):
     found = compare(write(tmp_path / "a"), write(tmp_path / "b", **changes))
     assert set(said) <= set(found)
+
+
+def test_which_control_failed_matters_only_where_a_claim_could_be_tested(tmp_path: Path):
+    a, b = (write(tmp_path / name, passed=None, control=control) for name, control in (("a", True), ("b", False)))
+    assert compare(a, b) == []
+    assert compare(write(tmp_path / "c"), b) != []
 
 
 def test_a_share_of_few_images_may_move_further(tmp_path: Path):
