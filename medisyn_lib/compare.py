@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medisyn_lib.claims import Result, read_result
+from medisyn_lib.claims import NOT_TESTABLE, Result, read_result
 from medisyn_lib.errors import InputError
 
 # By a measure's unit: what other arithmetic moves in a model trained alike. The ends of an interval may
@@ -39,7 +39,7 @@ def _table(result: Result) -> dict[str, Any]:
     """What must agree in a result, as nested tables keyed by kind and name."""
     table: dict[str, Any] = {"verdict": result.verdict}
     for claim in result.claims:
-        told = claim.controls if claim.verdict != "not testable here" else ()  # which of them failed is chance
+        told = claim.controls if claim.verdict != NOT_TESTABLE else ()  # which of them failed is chance
         controls = {f"control {c.name} passed:": c.passed for c in told}
         measures = {f"measure {m.name}": asdict(m) for m in claim.measures if m.kind != "machine"}
         own = {"verdict": claim.verdict, "primary": claim.primary, "rule": claim.rule_sha}

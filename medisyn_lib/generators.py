@@ -211,7 +211,7 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0, 
         store.write_atomic(directory / "compute.json", json.dumps(cost))
 
     what = {"plan": asdict(plan), "widths": study.settings.denoiser_widths, "modality": modality}
-    code = (*MODELS_CODE, "medisyn_lib.denoising")
+    code = (*MODELS_CODE, "medisyn_lib.denoising", "medisyn_lib.compute")
     return training.keep_together("denoiser", what, make, inputs=[latents.name, words.name], code=code)
 
 
