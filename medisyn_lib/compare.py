@@ -8,10 +8,10 @@ from typing import Any
 from medisyn_lib.claims import NOT_TESTABLE, Result, read_result
 from medisyn_lib.errors import InputError
 
-# By a measure's unit: what other arithmetic moves in a model trained alike. The ends of an interval may
-# move twice as far: near 0 or 1 one image more or less moves them by more than the share itself.
+# By a measure's unit: what other arithmetic moves in a model trained alike. Where the two intervals allow for more,
+# estimates may differ by that, and the ends of an interval always by twice as much: near 0 or 1 one image more or
+# less moves them by more than the share itself.
 TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1, "log ratio": 0.2}
-FEW = 0.8  # over the root of n: how far a share of few images moves, as it would from one training seed to another
 RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")
 
@@ -28,8 +28,8 @@ def results_of(folder: Path) -> dict[str, Result]:
 def compare(a: Path, b: Path) -> list[str]:
     """What differs between two result folders, a line each; empty where they agree.
 
-    Verdicts, rules, controls, n and counts must be equal, estimates and their intervals lie within
-    TOLERANCES. Not looked at: provenance, measures of kind machine, controls of what is not testable here.
+    Verdicts, rules, controls, n and counts must be equal; estimates lie within TOLERANCES or within the interval of
+    their difference. Not looked at: provenance, measures of kind machine, controls of what is not testable here.
     """
     tables = ({f"result {name}": _table(result) for name, result in results_of(run).items()} for run in (a, b))
     return _differences("", *tables)
@@ -55,16 +55,19 @@ def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
             lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
         elif isinstance(x, dict) and isinstance(y, dict):
             lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
-        elif x != y and not (key in INEXACT and a["kind"] != "count" and _close(x, y, a, key != "value")):
+        elif x != y and not (key in INEXACT and a["kind"] != "count" and _close(x, y, a, b, key != "value")):
             lines.append(f"{where}{key} {x} / {y}")
     return lines
 
 
-def _close(x: float | None, y: float | None, measure: dict[str, Any], is_end: bool) -> bool:
+def _close(x: float | None, y: float | None, a: dict[str, Any], b: dict[str, Any], is_end: bool) -> bool:
     if x is None or y is None:
         return False
-    unit = measure["unit"]
-    if unit in TOLERANCES:
-        few = FEW / max(measure["n"], 1) ** 0.5 if unit == "share" else 0.0
-        return abs(x - y) <= max(TOLERANCES[unit], few) * (2 if is_end else 1)
-    return math.isclose(x, y, abs_tol=1e-6, rel_tol=RELATIVE)
+    allowed = TOLERANCES.get(a["unit"], RELATIVE * max(abs(x), abs(y)))
+    return abs(x - y) <= max(allowed, math.hypot(_half_width(a), _half_width(b)), 1e-6) * (2 if is_end else 1)
+
+
+def _half_width(measure: dict[str, Any]) -> float:
+    """Half the interval of a measure, 0 where it has none: of two runs they make up the interval of the difference."""
+    low, high = measure["ci_low"], measure["ci_high"]
+    return 0.0 if low is None or high is None else (high - low) / 2

@@ -57,15 +57,19 @@ def test_which_control_failed_matters_only_where_a_claim_could_be_tested(tmp_pat
     assert compare(write(tmp_path / "c"), b) != []
 
 
-def test_a_share_of_few_images_may_move_further(tmp_path: Path):
-    """0.8 / sqrt(n) where that is more than 0.05: 0.1 of 64 images, 0.05 of 400."""
+def test_estimates_may_differ_by_what_their_intervals_allow(tmp_path: Path):
+    """By the root of the sum of the squared half-widths: 0.14 of twice 0.1; without intervals by the unit's 0.05."""
 
-    def with_share(name, value, n):
-        return write(tmp_path / name, extra=(measure("more", Estimate(value, None, None, n), unit="share"),))
+    def with_share(name, value, half):
+        low, high = (None, None) if half is None else (value - half, value + half)
+        return write(tmp_path / name, extra=(measure("more", Estimate(value, low, high, 64), unit="share"),))
 
-    few, many = with_share("a", 0.5, 64), with_share("b", 0.5, 400)
-    assert compare(few, with_share("c", 0.59, 64)) == [] and len(compare(few, with_share("d", 0.61, 64))) == 1
-    assert compare(many, with_share("e", 0.54, 400)) == [] and len(compare(many, with_share("f", 0.56, 400))) == 1
+    wide, narrow, bare = with_share("a", 0.5, 0.1), with_share("b", 0.5, 0.02), with_share("c", 0.5, None)
+    assert compare(wide, with_share("d", 0.63, 0.1)) == []
+    assert compare(wide, with_share("e", 0.65, 0.1)) == ["01_training: c: more: value 0.5 / 0.65"]
+    assert compare(narrow, with_share("f", 0.54, 0.02)) == [] and compare(narrow, with_share("g", 0.56, 0.02)) != []
+    assert compare(bare, with_share("h", 0.54, None)) == [] and compare(bare, with_share("i", 0.56, None)) != []
+    assert "01_training: c: more: ci_low 0.48 / None" in compare(narrow, bare)
 
 
 def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
@@ -74,7 +78,8 @@ def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
 
     a = write(tmp_path / "a", extra=other(100.0))
     assert compare(a, write(tmp_path / "b", extra=other(109.0))) == []
-    assert len(compare(a, write(tmp_path / "c", extra=other(120.0)))) == 3
+    assert compare(a, write(tmp_path / "c", extra=other(120.0))) == ["01_training: c: distance: value 100.0 / 120.0"]
+    assert len(compare(a, write(tmp_path / "d", extra=other(130.0)))) == 3
 
 
 def test_missing_result_is_a_difference_and_an_empty_folder_is_bad_input(tmp_path: Path):
