@@ -28,8 +28,9 @@
 # **Simulated readers.** Unless `readers` names a folder with real answers, readers are simulated, their skill is put
 # in, and the claim of realism is `not testable here`: only whether the analysis finds that skill again can be judged.
 #
-# **Controls.** Positive: real images are read near the ceiling; planted skill is recovered. Negative: captions deranged
-# within a modality are read at chance; readers who guess are not found to tell apart.
+# **Controls.** Positive: real images are read near the ceiling; a second finding drawn into a real phantom is seen;
+# planted skill is recovered. Negative: captions deranged within a modality are read at chance; readers who guess are
+# not found to tell apart.
 #
 # The paper's study (readers, images, scales) is not public to us; this protocol is **our own**. A classifier that reads
 # a word back is not a physician. Phantoms are not patients. Not for clinical use.
@@ -54,16 +55,20 @@ rules = {
     "upper limits of all lie below it; partly if one surely lies above and another surely below, whatever the rest; "
     "else not testable here. What captions of the data never name is left out.",
     "word-by-word": "Prompts that differ in one word or part make two images from one seed. Reproduced if the lower "
-    "95% limit of the difference that the word makes in what is read is above 50 points for the other side, for 'no' "
-    "before a finding, and for a second finding that training never joined to the first, and the lower limit for a "
-    "paraphrase is above minus the margin; decided as text-aligned otherwise.",
+    "95% limit of the difference that the word makes in what is read is above 50 points for the other side and for "
+    "'no' before a finding, above 25 points for a second finding that training never joined to the first, and above "
+    "minus the margin for a paraphrase; decided as text-aligned otherwise.",
     "realistic": "With simulated readers not testable here. With real answers reproduced if two one-sided tests find "
     "the share of pairs in which the synthetic image is named within 10 points of 50%, not reproduced if they find it "
     "outside, else not testable here.",
 }
-REALISM_MARGIN, FOLLOWS = 0.10, 0.50
+REALISM_MARGIN = 0.10
+FOLLOWS = {"side": 0.50, "negation": 0.50, "two findings": 0.25}
 
 # %% [markdown]
+# 25 points are about half of what a second finding makes of the reading where it is drawn into a real phantom, as is
+# measured below.
+#
 # ## Images, captions and what reads them
 #
 # One synthetic image for each caption of the held-out images, as in notebook 01. The reader of modality and finding
@@ -81,11 +86,12 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import load_file
 
-from medisyn_lib import alignment, attributes, claims, evaluators, figures, generators, quality, sampling
+from medisyn_lib import alignment, attributes, claims, evaluators, figures, first_stage, generators, quality, sampling
 from medisyn_lib import data as sources
 from medisyn_lib import statistics as stats
 from medisyn_lib.modalities import MODALITIES, caption
 from medisyn_lib.paths import resolve_out
+from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
 from medisyn_lib.reader_study import analysis, answers, kit, simulate
 
 # %% [markdown]
@@ -115,11 +121,16 @@ print(asked.groupby("attribute", sort=False).size().to_string())
 #
 # ## Read back, attribute by attribute
 #
-# From real images (the ceiling), from synthetic ones of the same captions, and from the same synthetic ones against
-# captions of other patients of the modality (chance).
+# From real images (the ceiling), from those through the first stage and back (the best that a denoiser can do with
+# this decoder), from synthetic ones of the same captions, and from the same synthetic ones against captions of other
+# patients of the modality (chance).
 
 # %%
 read = {"real": attributes.read(reader, heads, real, asked)}
+if not generator:
+    vae = generators.load_first_stage(generators.first_stage_entry(study))
+    copies = first_stage.decode(vae, first_stage.encode(vae, real))
+    read["real, by the first stage"] = attributes.read(reader, heads, copies, asked)
 read["synthetic"] = attributes.read(reader, heads, synthetic, asked)
 deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality' and modality in @tested")
 deranged["patient"] = patient[deranged["image"]]
@@ -141,7 +152,7 @@ figures.draw("04_read_back", back, folder / "figures")
 
 # %%
 rows = []
-for group in ("real", "synthetic"):
+for group in [name for name in read if name != "deranged captions"]:
     table = read[group].query("attribute != 'modality'")
     what = np.where(table["attribute"] == "finding", "finding", "other attributes")
     for (name, panel), part in table.groupby(["modality", what], sort=False):
@@ -154,23 +165,25 @@ figures.draw("04_by_modality", by, folder / "figures")
 
 # %% [markdown]
 # "Other attributes" are side, size, count and grade together. Modalities whose finding is read further below real
-# images than the margin:
+# images than the margin, and how much of that the first stage loses already:
 
 # %% tags=["nbval-ignore-output"]
 finding = by.query("panel == 'finding'").pivot(index="label", columns="group", values="value")
 behind = (finding["real"] - finding["synthetic"]).sort_values()
 near = int((behind <= settings.finding_margin).sum())
 print(f"within {100 * settings.finding_margin:.0f} points of real images: {near} of {len(behind)} modalities")
-print((100 * behind[behind > settings.finding_margin]).round(-1).astype(int).to_string())
+lost = -finding.drop(columns="real").sub(finding["real"], axis=0).loc[behind[behind > settings.finding_margin].index]
+print((100 * lost).round().astype(int).to_string())
 
 # %% [markdown]
-# Points below real images, in tens. Where the finding is small or fine (drusen, microaneurysms, inflamed glands), the
-# decoder does not draw it yet, as notebook 01 shows; that is why.
+# Points below real images, findings only. What the first stage does not lose is the denoiser's: it does not draw these
+# findings as surely as the decoder could.
 #
 # ## Word by word
 #
 # Pairs of prompts with the same seed that differ in one thing: the side; "no" before the finding; a second finding,
-# joined by "and"; other words for the same. Findings that may occur together, though no training image has two:
+# joined by "and"; other words for the same. The first prompt is one that training knows. Findings that may occur
+# together, though no training image has two:
 
 
 # %%
@@ -203,8 +216,7 @@ def pairs_of(number, row):
     if own == normal.get(key) or (key, own) not in named:
         return
     if key in normal:
-        name = MODALITIES[key].names[0]
-        yield "negation", number, f"{name}, {named[key, own]}", f"{name}, no {named[key, own]}", own
+        yield "negation", number, words(row), words(row).replace(", ", ", no ", 1), own
     for other in [other for other in TOGETHER.get(key, ()) if own in TOGETHER[key] and (key, other) in named]:
         if other != own and f"{key}/{other}" in known:
             yield "two findings", number, words(row), f"{words(row)} and {named[key, other]}", other
@@ -236,26 +248,31 @@ for kind, part in probes.groupby("kind"):
 # Each kind with one of its pairs. A second finding counts as seen where the reader, the first finding left aside,
 # prefers it to every other finding of the modality, "normal" included.
 
-
 # %%
+probes["modality"], probes["patient"] = modality[probes["image"]], patient[probes["image"]]
+probes["first"] = np.array(held_out["finding"][:])[probes["image"]]
+
+
+def second_seen(pixels, pairs):
+    """Whether the second finding of each pair is seen in its image, uint8 (n, h, w, 3)."""
+    owner, kind = np.array(reader.classes).T
+    others = (owner == pairs["modality"].to_numpy()[:, None]) & (kind != pairs["first"].to_numpy()[:, None])
+    return kind[np.where(others, reader.scores(pixels), -np.inf).argmax(1)] == pairs["about"].to_numpy()
+
+
 def hits(column):
     """Whether what each pair is about is seen in the images of one of its two prompts."""
     pixels = alignment.load_samples(alignment.samples_entry(judged, probes[column].tolist(), first_seed=10_000))
-    own, first = modality[probes["image"]], np.array(held_out["finding"][:])[probes["image"]]
-    table = pd.DataFrame({"image": range(len(probes)), "modality": own, "value": probes["about"]})
+    table = pd.DataFrame({"image": range(len(probes)), "modality": probes["modality"], "value": probes["about"]})
     table["attribute"] = np.where(probes["kind"] == "side", "side", "finding")
     right = attributes.read(reader, heads, pixels, table).set_index("image")["right"].reindex(table["image"])
-    owner, kind = np.array(reader.classes).T
-    others = (owner == own[:, None]) & (kind != first[:, None])
-    second = kind[np.where(others, attributes.look(reader, pixels)[1], -np.inf).argmax(1)]
-    return np.where(probes["kind"] == "two findings", second == probes["about"], right)
+    return np.where(probes["kind"] == "two findings", second_seen(pixels, probes), right)
 
 
 # %% [markdown]
 # Before and after the change, and the difference that it makes, paired.
 
 # %%
-probes["patient"] = patient[probes["image"]]
 probes["before"], probes["after"] = hits("plain"), hits("changed")
 effects, rows = {}, []
 for kind, part in probes.groupby("kind", sort=False):
@@ -267,20 +284,40 @@ for kind, part in probes.groupby("kind", sort=False):
         rows.append((f"{kind} (n = {len(part)})", group, point.value, point.ci_low, point.ci_high))
 
 # %% [markdown]
-# The figure: how often what the change is about is seen before and after it.
+# No image with two findings is there to learn or to judge by. Of phantoms they can be made: what the second finding
+# adds to the same patient without any is added to the image of the first. This shows whether the reader would see it.
+
+# %%
+planted = None
+if data == "phantom":
+    joined, pictures = probes[probes["kind"] == "two findings"], []
+    for number, pair in enumerate(joined.itertuples()):
+        three = (normal[pair.modality], pair.first, pair.about)
+        where = {"seed": 4, "index": IMAGES_PER_PATIENT * number, "size": settings.size}
+        none, one, two = (draw(pair.modality, finding=name, **where)[0].astype(int) for name in three)
+        pictures.append((one, np.clip(one + two - none, 0, 255)))
+    one, both = np.array(pictures, np.uint8).swapaxes(0, 1)
+    before, after, people = second_seen(one, joined), second_seen(both, joined), np.arange(len(joined))
+    planted = stats.paired_shares(after.astype(float), before.astype(float), people)
+    for shown, group in ((before, "first prompt"), (after, "changed prompt")):
+        point = stats.cluster_proportion(shown, people)
+        rows.append((f"two findings, drawn (n = {len(joined)})", group, point.value, point.ci_low, point.ci_high))
+
+# %% [markdown]
+# The figure: how often what the change is about is seen before and after it. The last row is the reader's test.
 
 # %%
 follow = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high"])
 follow["xlabel"] = "share of images in which it is seen"
 follow["title"] = (
     f"Prompts that differ in one thing, same seed: the named side, the finding that 'no' denies, the second finding, "
-    f"the finding in other words; 95% intervals by patient ({study.scale})"
+    f"the finding in other words; 95% intervals by patient ({study.scale}, n = prompts or drawn phantoms)"
 )
 figures.draw("04_word_by_word", follow, folder / "figures")
 
 # %% [markdown]
 # A word is followed where the two marks lie far apart: to the left for side and negation, to the right for a second
-# finding. A paraphrase should change nothing.
+# finding, at most as far as where it was drawn. A paraphrase should change nothing.
 #
 # ## Guidance: alignment against diversity
 #
@@ -519,7 +556,12 @@ aligned = claims.make_claim(
 # Word by word; the primary measure is the effect of joining a second finding.
 
 # %%
-least = {kind: -settings.finding_margin if kind == "paraphrase" else FOLLOWS for kind in effects}
+least = {kind: FOLLOWS.get(kind, -settings.finding_margin) for kind in effects}
+seen = [] if planted is None else [planted]
+plants = [
+    claims.Control("drawn_second_finding", "positive", "above 25 points", one.value, bool((one.ci_low or 0) > 0.25))
+    for one in seen
+]
 primary = max(effects, key=lambda kind: (kind == "two findings", kind == "negation"))
 moved = {kind.replace(" ", "_"): point for kind, point in effects.items()}
 followed = claims.make_claim(
@@ -531,7 +573,7 @@ followed = claims.make_claim(
     primary=primary.replace(" ", "_"),
     detectable=stats.detectable_difference(stats.standard_error(effects[primary])),
     measures=[claims.measure(name, point, unit="share", encoder="reader") for name, point in moved.items()],
-    controls=heard,
+    controls=[*heard, *plants],
 )
 
 # %% [markdown]
@@ -584,7 +626,7 @@ claims.write_result(folder / "results" / "04_text_alignment.json", came_from, fo
 # %% tags=["nbval-check-output"]
 for claim in found:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
-for one in heard:
+for one in followed.controls:
     print(f"{one.kind} control {one.name}: expected {one.expected}")
 for one in tested_readers:
     print(f"control {one.name}: {'passed' if one.passed else 'FAILED'} (expected {one.expected})")
@@ -598,7 +640,7 @@ print(f"{realistic.id}: {realistic.verdict}")
 for name, point in (gaps | moved).items():
     ends = [None if x is None else round(100 * x) for x in (point.value, point.ci_low, point.ci_high)]
     print(f"{name}: {ends[0]} points (95% interval {ends[1]} to {ends[2]}), n = {point.n}")
-for one in heard:
+for one in followed.controls:
     print(f"control {one.name}: {'passed' if one.passed else 'FAILED'} (expected {one.expected})")
 for claim in found:
     print(f"{claim.id}: {claim.verdict}")
@@ -607,8 +649,8 @@ for claim in found:
 # ## Limits
 #
 # - Classifiers read what they learnt from real images; an image may please them and no physician.
-# - Findings joined in one prompt have no real counterpart here, so that their ceiling is unknown: the reader, which
-#   learnt one finding an image, may itself miss the second.
+# - Findings joined in one prompt have no real counterpart here. The reader learnt one finding an image; it sees most
+#   second ones that are drawn into phantoms, and of other sources nothing is known.
 # - "No" is tested before findings that training captions hardly ever denied; the phrase "no abnormality" and its like
 #   they do hold.
 # - Simulated readers show that the study and its analysis work. They say nothing about realism.

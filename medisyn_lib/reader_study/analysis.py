@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,8 +111,13 @@ def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
     return part.pivot(index="reader", columns="item", values=value).to_numpy(np.float64)
 
 
-AGREEMENT: dict[str, agreement.PanelStatistic] = {  # kappa is quadratic-weighted, a mean over pairs of raters
-    "kappa": lambda panel, *how: np.mean([agreement.kappas(a, b, *how) for a, b in combinations(panel.T, 2)], 0),
+def _mean_kappas(panel: np.ndarray, *how: Any) -> np.ndarray:
+    """`agreement.kappas` (quadratic-weighted), the mean over pairs of raters of a panel (n, r)."""
+    return np.mean([agreement.kappas(a, b, *how) for a, b in combinations(panel.T, 2)], 0)
+
+
+AGREEMENT: dict[str, agreement.PanelStatistic] = {
+    "weighted_kappa": _mean_kappas,
     "fleiss_kappa": agreement.fleiss_kappas,
     "gwet_ac2": agreement.gwet_ac2s,
 }
