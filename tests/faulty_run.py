@@ -1,4 +1,4 @@
-"""A miniature run under planted faults, for `test_faults.py`: prints what went wrong, a line each, and how many it planted.
+"""A miniature run under planted faults, for `test_faults.py`: prints what went wrong, and how many it planted.
 
 The run trains a network with checkpoints and snapshots, makes a second store entry from the first, and writes a
 result file and a scorecard. In a forked child it is killed, or told that the disk is full, at its k-th write, flush
@@ -85,7 +85,7 @@ def in_child(place: Path, kind: str = "killed", k: int = 0) -> tuple[int, int]:
     child = os.fork()
     if not child:
         os.environ["MEDISYN_STORE"] = str(place / "store")
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")
         count = plant(k, strike_of(kind))
         code = 1
         try:
