@@ -103,6 +103,15 @@ def _data(given: argparse.Namespace) -> None:
         print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
+def _card(given: argparse.Namespace) -> None:
+    from medisyn_lib import data
+
+    data.preflight(given.source)
+    from medisyn_lib.data import card
+
+    print(card.draft(given.source), end="")
+
+
 def _diff(given: argparse.Namespace) -> int:
     lines = compare.compare(given.a, given.b)
     print("\n".join(lines) or "the same within tolerances")
@@ -134,7 +143,7 @@ def _out(text: str) -> Path:
 
 
 VERBS: dict[str, Callable] = {"reproduce": _reproduce, "generate": _generate, "figures": _figures, "diff": _diff}
-VERBS |= {"data list": _data, "data check": _data}
+VERBS |= {"data list": _data, "data check": _data, "data card": _card}
 TYPES = {"text": str, "int": int, "path": from_shell, "source": _source}
 
 

@@ -61,6 +61,8 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["figures"], "without figures' tables; run `reproduce` first"),
         (["figures", "--results", "none"], "not there"),
         (["data", "check", "magic"], "data source 'magic' is unknown"),
+        (["data", "card", "magic"], "data source 'magic' is unknown"),
+        (["data", "card", "phantom"], "read data_cards/phantom.md"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],
