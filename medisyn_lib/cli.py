@@ -103,6 +103,15 @@ def _data(given: argparse.Namespace) -> None:
         print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
+def _card(given: argparse.Namespace) -> None:
+    from medisyn_lib import data
+
+    data.preflight(given.source)
+    from medisyn_lib.data import card
+
+    print(card.draft(given.source), end="")
+
+
 def _readers_new(given: argparse.Namespace) -> None:
     for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
         if (value := getattr(given, name)) is not None and not low <= value <= high:
@@ -159,7 +168,8 @@ def _out(text: str) -> Path:
 
 
 VERBS: dict[str, Callable] = {"reproduce": _reproduce, "generate": _generate, "figures": _figures, "diff": _diff}
-VERBS |= {"data list": _data, "data check": _data, "readers new": _readers_new, "readers analyse": _readers_analyse}
+VERBS |= {"data list": _data, "data check": _data, "data card": _card}
+VERBS |= {"readers new": _readers_new, "readers analyse": _readers_analyse}
 TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source}
 
 

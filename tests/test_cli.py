@@ -62,6 +62,8 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["figures"], "without figures' tables; run `reproduce` first"),
         (["figures", "--results", "none"], "not there"),
         (["data", "check", "magic"], "data source 'magic' is unknown"),
+        (["data", "card", "magic"], "data source 'magic' is unknown"),
+        (["data", "card", "phantom"], "read data_cards/phantom.md"),
         (["readers"], "new|analyse"),
         ([*READERS, "--readers", "0"], "--readers is 0: give a number from 1 to 100"),
         ([*READERS, "--margin", "nan"], "--margin is nan"),

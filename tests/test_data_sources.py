@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from medisyn_lib import data
-from medisyn_lib.data import npz, tables
+from medisyn_lib.data import card, npz, tables
 from medisyn_lib.errors import InputError
 
 REAL_PANEL = Path(os.environ.get("MEDISYN_REAL_PANEL", Path(__file__).parents[2] / "shared" / "real_panel"))
@@ -196,6 +196,23 @@ def write_folder(place, lines, name="metadata.csv"):
         else:
             file.write("\n".join(map(json.dumps, lines)))
     return f"folder:{place}"
+
+
+def test_a_drafted_card_counts_what_can_be_counted_and_leaves_the_rest_open(tmp_path):
+    from huggingface_hub import DatasetCard
+
+    source = put(tmp_path / "d")
+    before = card.draft(source)
+    found = DatasetCard(before)
+    assert found.data.size_categories == ["n<1K"] and found.data.pretty_name == "d"
+    assert "30 images" in before and "**Images**: 20/4/6 (train/val/test)" in before
+    assert "moderate_npdr 10/2/3" in before and "**Licence**: **to be filled in**" in before
+    panel = "file,dataset,licence,licence_basis,citation,notes\nfundus.npz,Made,CC0,here,Me 2026,small\n"
+    (tmp_path / "d" / "panel.csv").write_text(panel)
+    after = card.draft(source)
+    assert "**Licence**: CC0 (here)" in after and "Made: Me 2026" in after and "**Known weaknesses**: small" in after
+    with pytest.raises(InputError, match=r"read data_cards/phantom\.md"):
+        card.draft("phantom")
 
 
 def lines(many=6, **more):

@@ -19,7 +19,8 @@ from PIL import Image
 from medisyn_lib import cli
 from medisyn_lib.reader_study import analysis, answers
 
-CHROMIUM, DRIVER, NODE = (shutil.which(name) for name in ("chromium", "chromedriver", "node"))
+DRIVER, NODE = (shutil.which(name) for name in ("chromedriver", "node"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
     reason="needs chromium and chromedriver (apt-get install chromium chromium-driver) and selenium from PyPI",

@@ -131,6 +131,17 @@ def test_too_few_images_are_named(made: Path, tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "out").exists()
 
 
+def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
+    """Five patients of one and sixty of the other: nobody is shown twice, the small one gives what it has."""
+    kinds = ["ct"] * 60 + ["fundus"] * 5
+    real = pd.DataFrame({"patient_id": [f"p{i}" for i in range(65)], "modality": kinds, "caption": "a", "finding": "b"})
+    real = real.assign(side="", lesion_size="", count=-1, grade=-1)
+    items = kit.draw_items(real, {"pair": 30, "control": 5}, seed=0)
+    rows = [row for item in items for row in item["rows"]]
+    assert len(rows) == len(set(rows)) == 40 and [len(item["rows"]) for item in items] == [1] * 30 + [2] * 5
+    assert sum(item["modality"] == "fundus" for item in items) == 4
+
+
 def edit(study: Path, reader: str, change: Any, name: str = "") -> str:
     path = study / "answers" / f"{reader}.json"
     content = json.loads(path.read_text())

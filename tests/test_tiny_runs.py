@@ -1,4 +1,4 @@
-"""The smallest profile under other arithmetic: the results stay within `medisyn diff`'s tolerances."""
+"""The smallest profile under other arithmetic and surroundings: results stay within `medisyn diff`'s tolerances."""
 
 from __future__ import annotations
 
@@ -13,23 +13,44 @@ MEDISYN = str(Path(sys.executable).with_name("medisyn"))
 # One thread adds in another order than several; AVX2 rounds otherwise than AVX-512.
 SETTINGS = {
     "one-thread": {"OMP_NUM_THREADS": "1"},
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx2 in a földer": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "HOME": "/nowhere",
+        "LC_ALL": "C",
+        "TZ": "Asia/Kathmandu",
+    },
 }
 
 
 @pytest.mark.runs
 @pytest.mark.timeout(1500)
-def test_one_thread_and_avx2_agree(tmp_path: Path) -> None:
-    """Both run at the same time, each in a store of its own, so that neither reads what the other computed."""
-    running = {}
+def test_other_arithmetic_and_surroundings_agree(tmp_path: Path) -> None:
+    """Both run at the same time, each in a store of its own, so that neither reads what the other computed.
+
+    Neither reaches beyond this machine (`offline/sitecustomize.py`); one has no home, a plain C locale, another time
+    zone and a path with a space and an umlaut.
+    """
+    running, reached = {}, tmp_path / "reached"
+    offline = {"PYTHONPATH": str(Path(__file__).with_name("offline")), "NETWORK_LOG": str(reached)}
     for name, setting in SETTINGS.items():
         command = [MEDISYN, "reproduce", "--profile", "tiny", "--out", str(tmp_path / name)]
-        environment = os.environ | setting | {"MEDISYN_STORE": str(tmp_path / f"store-{name}")}
+        environment = os.environ | offline | setting | {"MEDISYN_STORE": str(tmp_path / f"store-{name}")}
         with (tmp_path / f"{name}.log").open("w") as log:
             running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     codes = {name: process.wait() for name, process in running.items()}
     for name, code in codes.items():
         assert code == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
+    assert not reached.exists(), reached.read_text()
     diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in SETTINGS)]
     compared = subprocess.run(diff, capture_output=True, text=True)
     assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+def test_the_network_is_refused_and_noted(tmp_path: Path) -> None:
+    """So that the run above can fail."""
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), 1)"
+    offline = {"PYTHONPATH": str(Path(__file__).with_name("offline")), "NETWORK_LOG": str(tmp_path / "reached")}
+    tried = subprocess.run([sys.executable, "-c", code], env=os.environ | offline, capture_output=True, text=True)
+    assert tried.returncode == 1 and "no network here" in tried.stderr
+    assert "192.0.2.1" in (tmp_path / "reached").read_text()

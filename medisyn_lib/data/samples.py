@@ -103,7 +103,8 @@ def opened(chosen: Sequence[Row], open_one: Callable[[str], Image.Image]) -> Ite
                 image = open_one(place)
             image.load()
         except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise InputError(f"{place} is no image that can be read ({error!r}): save it again, smaller") from error
+            mend = "save it again, smaller. DICOM and NIfTI are not read: de-identify, convert to 8-bit PNG"
+            raise InputError(f"{place} is no image that can be read ({error!r}): {mend}") from error
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"{place} is damaged ({type(error).__name__}): save it again or drop it") from error
         deep = image.mode[0] in "IF"

@@ -1,0 +1,56 @@
+"""A drafted data card of any source: what can be counted is counted, what only its owner knows is left to fill in."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medisyn_lib import data
+from medisyn_lib.data import samples
+
+TO_FILL = "**to be filled in**"
+SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000, "100K<n<1M": 1_000_000, "n>1M": float("inf")}
+
+
+def draft(source: str) -> str:
+    """Markdown with Hugging Face metadata: images, patients and classes by split as `data.check` counts them.
+
+    Licence and citation stand there where a `panel.csv` beside npz files names them. Raises InputError as `check`,
+    and for phantoms, which have a card.
+    """
+    samples.require(source != "phantom", "data source 'phantom' has its card: read data_cards/phantom.md")
+    counted, known = data.check(source), _panel(source)
+    total = sum(row[split] for row in counted for split in data.SPLITS)
+    sections = [_section(row, known.get(row["modality"], {})) for row in counted]
+    name = Path(source.partition(":")[2] or source).name
+    head = {
+        "pretty_name": json.dumps(name),
+        "size": next(word for word, limit in SIZES.items() if total < limit),
+        "unknown": ", ".join(row["modality"] for row in counted if row["identity"] == "unknown") or "none",
+    }
+    template = Path(__file__).with_name("card.md").read_text("utf-8")
+    return template.format(name=name, total=total, todo=TO_FILL, sections="\n".join(sections), **head)
+
+
+def _section(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """One modality's part of the card."""
+    lines = {
+        "Images": "/".join(str(row[split]) for split in data.SPLITS) + " (train/val/test)",
+        "Patients": f"{row['patients']}; identity {row['identity']}",
+        "Classes": row["classes"],
+        "Pairs of look-alikes across splits": row["near_duplicates"],
+        "Not testable": row["not_testable"] or "no reason found",
+        "Licence": f"{known['licence']} ({known['licence_basis']})" if known else TO_FILL,
+        "Source and citation": f"{known['dataset']}: {known['citation']}" if known else TO_FILL,
+        "Known weaknesses": known.get("notes") or TO_FILL,
+    }
+    return f"### `{row['modality']}`\n\n" + "".join(f"- **{key}**: {text}\n" for key, text in lines.items())
+
+
+def _panel(source: str) -> dict[str, dict[str, str]]:
+    """The rows of a `panel.csv` beside npz files, by modality; none for other sources."""
+    if not source.startswith("npz:") or not (path := samples.source_folder(source) / "panel.csv").is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as text:
+        return {Path(row["file"]).stem: row for row in csv.DictReader(text)}
