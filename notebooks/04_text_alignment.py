@@ -135,11 +135,17 @@ read["synthetic"] = attributes.read(reader, heads, synthetic, asked)
 deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality' and modality in @tested")
 deranged["patient"] = patient[deranged["image"]]
 read["deranged captions"] = attributes.read(reader, heads, synthetic, deranged)
-rows = []
-for group, table in read.items():
-    for name, part in table.groupby("attribute", sort=False):
-        point = alignment.share_right(part, "right")
-        rows.append((name, group, point.value, point.ci_low, point.ci_high, point.n))
+shares = {
+    (name, group): alignment.share_right(part, "right")
+    for group, table in read.items()
+    for name, part in table.groupby("attribute", sort=False)
+}
+
+# %% [markdown]
+# The figure.
+
+# %%
+rows = [(*key, point.value, point.ci_low, point.ci_high, point.n) for key, point in shares.items()]
 back = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high", "n"])
 back["label"] += back["label"].map(lambda name: f" (n = {(read['real']['attribute'] == name).sum()})")
 back["xlabel"] = "share of named attributes read right"
@@ -304,11 +310,12 @@ if data == "phantom":
         rows.append((f"two findings, drawn (n = {len(joined)})", group, point.value, point.ci_low, point.ci_high))
 
 # %% [markdown]
-# The figure: how often what the change is about is seen before and after it. The last row is the reader's test.
+# The figure: how often what the change is about (the side first named, the finding that "no" denies, the second
+# finding, the finding in other words) is seen before and after it. The last row is the reader's test.
 
 # %%
 follow = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high"])
-follow["xlabel"] = "share of images in which the named side, the denied, second or reworded finding is seen"
+follow["xlabel"] = "share of images in which what the change is about is seen"
 follow["title"] = f"Prompts that differ in one thing, same seed; 95% intervals by patient ({study.scale})"
 figures.draw("04_word_by_word", follow, folder / "figures")
 
@@ -360,7 +367,7 @@ guidance = pd.DataFrame(rows, columns=["x", "panel", "y", "low", "high"])
 guidance["xlabel"], guidance["ylabel"], guidance["xscale"] = "guidance scale", guidance["panel"], "log"
 guidance["title"] = (
     f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, n = {len(some)} prompts, "
-    f"three images each; generator's own guidance {settings.guidance:g}; distances by efflite0)"
+    f"three images each{'' if generator else f'; its own guidance {settings.guidance:g}'}; distances by efflite0)"
 )
 figures.draw("04_guidance", guidance, folder / "figures")
 
@@ -426,8 +433,8 @@ figures.draw("04_told_apart", tables["04_told_apart"], folder / "figures")
 figures.draw("04_ratings", tables["04_ratings"], folder / "figures")
 
 # %% [markdown]
-# "Mismatched" are real images under another patient's description. Agreement between readers, and of each with
-# himself over items shown twice:
+# "Mismatched" are real images under another patient's description. Agreement between readers, and of
+# each reader over items shown twice:
 
 # %%
 figures.draw("04_agreement", tables["04_agreement"], folder / "figures")
@@ -523,10 +530,8 @@ for name, (true, _) in sides.items():
     value, luck = float(true["right"].mean()), attributes.chance(true) if name != "modality" else 1 / len(set(modality))
     half = (value - luck) >= 0.5 * (1 - luck)
     heard.append(claims.Control(f"real_{name}", "positive", "half-way from chance", value, bool(half)))
-points = dict(gaps)
-for name, (true, fake) in sides.items():
-    for group, part in (("real", true), ("read", fake)):
-        points[f"{name}_{group}"] = alignment.share_right(part, "right")
+short = {"real": "real", "real, first stage": "first_stage", "synthetic": "read"}
+points = gaps | {f"{name}_{short[group]}": point for (name, group), point in shares.items() if group in short}
 measures = [claims.measure(name, point, unit="share", encoder="reader") for name, point in points.items()]
 within = stats.Estimate(near, None, None, len(behind))
 measures.append(claims.measure("modalities_within_margin", within, unit="modalities"))
