@@ -395,8 +395,15 @@ print(answered.groupby("kind").size().to_string())
 
 # %% [markdown]
 # Answers by kind of item, items shown twice included. The simulated readers' skill and bias are d' and a leaning to
-# one side, in standard deviations of the difference of two images. What the first reader's page shows first, pairs
-# as the reader sees them:
+# one side, in standard deviations of the difference of two images. A page as Chromium shows it at the width of a desk
+# and of a phone, a stored picture (phantoms, profile quick; not for clinical use):
+
+# %%
+Image.open(kit.TEMPLATES / "page.png")
+
+# %% [markdown]
+# Left one of the pairs, right one of the single images. What the first reader's page of this run shows first, pairs as
+# the reader sees them:
 
 # %%
 page = (made / "pages" / "reader-1.html").read_text("utf-8")
