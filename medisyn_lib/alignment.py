@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def samples_entry(
-    generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0, seeds: Sequence[int] = ()
+    generator: Path | str, prompts: Sequence[str], *, first_seed: int = 0, seeds: Sequence[int] = (), **changed: float
 ) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, of these seeds, else from `first_seed` on."""
-    call = sampling.settings_of(str(generator))
+    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, of these seeds, else from `first_seed` on.
+
+    `changed` are settings of the pipeline's call, such as guidance_scale, other than the generator's own.
+    """
+    call = sampling.settings_of(str(generator)) | changed
     name = sampling.fingerprint(str(generator))
     seeds = list(seeds) or list(range(first_seed, first_seed + len(prompts)))
 

@@ -112,6 +112,31 @@ def _card(given: argparse.Namespace) -> None:
     print(card.draft(given.source), end="")
 
 
+def _readers_new(given: argparse.Namespace) -> None:
+    for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
+        if (value := getattr(given, name)) is not None and not low <= value <= high:
+            raise InputError(f"--{name} is {value}: give a number from {low} to {high}")
+    model, out = _model(given.generator, "--generator", "model_index.json", "metadata.csv"), _out(given.out)
+    if (out / "key.json").exists():
+        raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
+    preflight_store()
+    from medisyn_lib import data
+    from medisyn_lib.reader_study import analysis, kit
+
+    data.preflight(given.data)
+    readers, margin = given.readers, given.margin / 100
+    if not (pairs := given.pairs or analysis.pairs_needed(margin, readers)):
+        raise InputError(f"--margin {given.margin:g}: too small for {readers} readers; take more or give --pairs")
+    print(kit.new(model, given.data, out, readers=readers, pairs=max(pairs, 12), margin=margin, seed=given.seed))
+    print(f"one page a reader in {out / 'pages'}; keep key.json to yourself; how to go on stands in PROTOCOL.md")
+
+
+def _readers_analyse(given: argparse.Namespace) -> None:
+    from medisyn_lib.reader_study import analysis
+
+    print(analysis.report(given.folder))
+
+
 def _diff(given: argparse.Namespace) -> int:
     lines = compare.compare(given.a, given.b)
     print("\n".join(lines) or "the same within tolerances")
@@ -144,7 +169,8 @@ def _out(text: str) -> Path:
 
 VERBS: dict[str, Callable] = {"reproduce": _reproduce, "generate": _generate, "figures": _figures, "diff": _diff}
 VERBS |= {"data list": _data, "data check": _data, "data card": _card}
-TYPES = {"text": str, "int": int, "path": from_shell, "source": _source}
+VERBS |= {"readers new": _readers_new, "readers analyse": _readers_analyse}
+TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source}
 
 
 def _one_line(words: object) -> str:

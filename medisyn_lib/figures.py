@@ -206,9 +206,12 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
     "02_side_by_side": sheet,
+    "04_pairs": sheet,
     **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), forest),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), curves),
-    **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
+    **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), forest),
+    **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
+    **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), curves),
 }
 
 

@@ -73,6 +73,21 @@ def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: fl
     return cluster_interval(np.subtract(a, b), clusters, level)
 
 
+def paired_shares(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+    """`paired_difference` of right or wrong, 1 or 0, whose interval is there, too, where all patients differ alike.
+
+    Then the share that may be otherwise, by Wilson's limit over patients, bounds it.
+    """
+    found = paired_difference(a, b, clusters, level)
+    if found.value is None or found.ci_low is not None:
+        return found
+    alike = cluster_proportion(np.ones(found.n), clusters, level)
+    if alike.ci_low is None:
+        return found
+    reach = (1 - alike.ci_low) * (1 + abs(found.value))
+    return Estimate(found.value, max(-1.0, found.value - reach), min(1.0, found.value + reach), found.n)
+
+
 def difference(
     a: ArrayLike, clusters_a: ArrayLike, b: ArrayLike, clusters_b: ArrayLike, level: float = 0.95
 ) -> Estimate:

@@ -46,6 +46,21 @@ def judged(synthetic: tuple[float, float], deranged: float = 0.5, real: float = 
     return alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict
 
 
+def test_changed_settings_make_samples_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def sample(_: object, prompts: list[str], seeds: list[int], **call: float) -> np.ndarray:
+        calls.append((seeds, call))
+        return np.zeros((len(prompts), 2, 2, 3), np.uint8)
+
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    monkeypatch.setattr(alignment.sampling, "load_pipeline", lambda model: None)
+    monkeypatch.setattr(alignment.sampling, "sample", sample)
+    plain = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3)
+    strong = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
+    assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
+
+
 def test_verdict_follows_the_rule() -> None:
     assert judged((1.0, 0.95)) == "reproduced"
     assert judged((0.5, 0.5)) == "not reproduced"

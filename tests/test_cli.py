@@ -31,6 +31,7 @@ def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
+READERS = ["readers", "new", "--generator", "model", "--out", "new"]
 GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "new"]
 
 
@@ -63,6 +64,14 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["data", "check", "magic"], "data source 'magic' is unknown"),
         (["data", "card", "magic"], "data source 'magic' is unknown"),
         (["data", "card", "phantom"], "read data_cards/phantom.md"),
+        (["readers"], "new|analyse"),
+        ([*READERS, "--readers", "0"], "--readers is 0: give a number from 1 to 100"),
+        ([*READERS, "--margin", "nan"], "--margin is nan"),
+        ([*READERS, "--margin", "1", "--readers", "8"], "--margin 1: too small for 8 readers"),
+        ([*READERS, "--pairs", "5"], "--pairs is 5"),
+        ([*READERS, "--generator", "empty"], "has no model_index.json or metadata.csv"),
+        ([*READERS, "--data", "npz:none"], "npz:none"),
+        (["readers", "analyse", "empty"], "absent, damaged or no file of a reader study"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],

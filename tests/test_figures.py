@@ -50,9 +50,12 @@ TABLES = {
     "01_prompts": SHEET,
     "01_read_back": read_back(),
     "02_side_by_side": SHEET,
+    "04_pairs": SHEET,
     **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), FOREST),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), CURVES),
-    **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
+    **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), FOREST),
+    **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), FOREST),
+    **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), CURVES),
 }
 
 

@@ -10,6 +10,7 @@ from medisyn_lib.statistics import (
     detectable_difference,
     difference,
     paired_difference,
+    paired_shares,
     standard_error,
     t_interval,
     wilson,
@@ -102,6 +103,17 @@ def test_paired_difference_is_the_mean_of_differences():
     assert paired_difference(a, b, group) == cluster_interval(a, group)
     with pytest.raises(ValueError, match="3 and 2"):
         paired_difference(a, b[:2], group)
+
+
+def test_paired_shares_have_an_interval_where_nothing_differs():
+    """Of 20 images no difference was seen: up to 1 - 20/(20 + 1.96^2) = 16.1% may differ, either way."""
+    some, group, rest = np.array([1.0, 0.0] * 10), np.arange(20), 1 - 20 / (20 + 1.95996**2)
+    assert ends(paired_shares(some, some, group)) == pytest.approx((-rest, rest), abs=1e-5)
+    assert ends(paired_shares(np.ones(20), np.zeros(20), group)) == pytest.approx((1 - 2 * rest, 1), abs=1e-5)
+    assert ends(paired_shares(np.zeros(20), np.ones(20), group)) == pytest.approx((-1, 2 * rest - 1), abs=1e-5)
+    other = np.roll(some, 1) * np.arange(20) % 2
+    assert paired_shares(some, other, group) == paired_difference(some, other, group)
+    assert ends(paired_shares([1.0, 0.0], [1.0, 0.0], ["p", "p"])) == (None, None)
 
 
 def test_difference_is_welchs():

@@ -1,0 +1,108 @@
+"""Attributes read back: which words a caption names, linear heads, chance by hand, heads that learn what is planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from medisyn_lib import attributes, evaluators, generators, store
+
+
+def told(**columns: list) -> datasets.Dataset:
+    n = len(next(iter(columns.values())))
+    base = {"image": ["x"] * n, "modality": ["ct"] * n, "finding": ["mass"] * n, "caption": ["a caption"] * n}
+    base |= {"patient_id": [f"p{i}" for i in range(n)], "side": [""] * n, "lesion_size": [""] * n}
+    return datasets.Dataset.from_dict(base | {"count": [-1] * n, "grade": [-1] * n} | columns)
+
+
+def test_labels_are_what_the_caption_names() -> None:
+    asked = told(
+        caption=[
+            "large left mass",
+            "mass on the right",
+            "three lesions",
+            "ICDR grade 3, retina",
+            "13 drusen, leftover",
+        ],
+        side=["left", "left", "", "", "left"],
+        lesion_size=["large", "small", "", "", ""],
+        count=[-1, -1, 3, 4, 13],
+        grade=[-1, -1, -1, 3, -1],
+    )
+    found = attributes.labels(asked)
+    others = found[found["attribute"].isin(attributes.NAMED)]
+    assert others[["image", "attribute", "value"]].to_numpy().tolist() == [
+        [0, "side", "left"],
+        [0, "lesion_size", "large"],
+        [2, "count", "3"],
+        [3, "grade", "3"],
+        [4, "count", "13"],
+    ]
+    assert (found["attribute"] == "finding").sum() == 5 == (found["attribute"] == "modality").sum()
+    every = attributes.labels(asked, said=False)
+    assert len(every[every["attribute"].isin(attributes.NAMED)]) == 9
+
+
+def blank_reader(classes: list[tuple[str, str]], scores: torch.Tensor) -> evaluators.Reader:
+    """A reader whose features are its images' means by quarter, and whose logits are given."""
+    reader = object.__new__(evaluators.Reader)
+    reader.classes = classes
+    stages = [torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity(), torch.nn.AdaptiveAvgPool2d(2)]
+
+    class Fixed(torch.nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return scores[: len(maps)]
+
+    reader.net = torch.nn.Sequential(*stages, Fixed())
+    return reader
+
+
+def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
+    classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
+    reader = blank_reader(classes, torch.tensor([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]]))
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    pixels[0, :, 4:], pixels[1, :, :4] = 255, 255  # bright at the right, then at the left
+    right = np.append(np.tile([-1.0, 1.0], 6), 0.0).astype(np.float32)
+    heads = {"ct\tside\tleft": -right, "ct\tside\tright": right, "ct\tgrade\t1": right, "mri\tside\tleft": right}
+    asked = attributes.labels(told(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"]))
+    table = attributes.read(reader, heads, pixels, asked).set_index(["attribute", "image"])
+    assert table.loc["modality", "read"].tolist() == ["mri", "ct"] and table.loc["finding", "read"].tolist() == [
+        "b",
+        "a",
+    ]
+    assert table.loc["side", "read"].tolist() == ["right", "left"]
+    assert table.loc["side", "right"].tolist() == [True, False]
+    assert "grade" not in table.index  # a head that knows a single value reads nothing
+
+
+def test_chance_by_hand_and_by_dealing() -> None:
+    table = pd.DataFrame({"modality": "ct", "attribute": ["side"] * 4 + ["count"] * 2})
+    table["read"], table["value"] = list("aaab12"), list("aabb22")
+    assert attributes.chance(table) == pytest.approx((4 * (0.75 * 0.5 + 0.25 * 0.5) + 2 * 0.5) / 6)
+    rng = np.random.default_rng(0)
+    side = table[:4]
+    dealt = [(rng.permutation(side["value"]) == side["read"]).mean() for _ in range(4000)]
+    assert np.mean(dealt) == pytest.approx(attributes.chance(side), abs=0.01)
+
+
+def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the store, from phantoms: the side of a fundus is read by a head on a hardly trained reader."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    study = generators.Study("tiny", "phantom")
+    entry = attributes.heads_entry(study)
+    heads = load_file(entry / "heads.safetensors")
+    assert {"fundus\tside\tleft", "fundus\tside\tright", "ct\tcount\t3"} <= heads.keys()
+    assert {key.rpartition("\t")[0] for key in heads} >= {"fundus\tgrade", "endoscopy\tlesion_size"}
+    reader, images = evaluators.Reader(generators.reader_entry(study)), study.images("evaluator")
+    from medisyn_lib import data
+
+    table = attributes.read(reader, heads, data.pixels(images), attributes.labels(images, said=False))
+    shares = table.groupby("attribute")["right"].mean()
+    assert shares["side"] > 0.8 and shares["lesion_size"] > 0.8  # on the images they were fitted on
+    assert attributes.heads_entry(study) == entry and store.key("heads", {}) != entry.name

@@ -1,0 +1,250 @@
+"""The readers' page: a whole study by keyboard, in node and in a real browser, and nothing leaves the page."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medisyn_lib import cli
+from medisyn_lib.reader_study import analysis, answers
+
+DRIVER, NODE = (shutil.which(name) for name in ("chromedriver", "node"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
+    reason="needs chromium and chromedriver (apt-get install chromium chromium-driver) and selenium from PyPI",
+)
+HARM = (
+    '=HYPERLINK("http://harm.example/a","go")',
+    "<script>fetch('http://harm.example/b'); document.title = 'harmed'</script>",
+    "</script><img src=http://harm.example/c onerror=\"document.title='harmed'\">",
+    '"; document.title = "harmed"; //',
+    "+1+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd, 'quoted' and \"quoted\" & <b>bold</b>",
+)
+
+
+def images(folder: Path, seed: int, **columns: str) -> str:
+    """A folder of 60 noise images of two modalities whose descriptions try to do harm."""
+    folder.mkdir()
+    rng, rows = np.random.default_rng(seed), []
+    for number in range(120):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{number}.png")
+        row = {"file_name": f"{number}.png", "text": HARM[number % len(HARM)], "modality": ("ct", "=1+1")[number % 2]}
+        rows.append(
+            row | {"finding": ("a", "b")[number // 2 % 2], **columns} | {"split": ("test", "train")[number > 110]}
+        )
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDISYN_STORE", str(place / "store"))
+        real, synthetic = images(place / "real", 1), images(place / "synthetic", 2)
+        given = ["--generator", synthetic, "--data", f"folder:{real}", "--readers", "2", "--pairs", "12"]
+        assert cli.main(["readers", "new", *given, "--out", str(place / "kit")]) == 0
+    return place / "kit"
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def left_the_page(driver: Any) -> list[str]:
+    """Every request of the page that was not for itself, and everything its policy stopped or its script threw."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    said = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    return [url[:200] for url in asked if not url.startswith(("file:", "data:", "blob:"))] + said
+
+
+def press(driver: Any, keys: str) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(driver).send_keys(keys).perform()
+
+
+def item_of(driver: Any) -> dict[str, Any]:
+    """The item that is shown, as the page has it."""
+    return driver.execute_script("return study.items[state.place]")
+
+
+def downloaded(folder: Path, kind: str) -> str:
+    for _ in range(100):
+        if found := list(folder.glob(f"*.{kind}")):
+            return found[0].read_text("utf-8")
+        time.sleep(0.1)
+    raise AssertionError(f"no {kind} file was downloaded")
+
+
+def check_downloads(study: Path, content: str, table: str, total: int) -> None:
+    """What a reader of `B`, realism 4 and alignment 2 hands in: harmless cells, answers that are analysed."""
+    cells = [cell for row in csv.reader(table.splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] and len(cells) == 10 * (total + 1)
+    (study / "answers" / "reader-1.json").write_text(content)
+    assert cli.main(["readers", "analyse", str(study)]) == 0
+    found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])["value"]
+    assert found["chose_first", "all pairs"] == 0  # B is the second
+    assert (found["realism", "real"], found["alignment", "synthetic"]) == (4, 2)
+    flips = [place["flip"] for place in answers.load(study / "key.json")["readers"]["reader-1"].values()]
+    assert 0 < np.mean(flips) < 1
+
+
+@pytest.mark.skipif(not NODE, reason="no node to run the page's script")
+def test_a_whole_study_in_node(study: Path) -> None:
+    page, script = study / "pages" / "reader-1.html", Path(__file__).with_name("page_in_node.js")
+    done = subprocess.run([str(NODE), str(script), str(page)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, total = json.loads(done.stdout), len(answers.load(study / "key.json")["readers"]["reader-1"])
+    assert found["resumed"].endswith(f"item {total // 2 + 1} of {total}")
+    assert found["before"].endswith(f"item {total // 2} of {total}")
+    assert found["done"] == [f"{total} of {total} answered", ["done"]]
+    check_downloads(study, found["json"], found["csv"], total)
+
+
+def answer_by_keyboard(driver: Any, items: int) -> list[dict[str, Any]]:
+    from selenium.webdriver.common.keys import Keys
+
+    seen = []
+    for _ in range(items):
+        seen.append(item := item_of(driver))
+        press(driver, "b" if item["kind"] == "pair" else "42")
+        press(driver, Keys.ENTER)
+    return seen
+
+
+@in_browser
+def test_a_whole_study_by_keyboard_reloaded_half_way(study: Path, browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    total = len(answers.load(study / "key.json")["readers"]["reader-1"])
+    browser.get((study / "pages" / "reader-1.html").as_uri())
+    press(browser, Keys.TAB + Keys.ENTER)  # the first thing to reach by keyboard is Start
+    seen = answer_by_keyboard(browser, total // 2)
+    press(browser, Keys.ENTER)  # nothing is chosen yet: it stays
+    browser.refresh()
+    assert item_of(browser)["token"] == f"{total // 2 + 1:03d}"
+    press(browser, Keys.BACKSPACE)
+    assert item_of(browser)["token"] == seen[-1]["token"]
+    press(browser, Keys.ENTER)
+    seen += answer_by_keyboard(browser, total - total // 2)
+    assert browser.find_element("id", "count").text == f"{total} of {total} answered"
+    for button in ("json", "csv"):
+        browser.find_element("id", button).send_keys(Keys.ENTER)
+    content, table = downloaded(tmp_path, "json"), downloaded(tmp_path, "csv")
+    assert browser.title == "Reader study" and left_the_page(browser) == []
+
+    captions = {item["caption"] for item in seen}
+    assert {text for text in HARM if text in captions} == captions - {""} and len(captions) > 4
+    check_downloads(study, content, table, total)
+
+
+@in_browser
+def test_every_control_has_a_name_and_a_place_in_the_order(study: Path, browser: Any) -> None:
+    browser.get((study / "pages" / "reader-2.html").as_uri())
+    browser.find_element("id", "start").click()
+    while item_of(browser)["kind"] != "rating":
+        answer_by_keyboard(browser, 1)
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]]
+    reached = {"button", "radio", "image", "group", "progressbar", "ProgressIndicator"}
+    assert [role for role, name in roles if role in reached and not name] == []
+    assert sum(role == "radio" for role, _ in roles) == 10
+    order = browser.execute_script(
+        "return [...document.querySelectorAll('button, input')].filter(e => e.offsetParent && !e.disabled)"
+        ".filter(e => e.tabIndex !== 0).length"
+    )
+    assert order == 0  # the order of the document is the order of the focus
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2 contrast ratio of two colours `rgb(r, g, b)`."""
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(part) for part in colour.strip("rgba() ").split(",")[:3]]) / 255
+        return float(
+            np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        )
+
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@in_browser
+def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.get((study / "pages" / "reader-2.html").as_uri())
+    browser.find_element("id", "start").click()
+    pairs = []
+    for _ in range(8):
+        pairs += [item_of(browser)["kind"] == "pair"]
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        boxes = browser.execute_script(
+            "return [...document.querySelectorAll('img')].map(e => e.getBoundingClientRect().width)"
+        )
+        assert min(boxes) >= 220
+        targets = browser.execute_script(
+            "return [...document.querySelectorAll('button, .choice')].filter(e => e.offsetParent)"
+            ".map(e => Math.min(e.offsetWidth, e.offsetHeight))"
+        )
+        assert min(targets) >= 44
+        script = "const s = getComputedStyle(arguments[0]); return [s.color, s.backgroundColor]"
+        for element in browser.find_elements("css selector", "#next:enabled, .choice span, #back:enabled, #pause"):
+            assert contrast(*browser.execute_script(script, element)) >= 4.5
+        answer_by_keyboard(browser, 1)
+    assert any(pairs) and not all(pairs)
+
+
+@in_browser
+def test_an_edited_page_is_noticed(study: Path, browser: Any, tmp_path: Path) -> None:
+    page = (study / "pages" / "reader-2.html").read_text()
+    edited = tmp_path / "edited.html"
+    edited.write_text(
+        page.replace('"modality": "CT', '"modality": "MR').replace('"modality": "Abdominal CT', '"modality": "MR')
+    )
+    assert edited.read_text() != page
+    browser.get(edited.as_uri())
+    browser.find_element("id", "start").click()
+    total = len(answers.load(study / "key.json")["readers"]["reader-2"])
+    answer_by_keyboard(browser, total)
+    content = browser.execute_script(
+        "const {format, study: s, reader} = study; return {format, study: s, reader, answers: state.answers}"
+    )
+    fault = answers.fault_of(content, answers.load(study / "key.json"), 1)
+    assert "was edited, or its page" in fault
+
+
+@in_browser
+def test_this_test_sees_a_request(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text("<img src='http://127.0.0.1:9/x'>")
+    browser.get((tmp_path / "bad.html").as_uri())
+    assert any("127.0.0.1:9" in what for what in left_the_page(browser))

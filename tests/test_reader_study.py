@@ -1,0 +1,337 @@
+"""The reader study without a browser: blinding, checked answers, and whether the analysis recovers what was planted."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import norm
+
+from medisyn_lib import cli
+from medisyn_lib.errors import InputError
+from medisyn_lib.phantoms import draw
+from medisyn_lib.reader_study import analysis, answers, kit, simulate
+
+STUDIES = 2000
+
+
+def phantoms(folder: Path, seed: int, **columns: str) -> str:
+    """A folder of CT phantoms, one a patient; the real ones carry metadata that would unblind them."""
+    from PIL.PngImagePlugin import PngInfo
+
+    folder.mkdir()
+    info, rows = PngInfo(), []
+    info.add_text("Synthetic", "true")
+    for number in range(70):
+        pixels, factors = draw("ct", seed=seed, index=3 * number, size=32)
+        Image.fromarray(pixels).save(folder / f"secret-{number}.png", pnginfo=info)
+        kind = factors["finding"]
+        rows.append({"file_name": f"secret-{number}.png", "text": f"abdominal CT, {kind}", "modality": "ct"})
+        rows[-1] |= {"finding": kind, "side": factors["side"], "split": ("test", "train")[number > 55], **columns}
+    pd.DataFrame(rows).to_csv(folder / "metadata.csv", index=False)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDISYN_STORE", str(place / "store"))
+        real, synthetic = phantoms(place / "real", 1), phantoms(place / "synthetic", 2)
+        given = {"readers": 3, "pairs": 14, "margin": 0.2, "seed": 0}
+        kit.new(synthetic, f"folder:{real}", place / "kit", **given)
+    return place / "kit"
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Path:
+    """A fresh copy of the study, with answers of three simulated readers."""
+    shutil.copytree(made, tmp_path / "kit")
+    simulate.answer(tmp_path / "kit", [3.0, 1.0, 0.0], [0.0, 0.5, 0.0], seed=0)
+    return tmp_path / "kit"
+
+
+def content_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="study">(.*?)</script>', page.read_text(), re.DOTALL)
+    return json.loads(found.group(1)) if found else {}
+
+
+def test_pages_hold_nothing_that_unblinds(made: Path) -> None:
+    key = answers.load(made / "key.json")
+    for reader in ("reader-1", "reader-2", "reader-3"):
+        content = content_of(made / "pages" / f"{reader}.html")
+        pictures = [base64.b64decode(uri.split(",")[1]) for item in content["items"] for uri in item["images"]]
+        assert len({len(picture) for picture in pictures}) == 1
+        for picture in pictures:
+            chunks, place = [], 8
+            while place < len(picture):
+                chunks.append(picture[place + 4 : place + 8])
+                place += 12 + struct.unpack(">I", picture[place : place + 4])[0]
+            assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"} and Image.open(io.BytesIO(picture)).mode == "RGB"
+        page = (made / "pages" / f"{reader}.html").read_text()
+        assert not re.search(r"secret|patient|control|mismatched|flip|https?://|file:", page)
+        assert {frozenset(item) for item in content["items"]} == {
+            frozenset({"token", "kind", "modality", "caption", "images"})
+        }
+        assert all(item["caption"] == "" for item in content["items"] if item["kind"] == "pair")
+        flips = [place["flip"] for place in key["readers"][reader].values()]
+        assert 0.2 < np.mean(flips) < 0.8
+    orders = {tuple(place["item"] for place in asked.values()) for asked in key["readers"].values()}
+    assert len(orders) == 3
+
+
+def test_the_policy_names_the_hash_of_what_runs(made: Path) -> None:
+    import hashlib
+
+    page = (made / "pages" / "reader-1.html").read_text()
+    assert "default-src 'none'" in page and "unsafe" not in page
+    for tag in ("style", "script"):
+        text = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.group(1).encode()).digest()).decode() if text else ""
+        assert f"{tag}-src 'sha256-{digest}'" in page
+
+
+def test_items_are_dealt_as_the_protocol_says(made: Path) -> None:
+    key, protocol = answers.load(made / "key.json"), (made / "PROTOCOL.md").read_text()
+    counts = pd.Series([item["kind"] for item in key["items"]]).value_counts()
+    assert counts.to_dict() == {"pair": 14, "control": 5, "real": 5, "synthetic": 5, "mismatched": 3}
+    rows = [row for item in key["items"] for row in item["rows"]]
+    assert len(rows) == len(set(rows)) == 14 + 10 + 5 + 5 + 3  # nobody is shown twice but on purpose
+    for asked in key["readers"].values():
+        again = [place["item"] for place in asked.values() if place["again"]]
+        assert len(again) == 7 and len(asked) == 32 + 7
+        order = [(place["item"], place["again"]) for place in asked.values()]
+        assert all(order.index((item, 0)) < order.index((item, 1)) for item in again)
+    assert "$" not in protocol and "| pairs, both real | 5 |" in protocol and "plus or minus 20 points" in protocol
+    mismatched = [item["fits"] for item in key["items"] if item["kind"] == "mismatched"]
+    assert max(mismatched) < 1 == min(item["fits"] for item in key["items"] if item["kind"] == "real")
+
+
+def test_too_few_images_are_named(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    real, synthetic = str(made.parent / "real"), str(made.parent / "synthetic")
+    given = {"readers": 2, "margin": 0.1, "seed": 0}
+    with pytest.raises(InputError, match="56 held-out patients are too few for 40 pairs"):
+        kit.new(synthetic, f"folder:{real}", tmp_path / "out", pairs=40, **given)
+    few = pd.read_csv(Path(synthetic) / "metadata.csv").iloc[-12:].assign(finding="x", split="train")
+    shutil.copytree(synthetic, tmp_path / "few")
+    few.to_csv(tmp_path / "few" / "metadata.csv", index=False)
+    with pytest.raises(InputError, match="too few images of ct for 19 items"):
+        kit.new(str(tmp_path / "few"), f"folder:{real}", tmp_path / "out", pairs=14, **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
+    """Five patients of one and sixty of the other: nobody is shown twice, the small one gives what it has."""
+    kinds = ["ct"] * 60 + ["fundus"] * 5
+    real = pd.DataFrame({"patient_id": [f"p{i}" for i in range(65)], "modality": kinds, "caption": "a", "finding": "b"})
+    real = real.assign(side="", lesion_size="", count=-1, grade=-1)
+    items = kit.draw_items(real, {"pair": 30, "control": 5}, seed=0)
+    rows = [row for item in items for row in item["rows"]]
+    assert len(rows) == len(set(rows)) == 40 and [len(item["rows"]) for item in items] == [1] * 30 + [2] * 5
+    assert sum(item["modality"] == "fundus" for item in items) == 4
+
+
+def edit(study: Path, reader: str, change: Any, name: str = "") -> str:
+    path = study / "answers" / f"{reader}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    (study / "answers" / (name or path.name)).write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        answers.read(study)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_each_fault_of_an_answer_file_is_said(study: Path) -> None:
+    good = (study / "answers" / "reader-1.json").read_text()
+
+    def said(change: Any, name: str = "") -> str:
+        (study / "answers" / "reader-1.json").write_text(good)
+        return edit(study, "reader-1", change, name)
+
+    assert "reader-1.json belongs to study-0, not to study-" in said(lambda c: c.update(study="study-0"))
+    assert "unknown reader 'reader-9'" in said(lambda c: c.update(reader="reader-9"))
+    assert "unknown reader" in said(lambda c: c.update(answers=["A"]))
+    assert "lacks 2 of 39 answers (003, 007)" in said(lambda c: [c["answers"].pop(k) for k in ("003", "007")])
+    assert "lacks 1 of 39" in said(lambda c: c["answers"].update({"003": "A"}))
+    assert "was edited, or its page, in 1 items (005)" in said(lambda c: c["answers"]["005"].update(shown=1))
+    assert "was edited" in said(lambda c: c["answers"].update({"999": {}}))
+    key = answers.load(study / "key.json")["readers"]["reader-1"]
+    kinds = [item["kind"] for item in answers.load(study / "key.json")["items"]]
+    rating = next(token for token, place in key.items() if kinds[place["item"]] == "real")
+    for grade in (0, 6, 2.5, "3", None):
+        assert f"was edited, or its page, in 1 items ({rating})" in said(
+            lambda c, g=grade: c["answers"][rating].update(realism=g)
+        )
+    both = said(lambda c: None, "copy.json")
+    assert both.count("one of 2 files of reader-1: keep one") == 2 and "copy.json" in both
+    (study / "answers" / "copy.json").write_text("{")
+    with pytest.raises(InputError, match=r"copy.json: absent, damaged"):
+        answers.read(study)
+
+
+def test_no_answers_yet(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["readers", "analyse", str(made)]) == 2
+    assert "no answer file in answers/" in capsys.readouterr().err
+    assert cli.main(["readers", "analyse", str(made.parent)]) == 2
+
+
+def test_a_simulated_study_from_answers_to_report(study: Path) -> None:
+    words = analysis.report(study)
+    assert "against 50% plus or minus 20 points" in words
+    assert {"04_told_apart.png", "04_ratings.png", "04_agreement.png", "analysis.csv"} <= {
+        path.name for path in (study / "analysis").iterdir()
+    }
+    found = pd.read_csv(study / "analysis" / "analysis.csv").set_index(["measure", "part"])
+    bare = found["low"].isna() & found["value"].notna()
+    assert bare.sum() <= 2 and (found["low"] <= found["value"]).sum() >= 20
+    assert found.loc[("alignment_difference", "mismatched minus real"), "high"] < 0  # the descriptions are looked at
+    assert found.loc[("alignment: gwet_ac2", "each reader"), "value"] > 0.3
+
+
+def test_one_reader_alone_is_analysed(study: Path) -> None:
+    for other in ("reader-2", "reader-3"):
+        (study / "answers" / f"{other}.json").unlink()
+    found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])
+    assert found.loc[("accuracy", "all pairs"), "n"] == 14
+    assert np.isnan(found.loc[("right: fleiss_kappa", "between readers"), "value"])
+
+
+def test_first_and_right_by_hand(study: Path) -> None:
+    """A reader who always names the synthetic image, and one who always says A."""
+    key = answers.load(study / "key.json")
+    for reader, choose in (("reader-1", lambda flip: "AB"[1 - flip]), ("reader-2", lambda flip: "A")):
+        path = study / "answers" / f"{reader}.json"
+        content = json.loads(path.read_text())
+        for token, given in content["answers"].items():
+            given["choice"] = choose(key["readers"][reader][token]["flip"])
+        path.write_text(json.dumps(content))
+    (study / "answers" / "reader-3.json").unlink()
+    table = answers.read(study)
+    perfect, leaning = analysis.grid(table, "right", "pair")
+    flips = [
+        p["flip"]
+        for p in key["readers"]["reader-2"].values()
+        if not p["again"] and key["items"][p["item"]]["kind"] == "pair"
+    ]
+    assert perfect.mean() == 1 and leaning.mean() == pytest.approx(np.mean(flips))
+    again = analysis.analyse(table).set_index(["measure", "part"])["value"]["right: same again", "each reader"]
+    assert 0 < again < 1  # sides are swapped the second time, so who always says A contradicts himself
+
+
+def draws(
+    readers: int, skill: float, seed: int, *, pairs: int = 70, studies: int = STUDIES, spread: float = 0.3
+) -> Any:
+    """Right answers bool (studies, readers, pairs) and each study's planted accuracy.
+
+    From five readers on skills vary about `skill` and the plan is for their population; fewer are fixed.
+    """
+    rng = np.random.default_rng(seed)
+    sample = readers >= 5
+    sharp = skill + (
+        spread * rng.standard_normal((studies, readers))
+        if sample
+        else np.linspace(-spread, spread, readers) + np.zeros((studies, readers))
+    )
+    bias = np.linspace(-0.3, 0.3, readers)
+    easy = simulate.ITEM_SPREAD * rng.standard_normal((studies, 1, pairs))
+    truth = rng.random((studies, readers, pairs)) < 0.5
+    first = simulate.choices(sharp[..., None] + easy, bias[:, None], truth, rng)
+    total = (simulate.ITEM_SPREAD**2 + sample * spread**2) ** 0.5
+    goal = simulate.planted(np.full(readers, skill) if sample else sharp[0], bias, total).mean()
+    return first == truth, first, truth, goal
+
+
+@pytest.mark.parametrize("skill", [0.0, 1.0, 2.2])
+@pytest.mark.parametrize("readers", [2, 4, 8])
+def test_the_interval_covers_the_planted_accuracy(readers: int, skill: float) -> None:
+    right, _, _, goal = draws(readers, skill, seed=readers)
+    found = [analysis.accuracy(study) for study in right]
+    covered = np.mean([e.ci_low <= goal <= e.ci_high for e in found])  # type: ignore[operator]
+    assert covered >= 0.93
+    assert np.mean([e.value for e in found]) == pytest.approx(goal, abs=0.005)
+    if skill < 2:  # and it is no wider than it must be
+        assert covered <= 0.985
+
+
+@pytest.mark.parametrize("readers", [2, 4, 8])
+def test_equivalence_is_wrong_at_most_33_times_in_500(readers: int) -> None:
+    """At the margin exactly neither `equivalent` nor `told apart` may come out more often than 5% allows."""
+    margin = 0.1
+    scale = (1 + simulate.ITEM_SPREAD**2 / 2) ** 0.5
+    skill = float(norm.ppf(0.5 + margin) * scale * 2**0.5)
+    right, _, _, goal = draws(readers, skill, seed=10 + readers, studies=500, pairs=200)
+    margin = goal - 0.5  # biases and varying skill move it a little
+    verdicts = [analysis.equivalence(study, margin) for study in right]
+    assert verdicts.count("equivalent") <= 33 and verdicts.count("told apart") <= 33
+    mirrored = [analysis.equivalence(~study, margin) for study in right]
+    assert mirrored == verdicts  # as far below 50% as above
+
+
+@pytest.mark.parametrize("readers", [2, 4, 8])
+def test_the_power_calculation_holds(readers: int) -> None:
+    pairs = analysis.pairs_needed(0.1, readers)
+    assert pairs is not None
+    right, *_ = draws(readers, 0.0, seed=40 + readers, studies=500, pairs=pairs, spread=0.1)
+    power = np.mean([analysis.equivalence(study, 0.1) == "equivalent" for study in right])
+    assert 0.76 <= power <= 0.97
+    assert pairs < (analysis.pairs_needed(0.05, readers) or 10**9)
+    assert analysis.pairs_needed(0.01, 8) is None and "never" in analysis.power_table(0.01, 8)
+
+
+def test_equivalence_by_hand() -> None:
+    half = np.tile([1.0, 0.0], (2, 100))
+    assert analysis.equivalence(half, 0.1) == "equivalent"
+    assert analysis.equivalence(half[:, :10], 0.1) == "undecided"
+    assert analysis.equivalence(np.ones((2, 100)), 0.1) == "told apart"
+    assert analysis.equivalence(np.zeros((8, 100)), 0.1) == "told apart"  # always wrong is no guessing
+
+
+def test_d_prime_by_hand_and_without_bias() -> None:
+    """Hits 8.5/11, false alarms 2.5/11, then recovered from biased readers whose accuracy suffers."""
+    truth = np.array([[1.0] * 10 + [0.0] * 10])
+    first = np.array([[1.0] * 8 + [0.0] * 2 + [1.0] * 2 + [0.0] * 8])
+    by_hand = (norm.ppf(8.5 / 11) - norm.ppf(2.5 / 11)) / 2**0.5
+    assert analysis.d_prime(first, truth).value == pytest.approx(by_hand)
+    _, first, truth, _ = draws(4, 1.0, seed=3, studies=300, pairs=400)
+    found = [analysis.d_prime(f * 1.0, t * 1.0) for f, t in zip(first, truth, strict=True)]
+    scale = (1 + simulate.ITEM_SPREAD**2 / 2) ** 0.5
+    assert np.mean([e.value for e in found]) == pytest.approx(1.0 / scale, abs=0.03)
+    covered = np.mean([e.ci_low <= 1.0 / scale <= e.ci_high for e in found])  # type: ignore[operator]
+    assert covered >= 0.92
+
+
+def test_planted_accuracy_by_hand() -> None:
+    assert simulate.planted(np.array(0.0), np.array(2.0)) == pytest.approx(0.5)
+    assert simulate.planted(np.array(1.0), np.array(0.0), 0.0) == pytest.approx(norm.cdf(1 / 2**0.5))
+
+
+def test_over_readers_by_hand() -> None:
+    """Obuchowski and Rockette: readers alike leave the items' variance, items alike the readers'."""
+    same = np.tile(np.random.default_rng(0).random((1, 40)), (6, 1))
+    found = analysis.over_readers(same.mean(1), (same.sum(1)[:, None] - same) / 39)
+    half = norm.ppf(0.975) * same[0].std(ddof=1) / 40**0.5
+    assert found.ci_high - found.value == pytest.approx(half, rel=1e-6)
+    apart = np.arange(6.0)[:, None] + np.zeros((6, 40))
+    found = analysis.over_readers(apart.mean(1), (apart.sum(1)[:, None] - apart) / 39)
+    assert found.ci_high - found.value == pytest.approx(2.570582 * np.arange(6).std(ddof=1) / 6**0.5, rel=1e-5)
+
+
+def test_rating_difference_by_hand() -> None:
+    a, b = np.array([[4.0, 5, 4, 5], [4, 4, 5, 5]]), np.array([[2.0, 1, 2, 1, 2], [1, 2, 2, 1, 1]])
+    found = analysis.difference(a, b)
+    assert found.value == pytest.approx(4.5 - 1.5)
+    ways = a.mean(0).var(ddof=1) / 4 + b.mean(0).var(ddof=1) / 5
+    assert (found.ci_high - found.ci_low) / 2 == pytest.approx(2.306 * ways**0.5, rel=0.15)
+    assert analysis.difference(b, a).value == pytest.approx(-3.0)
