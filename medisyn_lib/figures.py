@@ -206,7 +206,9 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
     "02_side_by_side": sheet,
-    **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), forest),
+    "06_images": sheet,
+    **dict.fromkeys(("06_learning", "06_ratio"), curves),
+    **dict.fromkeys(("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), forest),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), curves),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), curves),
 }

@@ -50,7 +50,9 @@ TABLES = {
     "01_prompts": SHEET,
     "01_read_back": read_back(),
     "02_side_by_side": SHEET,
-    **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), FOREST),
+    "06_images": SHEET,
+    **dict.fromkeys(("06_learning", "06_ratio"), CURVES),
+    **dict.fromkeys(("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), FOREST),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), CURVES),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
 }
