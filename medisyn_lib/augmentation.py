@@ -1,7 +1,6 @@
 """Do synthetic images improve a classifier? Hundreds of small trainings at once, at equal optimiser steps.
 
-A classifier here is a softmax regression on frozen features, so that the luck of which images one has can be
-averaged over many trainings; it is no fine-tuned network.
+A classifier is a softmax regression on frozen features here, so that luck averages out; it is no fine-tuned network.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ RATIOS = (1, 3, 10)  # synthetic images a real one
 VIEWS = 3  # of an image: itself, and two classically augmented
 SETTINGS = tuple((rate, decay) for rate in (5e-4, 2e-3) for decay in (0.0, 10.0))  # one is chosen on validation images
 BATCH, LOOKS, AT_ONCE = 16, 10, 16  # rows a step, looks at the validation images in a training, trainings at once
-BINS = 10  # of confidence, for the calibration error
 OWN_WIDTHS, TEXT_WIDTH = (64, 96), 128  # of a generator that sees a handful of images
 
 
@@ -43,8 +41,7 @@ class Images(NamedTuple):
 class Task(NamedTuple):
     """Features float32 (f, d), their classes (2 f,), and which rows are what: (n,), or (n, VIEWS), the image first.
 
-    Row f + i is row i again, but among `synthetic` (generators, n, VIEWS) with the images' classes shuffled.
-    `others` are real images that the generator saw.
+    Row f + i is row i again, those of `synthetic` (generators, n, VIEWS) with their images' classes shuffled.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +49,7 @@ class Task(NamedTuple):
     y: np.ndarray
     real: np.ndarray
     synthetic: np.ndarray
-    others: np.ndarray
+    others: np.ndarray  # real images that the generator saw
     validation: np.ndarray
     test: np.ndarray
     patients: np.ndarray  # of the test images
@@ -73,8 +70,7 @@ def images_of(study: Study, modality: str, role: str, most: int | None = None) -
     """The images of a modality in a role, at most `most` of them, by default as many as the profile says."""
     found = study.images(role)
     if (most or 0) > study.settings.images_of(role):
-        size = study.settings.size
-        found = data.load(study.source, role=role, size=size, per_modality=most, modalities=[modality])
+        found = data.load(study.source, role=role, size=study.settings.size, per_modality=most, modalities=[modality])
     rows = np.flatnonzero(np.array(found["modality"][:]) == modality)[:most]
     table = found.select(rows.tolist())
     return Images(data.pixels(table), *(np.array(table[name][:]) for name in Images._fields[1:]))
@@ -83,11 +79,10 @@ def images_of(study: Study, modality: str, role: str, most: int | None = None) -
 def views(pixels: np.ndarray, seed: int = 0) -> np.ndarray:
     """Each image and its augmented views, uint8 (n, VIEWS, h, w, 3).
 
-    A view is mirrored with chance 1/2, shifted by up to an eighth of the side (the edge is repeated), and up to
-    20% brighter or darker.
+    A view is mirrored with chance 1/2, shifted by up to an eighth of the side, up to 20% brighter or darker.
     """
-    rng, (n, side), made = np.random.default_rng([seed, 11]), pixels.shape[:2], np.repeat(pixels[:, None], VIEWS, 1)
-    reach = side // 8
+    rng, made = np.random.default_rng([seed, 11]), np.repeat(pixels[:, None], VIEWS, 1)
+    n, side, reach = *pixels.shape[:2], pixels.shape[1] // 8
     for i, k in np.ndindex(n, VIEWS - 1):
         padded = np.pad(pixels[i][:, :: rng.choice([1, -1])], ((reach, reach), (reach, reach), (0, 0)), mode="edge")
         top, left = rng.integers(0, 2 * reach + 1, 2)
@@ -99,8 +94,7 @@ def make_task(*, real: Images, synthetic: Sequence[Images], others: Images, vali
     """A task from its images; `synthetic` are as many images of each generator, `finding` what was asked for."""
     classes, x, y = tuple(sorted({*real.finding})), [], []
 
-    def rows(part: Images, pixels: np.ndarray) -> np.ndarray:
-        """Appends the features of views (n, v, h, w, 3) and says in which rows they are, (n, v)."""
+    def rows(part: Images, pixels: np.ndarray) -> np.ndarray:  # appends views (n, v, h, w, 3): which rows, (n, v)
         x.append(quality.features(pixels.reshape(-1, *pixels.shape[2:])).astype(np.float32))
         y.append(np.repeat([classes.index(finding) for finding in part.finding], pixels.shape[1]))
         return sum(map(len, y[:-1])) + np.arange(len(y[-1])).reshape(pixels.shape[:2])
@@ -131,9 +125,8 @@ def arms(task: Task, sizes: Sequence[int], draws: int) -> Iterator[Arm]:
         part = task.synthetic[draw % len(task.synthetic)]
         own, made = (rows[deal(task.y[rows[:, 0]], draw)] for rows in (task.real, part))
         more = np.concatenate([own[: sizes[0], 0], np.random.default_rng([draw, 19]).permutation(task.others)])
-        doubled = [sizes[-1] << k for k in range(1, 20)]
-        alone = [(n, more[:n]) for n in (*doubled, len(more)) if sizes[-1] < n <= len(more)]
-        for n, rows in [(n, own[:n, 0]) for n in sizes] + alone:
+        alone = sorted({min(sizes[-1] << k, len(more)) for k in range(1, 20)} - {*range(sizes[-1] + 1)})
+        for n, rows in [(n, own[:n, 0]) for n in sizes] + [(n, more[:n]) for n in alone]:
             yield Arm("real", n, 0, draw, rows, rows)
         for n in sizes:
             yield Arm("real, augmented", n, 0, draw, own[:n].ravel(), own[:n].ravel())
@@ -144,17 +137,16 @@ def arms(task: Task, sizes: Sequence[int], draws: int) -> Iterator[Arm]:
                 yield Arm("mixed", n, ratio, draw, mixed, mixed)
                 yield Arm("mixed, augmented", n, ratio, draw, every, every)
                 yield Arm("synthetic, then real", n, ratio, draw, some[:, 0], own[:n, 0])
-                odd = np.concatenate([own[:n].ravel(), len(task.x) + some.ravel()])
                 if ratio == 1:
+                    odd = np.concatenate([own[:n].ravel(), len(task.x) + some.ravel()])
                     yield Arm("shuffled, augmented", n, ratio, draw, odd, odd)
 
 
 def train(task: Task, chosen: Sequence[Arm], steps: int) -> np.ndarray:
     """Chances of each class in the test images, float32 (arms, n, classes), one classifier an arm; kept in the store.
 
-    Softmax regression from nought by AdamW, each for `steps` steps of BATCH rows, the first half of them from the
-    arm's first rows. Of SETTINGS and of LOOKS moments the one counts whose cross-entropy on the validation images is
-    least. Features are centred and scaled by the arm's own rows.
+    Softmax regression from nought by AdamW, each for `steps` steps of BATCH rows, half of them from the arm's first
+    rows; features centred and scaled by its own rows. Setting and moment are those of least cross-entropy in validation.
     """
     parts = (task.x, task.y, task.validation, task.test, *(rows for arm in chosen for rows in arm[4:]))
     digest = hashlib.sha256(b"".join(part.tobytes() + str(part.shape).encode() for part in parts))
@@ -182,13 +174,11 @@ def _train(task: Task, some: Sequence[Arm], steps: int) -> np.ndarray:
         rng, halves = np.random.default_rng([arm.draw, arm.n, arm.ratio]), (steps // 2, steps - steps // 2)
         drawn.append(np.concatenate([rng.choice(arm[4 + k], (many, BATCH)) for k, many in enumerate(halves)]))
 
-    def logits(images: torch.Tensor) -> torch.Tensor:
-        """(a, classes, n, settings) of features (a, n, d), or (n, d)."""
+    def logits(images: torch.Tensor) -> torch.Tensor:  # (a, c, n, h) of features (a, n, d), or (n, d)
         w, b = (torch.cat(part, 2) for part in zip(*weights, strict=True))
         return ((images @ w - centre @ w) / scale + b).unflatten(2, (h, c)).movedim(3, 1)
 
-    def entropy(found: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy (a, settings) of logits with classes (a, n), or (n,)."""
+    def entropy(found: torch.Tensor, right: torch.Tensor) -> torch.Tensor:  # (a, h), of classes (a, n), or (n,)
         return F.cross_entropy(found, right.expand(a, -1)[:, :, None].expand(-1, -1, h), reduction="none").mean(1)
 
     best, kept = torch.full((a, h), torch.inf), torch.zeros(a, c, len(task.test), h)
@@ -208,12 +198,12 @@ def scores(chances: np.ndarray, right: np.ndarray, patients: ArrayLike) -> dict[
     """Measures of chances (n, c) of true classes (n,), each (1 + g,): of all, then without each of g patients.
 
     `AUROC K` of each class K against the rest and their mean, `AUROC`; `balanced accuracy` (mean recall); `calibration
-    error`: of the likeliest class, expected, in BINS equal bins of confidence (Guo et al., arXiv 1706.04599).
+    error`: of the likeliest class, expected, in ten bins of confidence (Guo et al., arXiv 1706.04599).
     """
     numbers, hit, sure = range(chances.shape[1]), chances.argmax(1) == right, chances.max(1)
     each = {f"AUROC {k}": agreement.aucs(chances[:, k], right == k, patients) for k in numbers}
     recall = [means(hit, patients, right == k) for k in numbers]
-    inside = np.minimum((sure * BINS).astype(int), BINS - 1)[:, None] == np.arange(BINS)
+    inside = np.minimum((sure * 10).astype(int), 9)[:, None] == np.arange(10)
     error = np.abs(means((sure - hit)[:, None] * inside, patients)).sum(1)
     mean = {"AUROC": np.mean(list(each.values()), 0), "balanced accuracy": np.mean(recall, 0)}
     return mean | {"calibration error": error} | each
@@ -222,8 +212,7 @@ def scores(chances: np.ndarray, right: np.ndarray, patients: ArrayLike) -> dict[
 def own_images(real: Images, asked: ArrayLike, settings: Profile, steps: int, seed: int) -> np.ndarray:
     """Images, uint8 (m, h, w, 3), of the findings `asked` by a generator that saw `real` alone; kept in the store.
 
-    Its first stage is linear (whitened principal components of patches) and its text one vector a finding; denoiser,
-    loss and sampling are those of the other generators.
+    Its first stage is linear (whitened principal components of patches), its text one vector a finding; the rest as ever.
     """
     plan = training.Plan(steps=steps, batch=16, rate=1.5e-3, seed=seed, average=0.999)
     findings, labels = np.unique(real.finding, return_inverse=True)
@@ -252,7 +241,7 @@ def own_images(real: Images, asked: ArrayLike, settings: Profile, steps: int, se
         made = flat.reshape(-1, side, side, cell, cell, 3).swapaxes(2, 3).reshape(-1, side * cell, side * cell, 3)
         np.save(directory / "samples.npy", np.rint((made + 1) * 127.5).clip(0, 255).astype(np.uint8))
 
-    content = hashlib.sha256(real.pixels.tobytes() + labels.tobytes() + wanted.tobytes()).hexdigest()
+    content = [hashlib.sha256(part.tobytes()).hexdigest() for part in (real.pixels, labels, wanted)]
     what = {"plan": asdict(plan), "content": content, "call": [settings.sampling_steps, settings.guidance]}
     code = ("medisyn_lib.models", "medisyn_lib.training", "medisyn_lib.denoising", "medisyn_lib.augmentation")
     return np.load(training.keep_together("own_samples", what, make, code=code) / "samples.npy")

@@ -82,7 +82,7 @@ names = sorted(present, key=lambda name: TASKS.index(name) if name in TASKS else
 
 # %%
 ROLES = {"real": "evaluator", "others": "generator", "validation": "calibration", "test": "test"}
-CAPS = {"real": 2 * largest, "test": 2 * largest}
+CAPS = {"real": 4 * largest, "test": 4 * largest}
 pools, sizes = {}, {}
 for name in [name for name in names if not present[name]][:many]:
     parts = {what: augmentation.images_of(study, name, role, CAPS.get(what)) for what, role in ROLES.items()}
@@ -95,8 +95,8 @@ for name in [name for name in names if not present[name]][:many]:
 print("\n".join(f"{name}: not testable, {why}" for name, why in present.items() if why) or "every task is testable")
 
 # %% [markdown]
-# Images (and patients) of each task by role. The classifier's pool is twice the largest n where there are as many, so
-# that draws differ; at the largest n they share half of their images.
+# Images (and patients) of each task by role. The classifier's pool is four times the largest n where there are as many,
+# so that draws differ.
 
 # %%
 table = {
@@ -173,18 +173,25 @@ def judged(task, chosen, chances):
 
 
 # %% [markdown]
-# All arms of a task are trained at once. The number of trainings counts what one classifier was fitted for, times four
-# settings each.
+# What the rule and the controls compare gets three times as many draws as the rest of the grid. Each training is done
+# with every setting, and all are counted.
 
 # %%
-RELEASED, OWN = "released model", "no outside data"
+RELEASED, OWN, decisive = "released model", "no outside data", 3 * draws
+BASE, PRIMARY = ("real, augmented", smallest, 0), ("mixed, augmented", smallest, 1)
+SHUFFLED, ALONE = ("shuffled, augmented", smallest, 1), ("synthetic", smallest, 1)
 found, n_test, trainings = {RELEASED: {}, OWN: {}}, {}, 0
 for name, parts in pools.items():
     task = augmentation.make_task(synthetic=synthetic[name], **parts)
-    chosen = list(augmentation.arms(task, sizes[name], draws))
+    needed = {BASE, PRIMARY, SHUFFLED, ALONE, (BASE[0], sizes[name][-1], 0)}
+    needed |= {("real", smallest + len(task.others), 0)}
+    every = augmentation.arms(task, sizes[name], decisive)
+    chosen = [arm for arm in every if arm.draw < draws or arm[:3] in needed]
     found[RELEASED][name] = judged(task, chosen, augmentation.train(task, chosen, steps))
     n_test[name], trainings = len(task.test), trainings + len(chosen) * len(augmentation.SETTINGS)
-print(f"{trainings} trainings of {steps} steps of {augmentation.BATCH} images; {draws} draws")
+print(
+    f"{trainings} trainings of {steps} steps of {augmentation.BATCH} images; {draws} draws, {decisive} where decisive"
+)
 
 # %% [markdown]
 # Differences are paired: both sides have the same draw of real images and the same test patients. The interval is over
@@ -192,18 +199,17 @@ print(f"{trainings} trainings of {steps} steps of {augmentation.BATCH} images; {
 
 
 # %%
-def level(name, cell, what="AUROC", scenario=RELEASED):
+def level(name, cell, what="AUROC", scenario="released model"):
     """A measure of one arm, (kind, n, ratio), with its interval."""
     return crossed(found[scenario][name][cell][what], n_test[name])
 
 
-def gain(name, cell, over, what="AUROC", scenario=RELEASED):
-    """How much higher a measure is in one arm than in another."""
-    return crossed(found[scenario][name][cell][what] - found[scenario][name][over][what], n_test[name])
+def gain(name, cell, over, what="AUROC", scenario="released model"):
+    """How much higher a measure is in one arm than in another, over the draws that both have."""
+    one, other = found[scenario][name][cell][what], found[scenario][name][over][what]
+    count = min(len(one), len(other))
+    return crossed(one[:count] - other[:count], n_test[name])
 
-
-BASE, PRIMARY = ("real, augmented", smallest, 0), ("mixed, augmented", smallest, 1)
-SHUFFLED, ALONE = ("shuffled, augmented", smallest, 1), ("synthetic", smallest, 1)
 
 # %% [markdown]
 # Three measures of every arm at the smallest n, and of real images alone with all of the generator's (n + N).
@@ -227,24 +233,25 @@ print(pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", *MEASURES]).round
 CURVES = {"real": 0, "real, augmented": 0, "mixed, augmented": 1, "synthetic, then real": 1, "synthetic": 1}
 rows = []
 for name in pools:
-    for kind, n, ratio in found[RELEASED][name]:
+    for kind, n, ratio in sorted(found[RELEASED][name], key=lambda cell: [*CURVES, cell[0]].index(cell[0])):
         if CURVES.get(kind) == ratio:
-            point = level(name, (kind, n, ratio))
-            rows.append((name, kind + " 1:1" * ratio, n, point.value, point.ci_low, point.ci_high))
-learning = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"]).assign(xscale="log")
-learning = learning.sort_values("group", key=lambda names: names.map(learning["group"].unique().tolist().index))
-learning["panel"] = pd.Categorical(learning["panel"], list(pools))
-learning["xlabel"], learning["ylabel"] = "real images n (synthetic alone: as many)", "AUROC, mean over classes"
+            point, label = level(name, (kind, n, ratio)), kind + " 1:1" * (kind == PRIMARY[0])
+            edges = [1 - np.nan if edge is None else 1 - edge for edge in (point.value, point.ci_high, point.ci_low)]
+            rows.append((name, label, n, *np.maximum(edges, 1e-3)))
+learning = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"])
+learning["xscale"] = learning["yscale"] = "log"
+learning["xlabel"], learning["ylabel"] = "training images n", "1 - AUROC (lower is better)"
 learning["title"] = (
-    f"Classifiers by their training images; right end: real images alone, those the generator saw (n + N) included; "
-    f"95% intervals over {draws} draws and test patients ({study.scale}, n = {min(n_test.values(), default=0)} or more "
-    f"test images)"
+    f"Classifiers by their training images (mixed: n real and n synthetic; right end: real images, those that the "
+    f"generator saw included: n + N); 95% intervals over at least {draws} draws and test patients ({study.scale}, at "
+    f"least {min(n_test.values(), default=0)} test images)"
 )
 figures.draw("06_learning", learning, folder / "figures") if pools else None
 
 # %% [markdown]
-# Intervals of one panel rest on the same test patients and draws, so they overlap more than the paired gains below
-# tell. The generator saw N real images: who has them may train the classifier on them.
+# Both axes are logarithmic; what lies below 0.001 is drawn there. Intervals of one panel rest on the same test patients
+# and draws, so they overlap more than the paired gains below tell. The generator saw N real images: who has them may
+# train the classifier on them.
 #
 # ## Gain against ratio
 
@@ -256,10 +263,10 @@ for name in pools:
             point = gain(name, (kind, n, ratio), (BASE[0], n, 0))
             rows.append((name, f"n = {n}", ratio, point.value, point.ci_low, point.ci_high))
 ratios = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"]).assign(xscale="log")
-ratios["xlabel"], ratios["ylabel"] = "synthetic images for each real one", "gain in AUROC over real, augmented"
+ratios["xlabel"], ratios["ylabel"] = "synthetic images a real one", "gain in AUROC"
 ratios["title"] = (
-    f"What synthetic images add to n real ones, both augmented, at equal steps; paired 95% intervals over {draws} "
-    f"draws and test patients ({study.scale}, n = {min(n_test.values(), default=0)} or more test images)"
+    f"What synthetic images add to n real ones, both augmented, at equal steps; paired 95% intervals over at "
+    f"least {draws} draws and test patients ({study.scale}, at least {min(n_test.values(), default=0)} test images)"
 )
 figures.draw("06_ratio", ratios, folder / "figures") if pools else None
 
@@ -379,7 +386,12 @@ def controls(more, shuffled):
     ]  # fmt: skip
 
 
-def contrasts(scenario, count):
+# %% [markdown]
+# What is compared with the n real images with augmentation, in each specialty.
+
+
+# %%
+def contrasts(scenario):
     """Per specialty: the primary contrast, more real data, shuffled classes, all n + N real images."""
     rows = {}
     for name, cells in found[scenario].items():
@@ -392,10 +404,10 @@ def contrasts(scenario, count):
 
 
 # %% [markdown]
-# All against the same: the n real images with augmentation.
+# Drawn for each scenario that was run.
 
 # %%
-compared = {RELEASED: contrasts(RELEASED, draws), OWN: contrasts(OWN, own_draws)}
+compared = {RELEASED: contrasts(RELEASED), OWN: contrasts(OWN)}
 rows = [
     (scenario, name, what, one.value, one.ci_low, one.ci_high)
     for scenario, each in compared.items()
@@ -406,7 +418,7 @@ forest = pd.DataFrame(rows, columns=["panel", "label", "group", "value", "low", 
 forest["xlabel"] = f"gain in AUROC over {smallest} real images, augmented"
 forest["title"] = (
     f"The primary contrast (mixed 1:1, augmented) with its controls, at n = {smallest}; paired 95% intervals over "
-    f"draws and test patients ({study.scale}, {draws} draws, n = {min(n_test.values(), default=0)} or more test images)"
+    f"draws and test patients ({study.scale}, {decisive} draws, at least {min(n_test.values(), default=0)} test images)"
 )
 figures.draw("06_gain", forest, folder / "figures") if rows else None
 
@@ -481,7 +493,7 @@ def judge(scenario, count):
 
 # %%
 GROUPS = ["mixed 1:1", "more real data", "shuffled classes 1:1", "synthetic alone, as many", "real, n + N"]
-scenarios = [judge(RELEASED, draws), judge(OWN, own_draws)]
+scenarios = [judge(RELEASED, decisive), judge(OWN, own_draws)]
 main = [claim.id for claim, scenario in zip(scenarios, compared, strict=True) if compared[scenario]]
 came_from = study.provenance(time.perf_counter() - start, generators.flops_of(trained))
 claims.write_result(folder / "results" / "06_augmentation.json", came_from, scenarios, main)
