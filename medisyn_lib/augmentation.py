@@ -116,13 +116,13 @@ def deal(classes: ArrayLike, draw: int) -> np.ndarray:
     return np.concatenate([order[first], np.delete(order, first)])
 
 
-def arms(task: Task, sizes: Sequence[int], draws: int) -> Iterator[Arm]:
+def arms(task: Task, sizes: Sequence[int], draws: Sequence[int]) -> Iterator[Arm]:
     """Every training of a task: of each of `sizes` real images alone, and with synthetic ones as far as there are.
 
-    The images of a smaller n are among those of a larger one, and those of one draw are the same in all arms.
+    The images of a smaller n are among those of a larger one, and those of one draw are the same in all arms; draws take generators in turn.
     """
-    for draw in range(draws):
-        part = task.synthetic[draw % len(task.synthetic)]
+    for turn, draw in enumerate(draws):
+        part = task.synthetic[turn % len(task.synthetic)]
         own, made = (rows[deal(task.y[rows[:, 0]], draw)] for rows in (task.real, part))
         more = np.concatenate([own[: sizes[0], 0], np.random.default_rng([draw, 19]).permutation(task.others)])
         alone = sorted({min(sizes[-1] << k, len(more)) for k in range(1, 20)} - {*range(sizes[-1] + 1)})
@@ -146,7 +146,7 @@ def train(task: Task, chosen: Sequence[Arm], steps: int) -> np.ndarray:
     """Chances of each class in the test images, float32 (arms, n, classes), one classifier an arm; kept in the store.
 
     Softmax regression from nought by AdamW, each for `steps` steps of BATCH rows, half of them from the arm's first
-    rows; features centred and scaled by its own rows. Setting and moment are those of least cross-entropy in validation.
+    rows; features centred and scaled by its rows. Setting and moment: those of least cross-entropy in validation.
     """
     parts = (task.x, task.y, task.validation, task.test, *(rows for arm in chosen for rows in arm[4:]))
     digest = hashlib.sha256(b"".join(part.tobytes() + str(part.shape).encode() for part in parts))
@@ -212,7 +212,7 @@ def scores(chances: np.ndarray, right: np.ndarray, patients: ArrayLike) -> dict[
 def own_images(real: Images, asked: ArrayLike, settings: Profile, steps: int, seed: int) -> np.ndarray:
     """Images, uint8 (m, h, w, 3), of the findings `asked` by a generator that saw `real` alone; kept in the store.
 
-    Its first stage is linear (whitened principal components of patches), its text one vector a finding; the rest as ever.
+    Its first stage is linear (whitened principal components of patches), its text a vector a finding, the rest as ever.
     """
     plan = training.Plan(steps=steps, batch=16, rate=1.5e-3, seed=seed, average=0.999)
     findings, labels = np.unique(real.finding, return_inverse=True)

@@ -50,7 +50,8 @@ generator = ""  # a diffusers folder or hub id to judge instead of the generalis
 out = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
-# One modality of each specialty is a task: its findings are the classes. A source without these brings its own.
+# One modality of each specialty is a task: its findings are the classes. A source without these brings its own. Draws
+# are numbered from a seed that was fixed before this notebook had been run with it.
 
 # %%
 import time
@@ -67,7 +68,7 @@ from medisyn_lib import data as sources
 from medisyn_lib.reference_standards import crossed
 from medisyn_lib.statistics import Estimate, detectable_difference, standard_error, student
 
-start, TASKS = time.perf_counter(), ("dermoscopy", "fundus", "chest_xray", "histopathology")
+start, FIRST, TASKS = time.perf_counter(), 20261126, ("dermoscopy", "fundus", "chest_xray", "histopathology")
 study = generators.Study(profile, data)
 settings, folder, present = study.settings, study.folder(out), sources.testable(data)
 many, smallest, largest, most, draws, steps, own_steps = settings.augmentation
@@ -178,6 +179,7 @@ def judged(task, chosen, chances):
 
 # %%
 RELEASED, OWN, decisive = "released model", "no outside data", 3 * draws
+turns = range(FIRST, FIRST + decisive)
 BASE, PRIMARY = ("real, augmented", smallest, 0), ("mixed, augmented", smallest, 1)
 SHUFFLED, ALONE = ("shuffled, augmented", smallest, 1), ("synthetic", smallest, 1)
 found, n_test, trainings = {RELEASED: {}, OWN: {}}, {}, 0
@@ -185,8 +187,8 @@ for name, parts in pools.items():
     task = augmentation.make_task(synthetic=synthetic[name], **parts)
     needed = {BASE, PRIMARY, SHUFFLED, ALONE, (BASE[0], sizes[name][-1], 0)}
     needed |= {("real", smallest + len(task.others), 0)}
-    every = augmentation.arms(task, sizes[name], decisive)
-    chosen = [arm for arm in every if arm.draw < draws or arm[:3] in needed]
+    every = augmentation.arms(task, sizes[name], turns)
+    chosen = [arm for arm in every if arm.draw in turns[:draws] or arm[:3] in needed]
     found[RELEASED][name] = judged(task, chosen, augmentation.train(task, chosen, steps))
     n_test[name], trainings = len(task.test), trainings + len(chosen) * len(augmentation.SETTINGS)
 print(
@@ -224,7 +226,7 @@ for name in pools:
 print(pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", *MEASURES]).round(2).to_string(index=False))
 
 # %% [markdown]
-# Ratio: synthetic images a real one. Calibration error: of the likeliest class, expected, in ten bins; it is above
+# Ratio: synthetic images per real one. Calibration error: of the likeliest class, expected, in ten bins; it is above
 # zero by chance alone, so compare arms, not with nought.
 #
 # ## Learning curves
@@ -263,7 +265,7 @@ for name in pools:
             point = gain(name, (kind, n, ratio), (BASE[0], n, 0))
             rows.append((name, f"n = {n}", ratio, point.value, point.ci_low, point.ci_high))
 ratios = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"]).assign(xscale="log")
-ratios["xlabel"], ratios["ylabel"] = "synthetic images a real one", "gain in AUROC"
+ratios["xlabel"], ratios["ylabel"] = "synthetic images per real one", "gain in AUROC"
 ratios["title"] = (
     f"What synthetic images add to n real ones, both augmented, at equal steps; paired 95% intervals over at "
     f"least {draws} draws and test patients ({study.scale}, at least {min(n_test.values(), default=0)} test images)"
@@ -338,7 +340,7 @@ print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 def own_generators(name, count):
     """The images of `count` generators, each trained on the n real images of one draw."""
     real, made = pools[name]["real"], []
-    for draw in range(count):
+    for draw in range(FIRST, FIRST + count):
         rows = augmentation.deal(real.finding, draw)[:smallest]
         few = augmentation.Images(*(column[rows] for column in real))
         asked = np.resize(few.finding, augmentation.RATIOS[-1] * smallest)
@@ -349,7 +351,7 @@ def own_generators(name, count):
 own_draws = min(draws, 5) if own_steps else 0
 for name in pools if own_draws else ():
     task = augmentation.make_task(synthetic=own_generators(name, own_draws), **pools[name])
-    chosen = list(augmentation.arms(task, [smallest], own_draws))
+    chosen = list(augmentation.arms(task, [smallest], range(FIRST, FIRST + own_draws)))
     found[OWN][name] = judged(task, chosen, augmentation.train(task, chosen, steps))
 print(f"{own_draws * len(pools)} generators of n = {smallest} images" if own_draws else "not run in this profile")
 
