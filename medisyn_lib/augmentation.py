@@ -119,7 +119,7 @@ def deal(classes: ArrayLike, draw: int) -> np.ndarray:
 def arms(task: Task, sizes: Sequence[int], draws: Sequence[int]) -> Iterator[Arm]:
     """Every training of a task: of each of `sizes` real images alone, and with synthetic ones as far as there are.
 
-    The images of a smaller n are among those of a larger one, and those of one draw are the same in all arms; draws take generators in turn.
+    The images of a smaller n are among a larger one's, a draw's alike in all arms; draws take generators in turn.
     """
     for turn, draw in enumerate(draws):
         part = task.synthetic[turn % len(task.synthetic)]
