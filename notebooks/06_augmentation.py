@@ -332,8 +332,9 @@ print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 # ## No outside data
 #
 # For each draw of n images a generator of their own: a linear first stage (principal components of patches), a small
-# denoiser and one vector a finding for text, all trained on these n images. Ten synthetic images for each are drawn.
-# In `quick` that would take longer than all else and is **not run**; `full` runs it with five draws.
+# denoiser and one vector a finding for text, all trained on these n images. As many images are drawn as of the released
+# model, at most ten for each real one. In `quick` that would take longer than all else and is **not run**; `full` runs
+# it with five draws.
 
 
 # %%
@@ -343,7 +344,7 @@ def own_generators(name, count):
     for draw in range(FIRST, FIRST + count):
         rows = augmentation.deal(real.finding, draw)[:smallest]
         few = augmentation.Images(*(column[rows] for column in real))
-        asked = np.resize(few.finding, augmentation.RATIOS[-1] * smallest)
+        asked = np.resize(few.finding, min(augmentation.RATIOS[-1] * smallest, most))
         made.append(augmentation.Images(augmentation.own_images(few, asked, settings, own_steps, draw), asked, asked))
     return made
 
