@@ -78,21 +78,25 @@ names = sorted(present, key=lambda name: TASKS.index(name) if name in TASKS else
 # ## Images, by whom they may be seen
 #
 # The classifier's real images are the evaluator's patients; validation and test images are yet other patients. The
-# generator saw none of the three. A task with too few test patients, or with a class that the classifier's pool or the
-# test lacks, cannot be tested and is named.
+# generator saw none of the three. A task with too few test patients, or with a class that the classifier's pool
+# lacks or of which there is one test patient at most, cannot be tested and is named; another takes its place.
 
 # %%
 ROLES = {"real": "evaluator", "others": "generator", "validation": "calibration", "test": "test"}
 CAPS = {"real": 4 * largest, "test": 4 * largest}
 pools, sizes = {}, {}
-for name in [name for name in names if not present[name]][:many]:
+for name in [name for name in names if not present[name]]:
+    if len(pools) == many:
+        break
     parts = {what: augmentation.images_of(study, name, role, CAPS.get(what)) for what, role in ROLES.items()}
-    kinds = {what: {*part.finding} for what, part in parts.items()}
+    kinds, test = {what: {*part.finding} for what, part in parts.items()}, parts["test"]
+    fewest = min(len({*test.patient_id[test.finding == kind]}) for kind in kinds["test"])
     sizes[name] = [smallest << k for k in range(20) if smallest << k <= min(largest, len(parts["real"].finding))]
-    if kinds["test"] == kinds["real"] >= kinds["others"] | kinds["validation"] and sizes[name]:
+    same = kinds["test"] == kinds["real"] >= kinds["others"] | kinds["validation"]
+    if same and sizes[name] and fewest > 1:
         pools[name] = parts
     else:
-        print(f"{name}: not testable, its roles do not hold the same classes or fewer than {smallest} images")
+        print(f"{name}: not testable, a class is missing or has one test patient, or there are under {smallest} images")
 print("\n".join(f"{name}: not testable, {why}" for name, why in present.items() if why) or "every task is testable")
 
 # %% [markdown]
