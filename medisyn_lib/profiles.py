@@ -33,6 +33,8 @@ class Profile:
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
     grading: tuple[int, int, int, int] = (900, 300, 12, 100)  # 07: images a role, steps, draws of graders, synthetic
     probes: tuple[int, int, int, int] = (40, 15, 70, 500)  # 04: prompts a test, a guidance; pairs; simulated studies
+    # 06: tasks; smallest and largest n; synthetic images, draws, optimiser steps; steps of a generator of its own
+    augmentation: tuple[int, ...] = (3, 10, 40, 100, 8, 80, 0)
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:

@@ -19,6 +19,7 @@ EXPECTED = {
     "02_quality",
     "03_compute_efficiency",
     "04_text_alignment",
+    "06_augmentation",
     "07_reference_standards",
     "99_scorecard",
 }

@@ -32,13 +32,13 @@ LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 ORDER = """
     errors paths store provenance statistics compute modalities phantoms data profiles models training text encoders
     evaluators first_stage denoising sampling generators fidelity noninferiority agreement claims alignment
-    attributes quality graders reference_standards compare figures reader_study batch cli
+    attributes quality graders reference_standards augmentation compare figures reader_study batch cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 # The modules of networks, which nobody imports before bad input is refused, bring torch but nothing heavier.
 NETWORKS = """
     models training text encoders evaluators first_stage denoising sampling generators fidelity alignment
-    attributes quality
+    attributes quality augmentation
 """.split()
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
 
