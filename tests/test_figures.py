@@ -52,6 +52,9 @@ TABLES = {
     "02_side_by_side": SHEET,
     **dict.fromkeys(("02_measures", "02_log_ratios", "07_kappas", "07_modes", "07_synthetic"), FOREST),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), CURVES),
+    "05_distances": CURVES.assign(reference=1.5, reference_label="flagged"),
+    "05_pairs": SHEET,
+    **dict.fromkeys(("05_detection", "05_length"), CURVES),
     **dict.fromkeys(("07_roc", "07_tuning", "07_correlation"), CURVES),
 }
 

@@ -18,6 +18,7 @@ EXPECTED = {
     "01_training",
     "02_quality",
     "03_compute_efficiency",
+    "05_memorization",
     "07_reference_standards",
     "99_scorecard",
 }
