@@ -33,7 +33,7 @@ class Profile:
     modality_floor: float = 0.95  # claim 01: share of prompts whose modality is read back
     grading: tuple[int, int, int, int] = (900, 300, 12, 100)  # 07: images a role, steps, draws of graders, synthetic
     # 05: images that calibrate, and that test; planted copies of a kind; steps to learn patients, and to over-train
-    copies: tuple[int, int, int, int, int] = (1000, 1200, 300, 80, 240)
+    copies: tuple[int, int, int, int, int] = (1000, 1200, 500, 80, 240)
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:

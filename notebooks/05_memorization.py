@@ -331,7 +331,7 @@ figures.draw("05_pairs", sheet, folder / "figures", np.concatenate(pairs), real=
 # %% tags=["nbval-ignore-output"]
 extracted = None
 if not finished:
-    asked = np.rint(np.linspace(0, len(own) - 1, max(2, many_planted // 12))).astype(int).tolist()
+    asked = np.rint(np.linspace(0, len(own) - 1, max(2, many_planted // 20))).astype(int).tolist()
     tries = [drawn(judged, own.select(asked)["caption"][:], 8_000_000 + 1000 * turn) for turn in range(2)]
     found = flags(memorization.match(looks, np.concatenate(tries)).ratio)
     extracted = exact_proportion(int(found.sum()), len(found))
@@ -452,10 +452,12 @@ def told(members, others):
 # Of the generalist, if it is the one judged, and of the over-trained model with its 64 images.
 
 # %% tags=["nbval-ignore-output"]
-unseen, belonging = np.arange(min(len(held), 200)), {}
+belonging, many = {}, min(len(held), 200)  # evenly over the modalities, which stand in order
+unseen = np.linspace(0, len(held) - 1, many).round().astype(int)
 nets = {"over-trained": (generators.load_denoiser(study, taught), few)}
 if not generator:
-    picked = np.sort(rng.permutation(np.unique(own["patient_id"][:], return_index=True)[1])[: len(unseen)])
+    each = np.sort(np.unique(own["patient_id"][:], return_index=True)[1])
+    picked = each[np.linspace(0, len(each) - 1, many).round().astype(int)]
     nets["generalist"] = generators.load_denoiser(study, generators.denoiser_entry(study)), picked
 for name, (net, members) in nets.items():
     area, rates = belonging[name] = told(losses(net, own, members), losses(net, held, unseen))
