@@ -50,17 +50,26 @@ def preflight(out: Path, profile: str, data: str) -> None:
             raise InputError(f"output folder {out}: holds results of {was}; give another --out")
 
 
-def reproduce(names: Sequence[str], *, profile: str, data: str, generator: str, out: Path) -> list[Outcome]:
+def reproduce(
+    names: Sequence[str], *, profile: str, data: str, generator: str, out: Path, **more: int
+) -> list[Outcome]:
     """Runs notebooks with these parameters into `out`, one after the other, and says how each ended.
 
     `out` is absolute; notebooks come to `<out>/notebooks/`, one that fails as NN_name.failed.ipynb and .log, and the
-    others still run. Raises InputError, before anything runs, for an unknown notebook or parameter or a mixed `out`.
+    others still run. `more` are parameters that only some notebooks have. Raises InputError, before anything runs, for
+    an unknown notebook or parameter or a mixed `out`.
     """
     import papermill
 
     notebooks, outcomes = select(names), []
     preflight(out, profile, data)
-    given = {"profile": profile, "data": data, "generator": generator, "out": from_root(out)}
+    given: dict[str, str | int] = {
+        "profile": profile,
+        "data": data,
+        "generator": generator,
+        "out": from_root(out),
+        **more,
+    }
     for notebook in notebooks:
         # papermill only warns of a parameter that the notebook lacks, and then runs with the defaults.
         if lacking := sorted(given.keys() - papermill.inspect_notebook(str(notebook))):
@@ -93,7 +102,7 @@ def kernel_of_this_interpreter() -> Iterator[None]:
             yield
 
 
-def _execute(notebook: Path, given: dict[str, str], out: Path) -> Outcome:
+def _execute(notebook: Path, given: dict[str, str | int], out: Path) -> Outcome:
     import papermill
 
     folder, name, start = out / "notebooks", notebook.stem, time.perf_counter()

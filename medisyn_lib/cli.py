@@ -1,6 +1,7 @@
 """The `medisyn` command. It checks what it is given before it imports anything heavy.
 
-Exit codes: 0 done, 1 two runs differ, 2 bad input, 4 a notebook or something internal failed.
+Exit codes: 0 done; 1 two runs differ, or an audited claim's rule is broken; 2 bad input; 3 an audited claim could
+not be tested; 4 a notebook or something internal failed.
 """
 
 import argparse
@@ -22,6 +23,14 @@ from medisyn_lib.store import creatable, preflight_store, write_atomic
 
 PROMPT_LIMIT = 2000  # characters
 COUNT_LIMIT = 10_000  # images a command
+AUDITED = {"training": "01_training", "memorization": "05_memorization"}  # claims on a generator, and their notebooks
+SAID = {
+    "reproduced": (0, "the rule is kept"),
+    "partly": (1, "the rule is kept in part only"),
+    "not reproduced": (1, "the rule is broken"),
+    "not testable here": (3, "this could not be told from this run"),
+}
+GENERATOR = "model_index.json", "metadata.csv"  # one of them lies in a generator's folder
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 
@@ -53,16 +62,49 @@ def _reproduce(given: argparse.Namespace) -> int:
     if given.profile not in PROFILES:
         raise InputError(f"profile {given.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
     batch.select(given.names)
-    generator = given.generator and _model(given.generator, "--generator", "model_index.json", "metadata.csv")
+    generator = given.generator and _model(given.generator, "--generator", *GENERATOR)
     if Path(generator).is_absolute():
         generator = from_root(generator)
     out = resolve_out(f"build/{run_name(given.profile, given.data)}") if given.out is None else _out(given.out)
     given.out = str(out)
     preflight_store()
     data.preflight(given.data)
-    outcomes = batch.reproduce(given.names, profile=given.profile, data=given.data, generator=generator, out=out)
+    seed = {"seed": given.seed} if getattr(given, "seed", 0) else {}
+    outcomes = batch.reproduce(
+        given.names, profile=given.profile, data=given.data, generator=generator, out=out, **seed
+    )
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
+
+
+def _audit(given: argparse.Namespace) -> int:
+    """Judges someone's generator: runs the notebooks of the claims, then says of each in one sentence what came out."""
+    from medisyn_lib.claims import read_result
+
+    named = [name.strip() for name in given.claims.split(",")]
+    if unknown := [name for name in named if name not in AUDITED]:
+        raise InputError(f"--claims {unknown[0]!r} is unknown: choose among {', '.join(AUDITED)}")
+    _seed(given.seed)
+    _model(given.generator, "--generator", *GENERATOR)
+    given.names, codes = [AUDITED[name] for name in named], []
+    if code := _reproduce(given):
+        return code
+    for name in named:
+        path = Path(given.out, "results", f"{AUDITED[name]}.json")
+        result = read_result(path)
+        code, words = SAID[result.verdict]
+        claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
+        found = next(m for m in claim.measures if m.name == claim.primary)
+        numbers = "" if found.value is None else f" {found.value:.3g}"
+        numbers += "" if found.ci_low is None else f", 95% interval {found.ci_low:.3g} to {found.ci_high:.3g}"
+        print(f"{name}: {claim.statement}: {words} ({found.name.replace('_', ' ')}{numbers}, n = {found.n}; {path})")
+        codes.append(code)
+    return 1 if 1 in codes else max(codes)
+
+
+def _seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed is {seed}: give a whole number from 0 to {2**31 - 1}")
 
 
 def _generate(given: argparse.Namespace) -> None:
@@ -74,8 +116,7 @@ def _generate(given: argparse.Namespace) -> None:
         raise InputError("--prompt holds control characters: write it on one line of plain text")
     if not 1 <= given.n <= COUNT_LIMIT:
         raise InputError(f"-n is {given.n}: ask for 1 to {COUNT_LIMIT} images")
-    if not 0 <= given.seed < 2**31:
-        raise InputError(f"--seed is {given.seed}: give a whole number from 0 to {2**31 - 1}")
+    _seed(given.seed)
     model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
     from medisyn_lib.sampling import generate
 
@@ -167,8 +208,8 @@ def _out(text: str) -> Path:
     return from_shell(text)
 
 
-VERBS: dict[str, Callable] = {"reproduce": _reproduce, "generate": _generate, "figures": _figures, "diff": _diff}
-VERBS |= {"data list": _data, "data check": _data, "data card": _card}
+VERBS: dict[str, Callable] = {"reproduce": _reproduce, "audit": _audit, "generate": _generate, "figures": _figures}
+VERBS |= {"diff": _diff, "data list": _data, "data check": _data, "data card": _card}
 VERBS |= {"readers new": _readers_new, "readers analyse": _readers_analyse}
 TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source}
 

@@ -154,6 +154,19 @@ def curves(table: pd.DataFrame) -> Figure:
     return _panels(table, 2.2, fill, ("y", "y"))
 
 
+def histogram(table: pd.DataFrame) -> Figure:
+    """Steps from tables of bins: `x`, where a bin begins, and `y`; a dashed line stands at the x of `reference`."""
+    table = _complete(table)
+
+    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
+        for place, look, part in parts:
+            axis.step(part["x"], part["y"], where="post", linestyle=DASHES[place % len(DASHES)], **look)
+        for value in rows["reference"].dropna().unique():
+            axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
+
+    return _panels(table.assign(low=np.nan, high=np.nan), 2.2, fill, ("y", "y"))
+
+
 def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
     """A sheet of images: `table` has row, column, row_label, title; tile i belongs to table row i."""
     rows, columns = int(table["row"].max()) + 1, int(table["column"].max()) + 1
@@ -214,6 +227,9 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), forest),
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
     **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), curves),
+    "05_distances": histogram,
+    "05_pairs": sheet,
+    **dict.fromkeys(("05_detection", "05_length"), curves),
 }
 
 

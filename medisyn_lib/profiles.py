@@ -35,6 +35,8 @@ class Profile:
     probes: tuple[int, int, int, int] = (40, 15, 70, 500)  # 04: prompts a test, a guidance; pairs; simulated studies
     # 06: tasks; smallest and largest n; synthetic images, draws, optimiser steps; steps of a generator of its own
     augmentation: tuple[int, ...] = (3, 10, 40, 100, 8, 80, 0)
+    # 05: images that calibrate, and that test; planted copies of a kind; steps to learn patients, and to over-train
+    copies: tuple[int, int, int, int, int] = (1000, 1200, 500, 80, 240)
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:

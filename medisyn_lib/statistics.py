@@ -36,6 +36,14 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
     return Estimate(successes / n, min(float(low), successes / n), max(float(high), successes / n), int(n))
 
 
+def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """A proportion of n > 0 independent trials with Clopper and Pearson's interval (1934): never too narrow."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, n, alpha=1 - level, method="beta")
+    return Estimate(successes / n, float(low), float(high), n)
+
+
 def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
     """The mean of independent values, (n,), say one a seed, with Student's t interval."""
     return cluster_interval(values, np.arange(np.size(values)), level)

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib import batch, cli, data, sampling
+from medisyn_lib import batch, claims, cli, data, sampling
 from medisyn_lib.errors import InputError
+from medisyn_lib.statistics import Estimate
 
 OUTCOMES = [batch.Outcome("00_a", 1.0)]
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with three empty notebooks, a model folder and a store of its own; the shell stands in it."""
+    """A project with four empty notebooks, a model folder and a store of its own; the shell stands in it."""
     monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
-    for name in ("notebooks/00_a.ipynb", "notebooks/01_b.ipynb", "notebooks/99_c.ipynb", "model/model_index.json"):
+    notebooks = [f"notebooks/{name}.ipynb" for name in ("00_a", "01_training", "05_memorization", "99_c")]
+    for name in [*notebooks, "model/model_index.json"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "file").write_text("")
@@ -32,6 +34,7 @@ def everything(folder: Path) -> set[Path]:
 
 
 READERS = ["readers", "new", "--generator", "model", "--out", "new"]
+AUDIT = ["audit", "--generator", "model", "--data", "phantom", "--out", "new"]
 GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "new"]
 
 
@@ -48,6 +51,18 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["reproduce", "--out", "file/new"], "--out 'file/new': cannot be written"),
         (["reproduce", "--out", "file"], "--out 'file': cannot be written"),
         (["reproduce", "--generator", "empty", "--out", "new"], "has no model_index.json or metadata.csv"),
+        (
+            [*AUDIT, "--claims", "memorization,beauty"],
+            "--claims 'beauty' is unknown: choose among training, memorization",
+        ),
+        ([*AUDIT, "--claims", ""], "--claims '' is unknown"),
+        ([*AUDIT, "--generator", "empty"], "has no model_index.json or metadata.csv"),
+        ([*AUDIT, "--generator", ""], "--generator ''"),
+        ([*AUDIT, "--data", ""], "data source '' is unknown"),
+        ([*AUDIT, "--data", "npz:none"], "npz:none"),
+        ([*AUDIT, "--seed", "-1"], "--seed is -1"),
+        ([*AUDIT, "--out", "file/new"], "--out 'file/new': cannot be written"),
+        (["audit", "--generator", "model", "--out", "new"], "required: --data"),
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
         ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
@@ -134,6 +149,56 @@ def test_reproduce_hands_on_what_it_was_given(place: Path, monkeypatch: pytest.M
     assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x"})]
     cli.main(["reproduce", "--out", "mine"])
     assert calls[-1][1]["out"] == inner / "mine"
+
+
+def audited(place: Path, **verdicts: str):
+    """A stand-in for `batch.reproduce` that writes results with these verdicts, and what it was called with."""
+    calls = []
+
+    def reproduce(names, **given):
+        calls.append((names, given))
+        for name in names:
+            found = claims.measure("share", Estimate(0.01, 0.002, 0.03, 600))
+            passed = {"reproduced": True, "not reproduced": False, "partly": False}.get(verdicts[name[:2]])
+            claim = claims.make_claim(
+                id="c", statement=claims.NOTEBOOKS[name], source="p", rule="r", passed=passed, primary="share",
+                partly=verdicts[name[:2]] == "partly", detectable=None, measures=[found],
+            )  # fmt: skip
+            claims.write_result(given["out"] / "results" / f"{name}.json", {}, [claim])
+        return OUTCOMES
+
+    return reproduce, calls
+
+
+VERDICTS = [
+    ("reproduced", "reproduced", 0),
+    ("reproduced", "not reproduced", 1),
+    ("not testable here", "not reproduced", 1),
+    ("partly", "not testable here", 1),
+    ("reproduced", "not testable here", 3),
+]
+
+
+@pytest.mark.parametrize(("training", "copies", "code"), VERDICTS)
+def test_audit_says_a_sentence_a_claim(place: Path, monkeypatch, capsys, training: str, copies: str, code: int):
+    reproduce, calls = audited(place, **{"01": training, "05": copies})
+    monkeypatch.setattr(batch, "reproduce", reproduce)
+    assert cli.main(AUDIT) == code
+    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new"}
+    assert calls == [(["01_training", "05_memorization"], run)]
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.startswith("training: one text-guided model") and second.startswith("memorization: visually distinct")
+    assert cli.SAID[copies][1] in second and "(share 0.01, 95% interval 0.002 to 0.03, n = 600;" in second
+
+
+def test_audit_of_one_claim_with_a_seed_and_of_a_failed_notebook(place: Path, monkeypatch, capsys):
+    reproduce, calls = audited(place, **{"05": "reproduced"})
+    monkeypatch.setattr(batch, "reproduce", reproduce)
+    assert cli.main([*AUDIT, "--claims", "memorization", "--seed", "7"]) == 0
+    assert calls[0][0] == ["05_memorization"] and calls[0][1]["seed"] == 7
+    monkeypatch.setattr(batch, "reproduce", lambda *_, **__: [batch.Outcome("05_memorization", 1.0, "broke")])
+    assert cli.main([*AUDIT, "--claims", "memorization"]) == 4
+    assert "memorization: visually" not in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_generate_hands_on_an_absolute_model(place: Path, monkeypatch: pytest.MonkeyPatch):

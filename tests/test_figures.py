@@ -58,6 +58,9 @@ TABLES = {
     **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), FOREST),
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), FOREST),
     **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), CURVES),
+    "05_distances": CURVES.assign(reference=1.5, reference_label="flagged"),
+    "05_pairs": SHEET,
+    **dict.fromkeys(("05_detection", "05_length"), CURVES),
 }
 
 

@@ -20,6 +20,7 @@ EXPECTED = {
     "03_compute_efficiency",
     "04_text_alignment",
     "06_augmentation",
+    "05_memorization",
     "07_reference_standards",
     "99_scorecard",
 }

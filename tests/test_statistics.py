@@ -9,6 +9,7 @@ from medisyn_lib.statistics import (
     cluster_proportion,
     detectable_difference,
     difference,
+    exact_proportion,
     paired_difference,
     paired_shares,
     standard_error,
@@ -148,3 +149,13 @@ def test_bad_numbers_are_refused():
         t_interval([1.0, float("nan")])
     with pytest.raises(ValueError, match="2 for 3"):
         cluster_interval([1, 2, 3], [0, 1])
+
+
+def test_exact_proportion_by_hand() -> None:
+    """Of 0 in 10 the upper limit is 1 - 0.025^(1/10); 7 in 21 as scipy's binomtest has it."""
+    from scipy.stats import binomtest
+
+    none = exact_proportion(0, 10)
+    assert (none.value, none.ci_low) == (0, 0) and none.ci_high == pytest.approx(1 - 0.025**0.1)
+    some, expected = exact_proportion(7, 21, 0.9), binomtest(7, 21).proportion_ci(0.9, method="exact")
+    assert (some.ci_low, some.ci_high) == pytest.approx((expected.low, expected.high))

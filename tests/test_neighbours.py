@@ -1,0 +1,74 @@
+"""Exact search: beside scikit-learn, with ties, views and an index on the disk; windows that find shifted copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from medisyn_lib import memorization, neighbours
+from medisyn_lib.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("n", "q", "d", "k"), [(3000, 40, 8, 5), (12, 3, 4, 12), (9000, 7, 3, 1)])
+def test_the_nearest_are_those_of_scikit_learn(n: int, q: int, d: int, k: int) -> None:
+    index, queries = (RNG.normal(size=(m, d)).astype(np.float32) for m in (n, q))
+    away, number = neighbours.nearest(queries, index, k)
+    expected = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(index.astype(float)).kneighbors(queries)
+    assert np.allclose(away, expected[0], atol=1e-6) and (number == expected[1]).all()
+
+
+def test_order_of_queries_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, queries = RNG.normal(size=(500, 6)), RNG.normal(size=(30, 6))
+    away, number = neighbours.nearest(queries, index, 4)
+    monkeypatch.setattr(neighbours, "ROWS", 16)
+    again = neighbours.nearest(queries[::-1], index, 4)
+    assert (number == again[1][::-1]).all() and np.allclose(away, again[0][::-1])
+
+
+def test_of_equally_near_rows_the_first_comes_first() -> None:
+    index = np.repeat(RNG.normal(size=(4, 5)), 30, 0)[RNG.permutation(120)]
+    _, number = neighbours.nearest(index[:1], index, 12)
+    assert number[0].tolist() == np.flatnonzero((index == index[0]).all(1))[:12].tolist()
+
+
+def test_a_copy_lies_at_nothing_in_spite_of_single_precision() -> None:
+    index = (RNG.normal(size=(200, 64)) + 100).astype(np.float32)
+    away, number = neighbours.nearest(index[7:8], index, 2)
+    assert away[0, 0] == 0 and number[0, 0] == 7 and away[0, 1] > 1
+
+
+def test_the_best_view_counts() -> None:
+    index = np.eye(4)
+    queries = np.stack([[np.full(4, 9.0), index[2]], [index[1], index[1] / 2]])
+    away, number = neighbours.nearest(queries, index, 1)
+    assert number[:, 0].tolist() == [2, 1] and away[:, 0].tolist() == [0, 0]
+
+
+def test_an_index_on_the_disk_serves(tmp_path: Path) -> None:
+    index = RNG.normal(size=(64, 3)).astype(np.float32)
+    np.save(tmp_path / "index.npy", index)
+    mapped = np.load(tmp_path / "index.npy", mmap_mode="r")
+    assert (neighbours.nearest(index[:5], mapped, 3)[1] == neighbours.nearest(index[:5], index, 3)[1]).all()
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_fewer_images_than_the_index_needs_are_refused(k: int) -> None:
+    with pytest.raises(InputError, match=f"index of 5 images: {k} nearest are asked for"):
+        neighbours.nearest(np.zeros((1, 2)), np.zeros((5, 2)), k)
+
+
+def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:
+    from medisyn_lib.phantoms import draw
+
+    images = np.stack([draw("blood_smear", seed=1, index=3 * i, size=64)[0] for i in range(12)])
+    index = neighbours.centre(images)
+    assert index.shape == (12, 144) and np.allclose(np.linalg.norm(index, axis=1), 1, atol=1e-5)
+    for kind in ("flip", "crop", "brightness"):
+        away, number = neighbours.nearest(neighbours.views(memorization.distort(images, kind, seed=0)), index, 2)
+        assert number[:, 0].tolist() == list(range(12)), kind
+        assert (away[:, 0] < 0.6 * away[:, 1]).all(), kind
