@@ -17,7 +17,7 @@ help:
 	@echo "make test | test-full        all checks | those under other thread counts and processors too"
 	@echo "make figures | lab | env     redraw figures | open JupyterLab | create .venv only"
 	@echo "make refresh                 run the stored notebooks anew and keep their outputs"
-	@echo "make publish OUT=folder      copy a finished full run into results/ and figures/"
+	@echo "make publish OUT=folder [NOTEBOOKS='01 05']   copy a finished full run, or a part, into results/ and figures/"
 
 reproduce: env
 	$(MEDISYN) reproduce --profile "$(PROFILE)" --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
@@ -54,7 +54,7 @@ lab: env
 	$(PY) -m jupyter lab notebooks
 
 publish: env
-	$(PY) notebooks/maintain.py publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))"
+	$(PY) notebooks/maintain.py publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))" $(NOTEBOOKS)
 
 refresh: env
 	$(PY) notebooks/maintain.py refresh

@@ -30,7 +30,7 @@
 # below its bound; partly if only one of the two does; not testable here if an interval straddles its bound.
 #
 # **Controls.** Positive: real images are read right, in modality at least 95%, in finding above chance. Negative:
-# an untrained denoiser's images are read at chance, and so are findings against captions deranged within a modality.
+# untrained denoisers' images are read at chance, and so are findings against captions deranged within a modality.
 #
 # The protocol is **our own**; the paper's is not public to us. A small model on two processor cores is not the
 # paper's model. Phantoms are not patients. Not for clinical use.
@@ -172,18 +172,25 @@ for prompt in sheet["prompt"][::8]:
 # %% [markdown]
 # ## Reading the prompts back
 #
-# The evaluator reads real images, synthetic ones of the same captions, those of an untrained denoiser, and the
-# synthetic ones against deranged captions.
+# The evaluator reads real images, synthetic ones of the same captions, those of untrained denoisers (five, as each has
+# its own accidental answer to a word), and the synthetic ones against deranged captions.
 
 # %%
-reader = evaluators.Reader(generators.reader_entry(study))
-untrained = generators.generator_entry(study, step=0)
-fifth = held_out.select(range(0, len(held_out), 5))
-noise = alignment.load_samples(alignment.samples_entry(untrained, fifth["caption"][:]))
+reader, noise = evaluators.Reader(generators.reader_entry(study)), []
+for seed in range(5):
+    untrained = generators.generator_entry(study, seed=seed, step=0, trained=suite["generalist"])
+    some = held_out.select(range(5 * seed, len(held_out), 25))
+    made = alignment.load_samples(alignment.samples_entry(untrained, some["caption"][:]))
+    noise.append(alignment.readings(reader, made, some).assign(network=seed))
+
+# %% [markdown]
+# Shares read right, by modality.
+
+# %%
 read = {
     "real": alignment.readings(reader, real, held_out),
     "synthetic": alignment.readings(reader, synthetic, held_out),
-    "untrained": alignment.readings(reader, noise, fifth),
+    "untrained": pd.concat(noise, ignore_index=True),
     "deranged": alignment.readings(reader, synthetic, alignment.derange(held_out)),
 }
 table = alignment.by_modality(real=read["real"], synthetic=read["synthetic"])

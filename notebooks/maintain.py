@@ -48,14 +48,15 @@ def refresh(*names: str) -> list[Path]:
     return done
 
 
-def publish(folder: str) -> str:
+def publish(folder: str, *names: str) -> str:
     """Copies a finished `full` run into results/ and figures/ and says under which name.
 
-    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is
-    unfinished, failed, mixed or of another profile.
+    Of a run that is finished in part, `names` (numbers or names of notebooks) are published beside what is there.
+    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is unfinished, failed,
+    mixed or of another profile.
     """
-    out = from_shell(folder)
-    needed = [Path("notebooks", path.name) for path in batch.select()]
+    out, chosen = from_shell(folder), batch.select(names)
+    needed = [Path("notebooks", path.name) for path in chosen]
     needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
     if lacking := [path.stem for path in needed if not (out / path).is_file()]:
         raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
@@ -63,7 +64,7 @@ def publish(folder: str) -> str:
     made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
     if [profile for profile, _ in made] != ["full"]:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
-    name = run_name(*made.pop())
+    name, numbers = run_name(*made.pop()), {path.name[:2] for path in chosen}
     pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
     results = [out / "results" / f"{stem}.json" for stem in found]
     for kind, files in (("results", results), ("figures", pictures)):
@@ -71,7 +72,8 @@ def publish(folder: str) -> str:
         fresh = target.with_name(f"{name}.tmp")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        for path in files:
+        kept = [path for path in target.glob("*") if names and path.name[:2] not in numbers]
+        for path in [*kept, *(path for path in files if path.name[:2] in numbers)]:
             shutil.copyfile(path, fresh / path.name)
         store.replace_folder(fresh, target)
     return name
@@ -84,8 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one verb; 2 and one line on stderr for bad input, as `medisyn` does."""
     verb, *rest = arguments or [""]
     try:
-        if verb not in VERBS or (verb == "publish" and len(rest) != 1):
-            raise InputError(f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER`")
+        if verb not in VERBS or (verb == "publish" and not rest):
+            raise InputError(f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER [NN ...]`")
         print(VERBS[verb](*rest))
     except InputError as error:
         print(f"maintain: {error}", file=sys.stderr)

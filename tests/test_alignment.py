@@ -29,7 +29,7 @@ def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
 def table(part: datasets.Dataset, *, modality: float, finding: float, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = part.select_columns(["modality", "finding"]).to_pandas()
-    frame["patient"] = part["patient_id"][:]
+    frame["patient"], frame["network"] = part["patient_id"][:], np.arange(len(frame)) % 5
     frame["modality_right"] = rng.random(len(frame)) < modality
     frame["finding_right"] = rng.random(len(frame)) < finding
     return frame
@@ -72,6 +72,19 @@ def test_each_control_can_fail() -> None:
     assert judged((1.0, 0.95), deranged=0.95) == "not testable here"
     assert judged((1.0, 0.95), real=0.6) == "not testable here"
     assert judged((1.0, 0.95), untrained=0.9) == "not testable here"
+
+
+def test_untrained_networks_are_judged_together() -> None:
+    """One network's accidental agreement with prompts, however many images show it, is no failure; that of all is."""
+    part = asked(200, 1)
+    read = {name: table(part, modality=1.0, finding=0.95, seed=k) for k, name in enumerate(("real", "synthetic"))}
+    read["deranged"] = table(part, modality=1.0, finding=0.5, seed=3)
+    for odd, passed in (({2}, True), ({0, 1, 2, 3, 4}, False)):
+        blind = table(part, modality=0.5, finding=0.5, seed=2)
+        chosen = blind["network"].isin(odd)
+        blind.loc[chosen, "modality_right"] = np.random.default_rng(1).random(int(chosen.sum())) < 0.75
+        claim = alignment.claim_one_model({**read, "untrained": blind}, part, PROFILES["quick"], rule=RULE)
+        assert {c.name: c.passed for c in claim.controls}["untrained_denoiser"] is passed
 
 
 def test_few_patients_are_not_testable() -> None:

@@ -138,7 +138,7 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
     )
     write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
     (out / "figures").mkdir()
-    for name in ("a.png", "a.svg", "a.csv", "b.real.png", "c.txt"):
+    for name in ("00_a.png", "00_a.svg", "01_a.csv", "01_b.real.png", "01_c.txt"):
         (out / "figures" / name).write_text(name)
     (out / "notebooks").mkdir()
     for name in ("00_tour", "01_training"):
@@ -149,11 +149,23 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
 def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     old = root / "figures" / "full-npz-real-panel"
     old.mkdir(parents=True)
-    (old / "old.png").write_text("")
+    (old / "00_old.png").write_text("")
     assert maintain.publish(str(finished_run(root))) == "full-npz-real-panel"
-    assert sorted(path.name for path in old.iterdir()) == ["a.csv", "a.png", "a.svg"]
+    assert sorted(path.name for path in old.iterdir()) == ["00_a.png", "00_a.svg", "01_a.csv"]
     assert [path.name for path in (root / "results" / old.name).iterdir()] == ["01_training.json"]
     assert not list(root.rglob("*.tmp"))
+
+
+def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):
+    out = finished_run(root)
+    maintain.publish(str(out))
+    (out / "notebooks" / "00_tour.ipynb").unlink()
+    (out / "figures" / "01_a.csv").rename(out / "figures" / "01_new.csv")
+    assert maintain.publish(str(out), "01") == "full-npz-real-panel"
+    there = sorted(path.name for path in (root / "figures" / "full-npz-real-panel").iterdir())
+    assert there == ["00_a.png", "00_a.svg", "01_new.csv"]
+    with pytest.raises(InputError, match="00_tour is not finished"):
+        maintain.publish(str(out), "00")
 
 
 def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
@@ -169,8 +181,8 @@ def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "write `refresh [NN ...]` or `publish FOLDER`"),
-        (["publish"], "write `refresh [NN ...]` or `publish FOLDER`"),
+        ([], "write `refresh [NN ...]` or `publish FOLDER [NN ...]`"),
+        (["publish"], "write `refresh [NN ...]` or `publish FOLDER [NN ...]`"),
         (["publish", "empty"], "is not finished"),
         (["refresh", "42"], "holds no notebooks"),
     ],
