@@ -515,6 +515,8 @@ detectable = min((dose / 100 for dose, seen in least.items() if seen >= 0.8), de
 found = {"share_flagged": flagged_share, "share_flagged_held_out": alarms, "nearer_to_training": nearer}
 found |= {f"recall_{kind}": point for kind, point in recall.items()} | {"share_flagged_overtrained": many_copied}
 found |= {"share_flagged_extraction": extracted} if extracted else {}
+found |= {"share_leading": exact_proportion(tests[2], n)}
+found |= {"share_of_patients_matched": exact_proportion(len(counts), len(set(patient)))}
 for name, (area, rates) in belonging.items():
     key = name.replace("-", "")
     found |= {f"membership_auc_{key}": area}
@@ -524,7 +526,6 @@ measures += [
     claims.measure(f"power_{row.group}_{row.x:g}%", Estimate(row.y, row.low, row.high, 200), unit="share")
     for row in power.itertuples()
 ]
-measures += [claims.count("leaders", tests[2]), claims.count("patients_matched", len(counts))]
 
 # %% [markdown]
 # The result.
