@@ -10,7 +10,7 @@ def project_root() -> Path:
     MEDISYN_ROOT; else the checkout that this package runs from; else, for an installed package, the working directory.
     """
     if named := os.environ.get("MEDISYN_ROOT"):
-        return Path(named).expanduser().resolve()
+        return Path(os.path.expanduser(named)).resolve()
     checkout = Path(__file__).resolve().parents[1]
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
@@ -18,7 +18,7 @@ def project_root() -> Path:
 def store_dir() -> Path:
     """The artifact store: MEDISYN_STORE, else `medisyn` in the user's cache folder. Not created."""
     if named := os.environ.get("MEDISYN_STORE"):
-        return project_root() / Path(named).expanduser()
+        return project_root() / os.path.expanduser(named)
     from platformdirs import user_cache_path
 
     return user_cache_path("medisyn", appauthor=False)
@@ -26,12 +26,12 @@ def store_dir() -> Path:
 
 def resolve_out(out: str | Path) -> Path:
     """An output folder as an absolute path; a relative one lies below the project's root."""
-    return Path(os.path.normpath(project_root() / Path(out).expanduser()))
+    return Path(os.path.normpath(project_root() / os.path.expanduser(out)))
 
 
 def from_shell(path: str | Path) -> Path:
     """A path typed on the command line, absolute; a relative one starts where the shell stands."""
-    return Path(os.path.abspath(Path(path).expanduser()))
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def from_root(path: str | Path) -> str:
