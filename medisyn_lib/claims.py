@@ -74,6 +74,11 @@ class Claim:
         for wrong in self._faults():
             raise ValueError(f"claim {self.id!r}: {wrong}")
 
+    @property
+    def primary_measure(self) -> Measure:
+        """The measure that the rule is about."""
+        return next(m for m in self.measures if m.name == self.primary)
+
     def _faults(self) -> Iterator[str]:
         """What breaks the contract of a claim."""
         primary = [m for m in self.measures if m.name == self.primary and m.kind != "machine"]
@@ -217,7 +222,7 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
 
 
 def _words(claim: Claim, path: Path) -> dict[str, str]:
-    primary = next(m for m in claim.measures if m.name == claim.primary)
+    primary = claim.primary_measure
     numbers = (primary.value, primary.ci_low, primary.ci_high, claim.detectable)
     value, low, high, detectable = ("none" if number is None else f"{number:.3g}" for number in numbers)
     words = {"claim": claim.statement, "source": claim.source, "verdict": claim.verdict, "measure": primary.name}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medisyn_lib import batch, compare
+from medisyn_lib.claims import read_result
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import from_root, from_shell, project_root, resolve_out
 from medisyn_lib.provenance import run_name
@@ -79,8 +80,6 @@ def _reproduce(given: argparse.Namespace) -> int:
 
 def _audit(given: argparse.Namespace) -> int:
     """Judges someone's generator: runs the notebooks of the claims, then says of each in one sentence what came out."""
-    from medisyn_lib.claims import read_result
-
     named = [name.strip() for name in given.claims.split(",")]
     if unknown := [name for name in named if name not in AUDITED]:
         raise InputError(f"--claims {unknown[0]!r} is unknown: choose among {', '.join(AUDITED)}")
@@ -94,7 +93,7 @@ def _audit(given: argparse.Namespace) -> int:
         result = read_result(path)
         code, words = SAID[result.verdict]
         claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
-        found = next(m for m in claim.measures if m.name == claim.primary)
+        found = claim.primary_measure
         numbers = "" if found.value is None else f" {found.value:.3g}"
         numbers += "" if found.ci_low is None else f", 95% interval {found.ci_low:.3g} to {found.ci_high:.3g}"
         print(f"{name}: {claim.statement}: {words} ({found.name.replace('_', ' ')}{numbers}, n = {found.n}; {path})")
@@ -146,10 +145,9 @@ def _data(given: argparse.Namespace) -> None:
 
 def _card(given: argparse.Namespace) -> None:
     from medisyn_lib import data
-
-    data.preflight(given.source)
     from medisyn_lib.data import card
 
+    data.preflight(given.source)
     print(card.draft(given.source), end="")
 
 
@@ -157,7 +155,7 @@ def _readers_new(given: argparse.Namespace) -> None:
     for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
         if (value := getattr(given, name)) is not None and not low <= value <= high:
             raise InputError(f"--{name} is {value}: give a number from {low} to {high}")
-    model, out = _model(given.generator, "--generator", "model_index.json", "metadata.csv"), _out(given.out)
+    model, out = _model(given.generator, "--generator", *GENERATOR), _out(given.out)
     if (out / "key.json").exists():
         raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
     preflight_store()

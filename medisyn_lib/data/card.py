@@ -1,13 +1,12 @@
 """A drafted data card of any source: what can be counted is counted, what only its owner knows is left to fill in."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medisyn_lib import data
-from medisyn_lib.data import samples
+from medisyn_lib.data import npz, samples
 
 TO_FILL = "**to be filled in**"
 SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000, "100K<n<1M": 1_000_000, "n>1M": float("inf")}
@@ -20,9 +19,10 @@ def draft(source: str) -> str:
     and for phantoms, which have a card.
     """
     samples.require(source != "phantom", "data source 'phantom' has its card: read data_cards/phantom.md")
-    counted, known = data.check(source), _panel(source)
+    counted = data.check(source)
+    known = (npz.panel(samples.source_folder(source)) if source.startswith("npz:") else None) or {}
     total = sum(row[split] for row in counted for split in data.SPLITS)
-    sections = [_section(row, known.get(row["modality"], {})) for row in counted]
+    sections = [_section(row, known.get(f"{row['modality']}.npz", {})) for row in counted]
     name = Path(source.partition(":")[2] or source).name
     head = {
         "pretty_name": json.dumps(name),
@@ -46,11 +46,3 @@ def _section(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
         "Known weaknesses": known.get("notes") or TO_FILL,
     }
     return f"### `{row['modality']}`\n\n" + "".join(f"- **{key}**: {text}\n" for key, text in lines.items())
-
-
-def _panel(source: str) -> dict[str, dict[str, str]]:
-    """The rows of a `panel.csv` beside npz files, by modality; none for other sources."""
-    if not source.startswith("npz:") or not (path := samples.source_folder(source) / "panel.csv").is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as text:
-        return {Path(row["file"]).stem: row for row in csv.DictReader(text)}

@@ -184,10 +184,15 @@ def _findings(path: Path, modality: str, names: np.ndarray, needed: int) -> list
     return [icdr.get(name, name) for name in findings]
 
 
+def panel(folder: Path) -> dict[str, dict[str, str]] | None:
+    """The rows of the `panel.csv` beside npz files, by file name; None where there is none."""
+    if not (path := folder / "panel.csv").is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as text:
+        return {str(line.get("file")): line for line in csv.DictReader(text)}
+
+
 def _panel_says(path: Path) -> bool:
-    """Whether `panel.csv` beside a file says that its source ids are true patients; yes where there is none."""
-    if not (panel := path.with_name("panel.csv")).is_file():
-        return True
-    with panel.open(newline="", encoding="utf-8") as text:
-        notes = {line.get("file"): line.get("notes") or "" for line in csv.DictReader(text)}
-    return "source_ids = patient" in notes.get(path.name, "")
+    """Whether the panel of a file's folder says that its source ids are true patients; yes where there is none."""
+    known = panel(path.parent)
+    return known is None or "source_ids = patient" in (known.get(path.name, {}).get("notes") or "")
