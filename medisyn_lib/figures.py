@@ -229,7 +229,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), curves),
     "05_distances": histogram,
     "05_pairs": sheet,
-    **dict.fromkeys(("05_detection", "05_length"), curves),
+    **dict.fromkeys(("05_detection", "05_length", "growth"), curves),
 }
 
 

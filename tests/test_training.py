@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,44 +98,6 @@ def test_divergence_and_uneven_batches_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="training diverged"):
         training.fit(Regression(), nonsense, n=20, plan=PLAN, directory=tmp_path)
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_training import PLAN, Regression, batch_of
-from medisyn_lib import models, training
-net = Regression()
-folder = training.keep_together("toy", {}, lambda d: (
-    training.fit(net, batch_of, n=20, plan=PLAN, directory=d),
-    training.accelerator().is_main_process and models.save_weights(net, d / "net.safetensors"),
-), code=("medisyn_lib.errors",))
-print(folder)
-"""
-
-
-@pytest.mark.timeout(300)
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    weights = []
-    for processes in (1, 2):
-        store = tmp_path / f"store-{processes}"
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        done = subprocess.run(
-            [*launch, str(script), str(tmp_path), str(Path(__file__).parent)],
-            env={**os.environ, "MEDISYN_STORE": str(store), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        weights.append(load_file(next(store.glob("toy-*/net.safetensors"))))
-    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

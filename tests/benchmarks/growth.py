@@ -1,0 +1,195 @@
+"""What grows with the data: memory and time of a training step, and the seconds of an evaluation.
+
+    python tests/benchmarks/growth.py [--runs 5] [--rows 10000 200000] [--figure figures/benchmarks]
+
+Trains the profile's denoiser for a few steps over made-up latents in a memory-mapped file, as many as `--rows` says,
+each time in a process of its own; then times the fidelity measures over made-up features of rising n. Draws a figure
+of both where `--figure` names a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pairs
+
+STEPS, LEFT_OUT = 8, 2
+CAPTIONS = 400
+ORDERED = (10_000, 200_000, 1_000_000, 5_000_000)  # samples whose order is drawn
+EVALUATED = (250, 500, 1000, 2000)  # images
+WIDTH = 1280  # of the encoder's features
+
+
+def fabricate(folder: Path, rows: int, side: int, width: int) -> Path:
+    """A folder with latents and captions of `rows` images, and embeddings."""
+    from medisyn_lib import models
+
+    place, rng = folder / str(rows), np.random.default_rng(0)
+    place.mkdir()
+    shape = (rows, models.LATENT_CHANNELS, side, side)
+    latents = np.lib.format.open_memmap(place / "latents.npy", "w+", np.float16, shape)
+    for start in range(0, rows, 5000):
+        latents[start : start + 5000] = rng.standard_normal(
+            (len(latents[start : start + 5000]), *shape[1:]), np.float32
+        )
+    latents.flush()
+    words = rng.standard_normal((CAPTIONS + 1, models.CONTEXT, width), np.float32)
+    np.save(place / "embeddings.npy", words.astype(np.float16))
+    np.save(place / "caption.npy", rng.integers(CAPTIONS, size=rows))
+    return place
+
+
+def train(given: Any) -> dict[str, float]:
+    """Trains for some steps; processor seconds a step, and peak memory with and without mapped files."""
+    from medisyn_lib import denoising, generators
+
+    study = generators.Study(given.profile, "phantom")
+    net, plan = generators.new_denoiser(study, 0), generators.denoiser_plan(study)
+    latents = generators.load_latents(given.place)
+    embeddings, caption = np.load(given.place / "embeddings.npy", mmap_mode="r"), np.load(given.place / "caption.npy")
+    held = 0.0
+
+    def go(steps: int, seed: int) -> None:
+        nonlocal held
+        with tempfile.TemporaryDirectory() as folder:
+            one = replace(plan, steps=steps, seed=seed)
+            denoising.train(net, latents, embeddings, caption, one, Path(folder))
+        held = max(held, pairs.anonymous())
+
+    go(LEFT_OUT, 1)
+    start = time.process_time()
+    go(STEPS, 0)
+    return {"step": (time.process_time() - start) / STEPS, "peak": pairs.peak(), "anonymous": held}
+
+
+def took(work: Callable[[], Any]) -> float:
+    """Processor seconds."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def evaluation(runs: int) -> dict[str, dict[int, list[float]]]:
+    """Processor seconds of the Frechet distance, and of KID with the overlaps, by n."""
+    from medisyn_lib import fidelity
+
+    rng = np.random.default_rng(0)
+    real, synthetic = (np.maximum(rng.standard_normal((EVALUATED[-1], WIDTH)), 0) for _ in range(2))
+    kinds = {"Frechet distance": fidelity.frechet_distance, "KID and overlaps": fidelity.block_measures}
+    sides = {
+        (kind, n): lambda measure=measure, n=n: took(lambda: measure(real=real[:n], synthetic=synthetic[:n]))
+        for kind, measure in kinds.items()
+        for n in EVALUATED
+    }
+    for side in list(sides.values())[:: len(EVALUATED)]:
+        side()  # imports
+    found = pairs.interleaved({f"{kind} {n}": side for (kind, n), side in sides.items()}, runs)
+    return {kind: {n: found[f"{kind} {n}"] for n in EVALUATED} for kind in kinds}
+
+
+def slopes(times: dict[int, list[float]]) -> list[float]:
+    """Of log time over log n, round by round."""
+    return [float(np.polyfit(np.log(list(times)), np.log(turn), 1)[0]) for turn in zip(*times.values(), strict=True)]
+
+
+def ordering(runs: int) -> dict[int, list[float]]:
+    """Processor seconds of drawing which samples a step sees, by the number of samples."""
+    from medisyn_lib import training
+
+    sides = {str(n): lambda n=n: took(lambda: training.sample_rows(0, n, 3, 16)) for n in ORDERED}
+    return {int(n): times for n, times in pairs.interleaved(sides, runs).items()}
+
+
+def main() -> None:
+    """Measures, prints tables, draws the figure."""
+    given = arguments()
+    if given.place:
+        print("\n" + json.dumps(train(given)))
+        return
+    from medisyn_lib import generators, models
+    from medisyn_lib.profiles import PROFILES
+
+    found: dict[str, list[dict[str, float]]] = {str(rows): [] for rows in given.rows}
+    with tempfile.TemporaryDirectory() as folder:
+        side = PROFILES[given.profile].size // models.DOWNSCALE
+        places = {str(n): fabricate(Path(folder), n, side, generators.TEXT_WIDTH) for n in given.rows}
+
+        def one(rows: str) -> float:
+            found[rows].append(pairs.child([__file__, f"--profile={given.profile}", f"--place={places[rows]}"]))
+            return found[rows][-1]["step"]
+
+        pairs.interleaved({rows: lambda rows=rows: one(rows) for rows in found}, given.runs)
+    order, evaluated = ordering(given.runs), evaluation(given.runs)
+    few, many = (found[str(n)] for n in given.rows)
+    words = {"step": "processor seconds a step", "peak": "peak memory, GB", "anonymous": "of it the process's own, GB"}
+    head = [f"training, profile {given.profile}", *(f"{n:,} rows" for n in given.rows), "ratio"]
+    sets = {word: [[run[unit] for run in runs] for runs in (few, many)] for unit, word in words.items()}
+    print(
+        pairs.table(
+            head, [[w, *map(pairs.spread, both), pairs.spread(pairs.ratios(*both[::-1]))] for w, both in sets.items()]
+        )
+    )
+    rows = [[f"{n:,}", pairs.spread([1000 * x for x in times])] for n, times in order.items()]
+    print(
+        "\n" + pairs.table(["samples", "of the step, to draw the order (`training.sample_rows`): milliseconds"], rows)
+    )
+    head = [f"measure, width {WIDTH}", *(f"n = {n:,}, seconds" for n in EVALUATED), "slope of log time over log n"]
+    rows = [
+        [k, *(pairs.spread(t, 2) for t in times.values()), pairs.spread(slopes(times))]
+        for k, times in evaluated.items()
+    ]
+    print("\n" + pairs.table(head, rows) + f"\n\n{pairs.machine(given.runs)}")
+    if given.figure:
+        draw(given, sets, order, evaluated)
+
+
+def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: Any) -> None:
+    """The figure of what was printed."""
+    import pandas as pd
+
+    from medisyn_lib import figures
+
+    curves = {
+        ("training memory", "peak memory (GB)", w): dict(zip(given.rows, sets[w], strict=True)) for w in list(sets)[1:]
+    }
+    first = next(iter(sets))
+    curves["time of a step", "processor seconds", "whole step"] = dict(zip(given.rows, sets[first], strict=True))
+    curves["time of a step", "processor seconds", "of it drawing the order"] = order
+    curves |= {("evaluation", "processor seconds", kind): times for kind, times in evaluated.items()}
+    table = pd.DataFrame(
+        {
+            "panel": panel, "group": group.removesuffix(", GB"), "x": x, "y": float(np.median(values)),
+            "low": min(values), "high": max(values), "n": len(values),
+            "xlabel": "images" if panel == "evaluation" else "training images",
+            "ylabel": label, "xscale": "log", "yscale": "linear" if "memory" in panel else "log",
+        }
+        for (panel, label, group), points in curves.items() for x, values in points.items()
+    )  # fmt: skip
+    title = f"made-up latents and features, profile {given.profile}; median and range of {given.runs} runs"
+    figures.draw("growth", table.assign(title=title), given.figure)
+    print(f"drawn in {given.figure}", file=sys.stderr)
+
+
+def arguments() -> Any:
+    """What the command line asks for."""
+    from medisyn_lib.profiles import PROFILES
+
+    parser = pairs.parser(__doc__)
+    parser.add_argument("--profile", default="quick", choices=PROFILES)
+    rows = {"type": pairs.whole(1000), "nargs": 2, "default": [10_000, 200_000]}
+    parser.add_argument("--rows", **rows, help="of latents, few and many")
+    parser.add_argument("--figure", type=Path, help="folder of the figure")
+    parser.add_argument("--place", type=Path, help="of one run, which prints JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    pairs.told(main)

@@ -1,0 +1,264 @@
+"""Images a second of this project's training beside diffusers' own text-to-image example, and where the time goes.
+
+    python tests/benchmarks/training_speed.py --peer train_text_to_image.py [--profile quick] [--runs 5]
+
+The peer is `examples/text_to_image/train_text_to_image.py` of github.com/huggingface/diffusers, as released: download
+it (any recent tag) and pass its path; none of it is kept here. Both sides start from the same untrained denoiser, see
+phantoms of the same role and size, take the same batch and precision (bfloat16 where the processor computes in it,
+`--precision` says otherwise), and run in processes of their own, in turn. The peer reads, encodes and tokenizes its
+images at every step; ours has latents and embeddings computed once: the second ratio charges it for that, spread over
+the passes that the profile makes. Rates are of processor seconds of one thread as well as of seconds: where other jobs
+share the cores, only the former compare. The first steps of each side are left out.
+Beside them the share of this machine's matrix peak (torch.matmul, measured in the same round) and a profile of a step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pairs
+
+from medisyn_lib.errors import InputError
+
+IMAGES = 64  # a modality, of those that the peer is given
+LEFT_OUT = 4  # first steps
+MATRIX = 2048  # side of the matrices whose product is the peak
+KINDS = {  # of the profiler's operators: which part of a step they are
+    "convolution": r"conv|mkldnn_convolution",
+    "matrix product": r"::(addmm|mm|bmm|baddbmm|linear|matmul)",
+    "attention": r"attention|softmax",
+    "normalisation": r"norm(?!al_)",
+    "activation": r"silu|sigmoid|gelu",
+    "optimiser and averaging": r"adam|foreach|lerp|clip",
+    "copies and layouts": r"copy_|clone|contiguous|cat|upsample|to_copy|empty|zero|fill",
+    "sums and products": r"::(add|mul|div|sub|sum|mean|mse)",
+}
+
+
+def prepared(given: Any, folder: Path) -> dict[str, Any]:
+    """What both sides train from: an untrained pipeline, images with captions; what encoding costs an image seen."""
+    from medisyn_lib import data, first_stage, generators, models, sampling, store, text
+
+    study = generators.Study(given.profile, given.data)
+    stage, words = generators.first_stage_entry(study), generators.text_entry(study)
+    generators.assemble(folder / "pipeline", stage, words, generators.new_denoiser(study, 0), study)
+    images = study.images("generator")
+    modality = np.array(images["modality"][:])
+    rows = np.concatenate([np.flatnonzero(modality == name)[:IMAGES] for name in np.unique(modality)])
+    pixels, captions = data.pixels(images, rows), [images["caption"][int(row)] for row in rows]
+    lines = []
+    for number, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
+        name = f"{number:05d}.png"
+        store.write_atomic(folder / "images" / name, sampling.png(picture, model="none", prompt=caption, seed=0))
+        lines.append(json.dumps({"file_name": name, "text": caption}) + "\n")
+    store.write_atomic(folder / "images" / "metadata.jsonl", "".join(lines))
+    vae, pipeline, start = generators.load_first_stage(stage), sampling.load_pipeline(str(folder / "pipeline")), cpu()
+    latents = first_stage.encode(vae, pixels)
+    text.embed(pipeline.tokenizer, pipeline.text_encoder, sorted(set(captions)))
+    plan = generators.denoiser_plan(study)
+    passes = plan.steps * plan.batch / len(images)
+    assert latents.shape[1] == models.LATENT_CHANNELS
+    return {"batch": plan.batch, "encoding": (cpu() - start) / len(pixels) / passes, "passes": passes}
+
+
+def cpu() -> float:
+    """Processor seconds of this process so far."""
+    return time.process_time()
+
+
+def ours(given: Any) -> dict[str, float]:
+    """Trains for some steps; seconds and processor seconds of an image, and the denoiser's operations for one."""
+    import torch
+
+    from medisyn_lib import denoising, generators, models
+
+    study = generators.Study(given.profile, given.data)
+    latents, words = generators.load_latents(generators.latents_entry(study)), generators.text_entry(study)
+    embeddings, caption = np.load(words / "embeddings.npy", mmap_mode="r"), np.load(words / "caption.npy")
+    net, plan = generators.new_denoiser(study, 0), generators.denoiser_plan(study)
+    flops = denoising.operations(net, latents.shape[-1], generators.TEXT_WIDTH)
+    dtype = {"no": None, "bf16": torch.bfloat16}[given.precision]
+    models.autocast_dtype = lambda: dtype  # type: ignore[assignment]
+
+    def train(steps: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            denoising.train(net, latents, embeddings, caption, replace(plan, steps=steps), Path(folder))
+
+    train(LEFT_OUT)
+    if given.side == "profile":
+        return profiled(lambda: train(given.steps))
+    wall, processor = time.perf_counter(), cpu()
+    train(given.steps)
+    n = given.steps * plan.batch
+    return {"seconds": (time.perf_counter() - wall) / n, "processor": (cpu() - processor) / n, "flops": flops}
+
+
+def profiled(work: Any) -> dict[str, float]:
+    """The share of the operators' own time that each kind of them takes."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        work()
+    spent = dict.fromkeys((*KINDS, "the rest"), 0.0)
+    for row in watched.key_averages():
+        kind = next((k for k, pattern in KINDS.items() if re.search(pattern, row.key.lower())), "the rest")
+        spent[kind] += row.self_cpu_time_total
+    return {kind: value / sum(spent.values()) for kind, value in spent.items()}
+
+
+def peak() -> dict[str, float]:
+    """Operations a processor second of one large matrix product, in single and in half precision."""
+    import torch
+
+    found = {}
+    for name, dtype in {"no": torch.float32, "bf16": torch.bfloat16}.items():
+        a, b = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
+        best = 0.0
+        for _ in range(3):
+            wall, start = time.perf_counter(), cpu()
+            a @ b
+            best = max(best, 2 * MATRIX**3 / max(cpu() - start, (time.perf_counter() - wall) / 1e3))
+        found[name] = best
+    return found
+
+
+def peer(given: Any, folder: Path, batch: int) -> dict[str, float]:
+    """Runs the released script; seconds and processor seconds of an image, read off its progress bar."""
+    import psutil
+
+    steps = LEFT_OUT + given.steps
+    arguments = {
+        "pretrained_model_name_or_path": folder / "pipeline",
+        "train_data_dir": folder / "images",
+        "cache_dir": folder / "cache",
+        "output_dir": folder / "trained",
+        "resolution": given.size,
+        "train_batch_size": batch,
+        "max_train_steps": steps,
+        "prediction_type": "v_prediction",  # it knows no flow matching; the work is the same
+        "mixed_precision": given.precision,
+        "seed": 0,
+    }
+    command = [sys.executable, str(given.peer), *(f"--{name}={value}" for name, value in arguments.items())]
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"ACCELERATE_USE_CPU": "true"}
+    )
+    child, seen, text = psutil.Process(running.pid), {}, b""
+    assert running.stderr
+    while chunk := os.read(running.stderr.fileno(), 65536):
+        text += chunk
+        for done in map(int, re.findall(rb"Steps:[^\r]*?(\d+)/%d " % steps, text[-400:])):
+            if done not in seen:
+                spent = child.cpu_times()
+                seen[done] = time.perf_counter(), spent.user + spent.system
+    if running.wait() or not {LEFT_OUT, steps} <= seen.keys():
+        last = text.decode(errors="replace").strip().splitlines()[-1:]
+        raise InputError(f"--peer {given.peer.name}: no {steps} steps of it were seen; its last words: {last}")
+    images = given.steps * batch
+    (wall, processor), (first_wall, first_processor) = seen[steps], seen[LEFT_OUT]
+    return {"seconds": (wall - first_wall) / images, "processor": (processor - first_processor) / images}
+
+
+def main() -> None:
+    """Runs the sides in turn and prints the tables."""
+    given = arguments()
+    if given.side:
+        print("\n" + json.dumps(peak() if given.side == "peak" else ours(given)))
+        return
+    if given.peer is None or not given.peer.is_file():
+        raise InputError(f"--peer {given.peer}: give the path of diffusers' train_text_to_image.py (see --help)")
+    from medisyn_lib import data, generators, models
+
+    data.preflight(given.data)
+    given.precision = given.precision or ("bf16" if models.autocast_dtype() else "no")
+    given.size = generators.Study(given.profile, given.data).settings.size
+    own = [__file__, *(f"--{n}={getattr(given, n)}" for n in ("profile", "data", "steps", "precision"))]
+    found: dict[str, list[dict[str, float]]] = {"peer": [], "ours": [], "peak": []}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        common = prepared(given, folder)
+
+        def side(name: str) -> float:
+            one = peer(given, folder, common["batch"]) if name == "peer" else pairs.child([*own, f"--side={name}"])
+            found[name].append(one)
+            return one[given.precision] if name == "peak" else 1 / one["processor"]
+
+        pairs.interleaved({name: lambda name=name: side(name) for name in found}, given.runs)
+        shares = pairs.child([*own, "--side=profile"])
+    report(given, common, found, shares)
+
+
+def report(
+    given: Any, common: dict[str, Any], found: dict[str, list[dict[str, float]]], shares: dict[str, float]
+) -> None:
+    """Prints the tables."""
+    cost = {
+        unit: {name: [one[unit] for one in found[name]] for name in ("peer", "ours")}
+        for unit in ("processor", "seconds")
+    }
+    charged = [value + common["encoding"] for value in cost["processor"]["ours"]]
+    flops, top = found["ours"][0]["flops"], [one[given.precision] for one in found["peak"]]
+    rows = []
+    sides = {
+        "diffusers' train_text_to_image": (cost["processor"]["peer"], cost["seconds"]["peer"]),
+        "ours, latents and embeddings at hand": (cost["processor"]["ours"], cost["seconds"]["ours"]),
+        f"ours, charged for encoding once in {common['passes']:.1f} passes": (charged, None),
+    }
+    for name, (processor, seconds) in sides.items():
+        rates, times = [1 / one for one in processor], pairs.ratios(cost["processor"]["peer"], processor)
+        share = [100 * flops * rate / most for rate, most in zip(rates, top, strict=True)]
+        wall = pairs.spread(pairs.ratios(cost["seconds"]["peer"], seconds)) if seconds else ""
+        rows.append(
+            [name, pairs.spread(rates), pairs.spread(times) if processor is not cost["processor"]["peer"] else "1"]
+        )
+        rows[-1] += [wall if processor is not cost["processor"]["peer"] else "1", pairs.spread(share, 2)]
+    head = [
+        "training",
+        "images a processor second",
+        "times the peer",
+        "the same in seconds",
+        "share of matrix peak (%)",
+    ]
+    print(pairs.table(head, rows))
+    other = [one["no" if given.precision == "bf16" else "bf16"] for one in found["peak"]]
+    name, rest = ("bfloat16", "float32") if given.precision == "bf16" else ("float32", "bfloat16")
+    print(
+        f"\nThe denoiser alone takes {flops / 1e9:.3g} GFLOP an image, forward and backward; batch {common['batch']}, "
+    )
+    print(f"{given.steps} steps a run. Matrix peak of one thread in {name}, which both sides computed in: ")
+    print(f"{pairs.spread([x / 1e9 for x in top])} GFLOP/s; in {rest} {pairs.spread([x / 1e9 for x in other])}.\n")
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    print(
+        pairs.table(
+            ["part of our step", "share of its operators' own time (%)"], [[k, f"{100 * v:.1f}"] for k, v in ordered]
+        )
+    )
+    print(f"\n{pairs.machine(given.runs)}")
+
+
+def arguments() -> Any:
+    """What the command line asks for."""
+    from medisyn_lib.profiles import PROFILES
+
+    parser = pairs.parser(__doc__)
+    parser.add_argument("--peer", type=Path, help="path of diffusers' train_text_to_image.py")
+    parser.add_argument("--profile", default="quick", choices=PROFILES)
+    parser.add_argument("--data", default="phantom", help="a data source")
+    parser.add_argument("--steps", type=pairs.whole(5, 100_000), default=30, help="that are measured in each run")
+    parser.add_argument("--precision", choices=["no", "bf16"], help="default: bf16 where this machine computes in it")
+    parser.add_argument("--side", choices=["ours", "profile", "peak"], help="one side alone, which prints JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    pairs.told(main)

@@ -1,0 +1,113 @@
+"""What a user waits for: the command line's help, the import, the figures; the time and memory of a whole run.
+
+    python tests/benchmarks/whole_runs.py [--runs 5] [--reproduce tiny]
+
+Every go is a process of its own. Help and import stand beside a bare interpreter, the figures beside the import of
+what draws them. `--reproduce PROFILE` adds one cold run of all notebooks (a store of its own) and the most memory that
+its processes held together, mapped files counted once for each; it takes minutes and is left out by default.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pairs
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.paths import project_root
+
+MEDISYN = ("-c", "from medisyn_lib.cli import main; raise SystemExit(main())")
+EVERY = 0.2  # seconds between two looks at memory
+
+
+def seconds(*arguments: str) -> float:
+    """Of one Python process, from start to end."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(
+            f"{' '.join(arguments)[-60:]}: ended with code {done.returncode}: {done.stderr[-200:].strip()}"
+        )
+    return time.perf_counter() - start
+
+
+def whole(profile: str) -> tuple[float, float, float]:
+    """Minutes and processor minutes of a cold run of all notebooks, and the peak of its processes' memory in GB."""
+    import psutil
+
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, *MEDISYN, "reproduce", "--profile", profile, "--out", f"{place}/out"]
+        before, start, most = os.times(), time.perf_counter(), 0
+        run = psutil.Popen(command, env=os.environ | {"MEDISYN_STORE": f"{place}/store"}, stdout=subprocess.DEVNULL)
+        while run.poll() is None:
+            held = 0
+            for one in [run, *run.children(recursive=True)]:
+                try:
+                    held += one.memory_info().rss
+                except psutil.Error:  # it has just ended
+                    continue
+            most = max(most, held)
+            time.sleep(EVERY)
+    if run.returncode:
+        raise InputError(f"reproduce --profile {profile}: ended with code {run.returncode}; see above")
+    after = os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
+    return (time.perf_counter() - start) / 60, processor / 60, most / 1e9
+
+
+def main() -> None:
+    """Measures and prints a table."""
+    given = arguments()
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copytree(project_root() / "figures", f"{place}/figures")
+        number = len(list(Path(place).rglob("*.png")))
+        sides = {
+            "bare": ("-c", "pass"),
+            "import": ("-c", "import medisyn_lib"),
+            "help": (*MEDISYN, "--help"),
+            "drawing": ("-c", "import seaborn, matplotlib.figure, pandas, PIL.Image"),
+            "figures": (*MEDISYN, "figures", "--results", f"{place}/figures"),
+        }
+        found = pairs.interleaved({n: lambda words=words: seconds(*words) for n, words in sides.items()}, given.runs)
+    rows = [
+        [f"`{name}`", pairs.spread(found[key]), pairs.spread(pairs.ratios(found[key], found[beside])), bare, bound]
+        for name, key, beside, bare, bound in (
+            ("import medisyn_lib", "import", "bare", "a bare interpreter", "0.3 s"),
+            ("medisyn --help", "help", "bare", "a bare interpreter", "0.5 s"),
+            (
+                "medisyn figures",
+                "figures",
+                "drawing",
+                f"importing seaborn (the folders hold {number} pictures)",
+                "15 s",
+            ),
+        )
+    ]
+    print(pairs.table(["cold process", "seconds", "times", "of", "aimed at, at most"], rows))
+    if given.reproduce:
+        minutes, processor, memory = whole(given.reproduce)
+        print(
+            f"\n`medisyn reproduce --profile {given.reproduce}`, cold, one run: {minutes:.1f} minutes ({processor:.1f} "
+            f"processor minutes), peak memory of its processes together {memory:.2f} GB."
+        )
+    print(f"\n{pairs.machine(given.runs)}")
+
+
+def arguments() -> Any:
+    """What the command line asks for."""
+    from medisyn_lib.profiles import PROFILES
+
+    parser = pairs.parser(__doc__)
+    parser.add_argument("--reproduce", choices=PROFILES, help="also one whole run of this profile")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    pairs.told(main)

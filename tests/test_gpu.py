@@ -1,0 +1,37 @@
+"""What only a GPU can show: `pytest -m gpu`. Not run by anyone yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medisyn_lib import denoising, models, training
+
+PLAN = training.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((16, models.LATENT_CHANNELS, 8, 8), np.float32)
+    words, caption = rng.standard_normal((3, models.CONTEXT, 32), np.float32), rng.integers(2, size=16)
+    with models.seeded(0):
+        net = models.denoiser(64, (32, 64), text_width=32)
+    start = [p.detach().clone() for p in net.parameters()]
+
+    rows, draws = training.sample_rows(1, 16, 0, 8), training.Draws(1, 0, 8, slice(0, 8))
+    noise, time, dropped = draws.normal(*latents.shape[1:]), torch.sigmoid(draws.normal()), draws.uniform().numpy()
+    text = torch.from_numpy(words[np.where(dropped < denoising.NO_TEXT, 2, caption[rows])])
+    with torch.no_grad():
+        expected = denoising.FlowMatching(net)(torch.from_numpy(latents[rows]), noise, time, text)
+
+    denoising.train(net, latents, words, caption, PLAN, tmp_path, snapshots=(5,))
+    assert {p.device.type for p in net.parameters()} == {"cuda"}
+    assert all(not torch.equal(a, b.cpu()) for a, b in zip(start, net.parameters(), strict=True) if b.requires_grad)
+    first = np.loadtxt(tmp_path / training.HISTORY, delimiter=",", skiprows=1)[0, 1]
+    assert first == pytest.approx(float(expected), rel=0.02)  # bfloat16 against float32
+    assert (tmp_path / "step-5.safetensors").is_file()
