@@ -3,7 +3,7 @@
     python tests/benchmarks/growth.py [--runs 5] [--rows 10000 200000] [--figure figures/benchmarks]
 
 Trains the profile's denoiser for a few steps over made-up latents in a memory-mapped file, as many as `--rows` says,
-each time in a process of its own; then times the fidelity measures over made-up features of rising n. Draws a figure
+in two processes that go on in turn; then times the fidelity measures over made-up features of rising n. Draws a figure
 of both where `--figure` names a folder.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pairs
 
-STEPS, LEFT_OUT = 8, 2
+STEPS, LEFT_OUT = 5, 2
 CAPTIONS = 400
 ORDERED = (10_000, 200_000, 1_000_000, 5_000_000)  # samples whose order is drawn
 EVALUATED = (250, 500, 1000, 2000)  # images
@@ -47,27 +47,29 @@ def fabricate(folder: Path, rows: int, side: int, width: int) -> Path:
     return place
 
 
-def train(given: Any) -> dict[str, float]:
-    """Trains for some steps; processor seconds a step, and peak memory with and without mapped files."""
+def train(given: Any) -> None:
+    """For each line read, trains for some steps more.
+
+    Prints processor seconds a step, and the memory held at the most, with and without mapped files, in GB.
+    """
     from medisyn_lib import denoising, generators
 
     study = generators.Study(given.profile, "phantom")
     net, plan = generators.new_denoiser(study, 0), generators.denoiser_plan(study)
     latents = generators.load_latents(given.place)
     embeddings, caption = np.load(given.place / "embeddings.npy", mmap_mode="r"), np.load(given.place / "caption.npy")
-    held = 0.0
 
-    def go(steps: int, seed: int) -> None:
-        nonlocal held
+    def go(steps: int, seed: int) -> float:
+        start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             one = replace(plan, steps=steps, seed=seed)
             denoising.train(net, latents, embeddings, caption, one, Path(folder))
-        held = max(held, pairs.anonymous())
+        return (time.process_time() - start) / steps
 
-    go(LEFT_OUT, 1)
-    start = time.process_time()
-    go(STEPS, 0)
-    return {"step": (time.process_time() - start) / STEPS, "peak": pairs.peak(), "anonymous": held}
+    go(LEFT_OUT, 0)
+    for turn, _ in enumerate(sys.stdin):
+        found = {"step": go(STEPS, 1 + turn), "peak": pairs.peak(), "anonymous": pairs.anonymous()}
+        print(json.dumps(found), flush=True)
 
 
 def took(work: Callable[[], Any]) -> float:
@@ -104,6 +106,7 @@ def ordering(runs: int) -> dict[int, list[float]]:
     """Processor seconds of drawing which samples a step sees, by the number of samples."""
     from medisyn_lib import training
 
+    training.sample_rows(0, 100, 3, 16)  # imports
     sides = {str(n): lambda n=n: took(lambda: training.sample_rows(0, n, 3, 16)) for n in ORDERED}
     return {int(n): times for n, times in pairs.interleaved(sides, runs).items()}
 
@@ -112,24 +115,33 @@ def main() -> None:
     """Measures, prints tables, draws the figure."""
     given = arguments()
     if given.place:
-        print("\n" + json.dumps(train(given)))
+        train(given)
         return
     from medisyn_lib import generators, models
     from medisyn_lib.profiles import PROFILES
 
     found: dict[str, list[dict[str, float]]] = {str(rows): [] for rows in given.rows}
     with tempfile.TemporaryDirectory() as folder:
-        side = PROFILES[given.profile].size // models.DOWNSCALE
-        places = {str(n): fabricate(Path(folder), n, side, generators.TEXT_WIDTH) for n in given.rows}
+        width = PROFILES[given.profile].size // models.DOWNSCALE
+        places = {str(n): fabricate(Path(folder), n, width, generators.TEXT_WIDTH) for n in given.rows}
+
+        sides = {n: pairs.waiting([__file__, f"--profile={given.profile}", f"--place={p}"]) for n, p in places.items()}
 
         def one(rows: str) -> float:
-            found[rows].append(pairs.child([__file__, f"--profile={given.profile}", f"--place={places[rows]}"]))
+            found[rows].append(pairs.asked(sides[rows]))
             return found[rows][-1]["step"]
 
         pairs.interleaved({rows: lambda rows=rows: one(rows) for rows in found}, given.runs)
+        for side in sides.values():
+            pairs.closed(side)
+            side.wait()
     order, evaluated = ordering(given.runs), evaluation(given.runs)
     few, many = (found[str(n)] for n in given.rows)
-    words = {"step": "processor seconds a step", "peak": "peak memory, GB", "anonymous": "of it the process's own, GB"}
+    words = {
+        "step": "processor seconds a step",
+        "peak": "peak memory, GB",
+        "anonymous": "memory of its own after a round, GB",
+    }
     head = [f"training, profile {given.profile}", *(f"{n:,} rows" for n in given.rows), "ratio"]
     sets = {word: [[run[unit] for run in runs] for runs in (few, many)] for unit, word in words.items()}
     print(
@@ -158,7 +170,7 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
     from medisyn_lib import figures
 
     curves = {
-        ("training memory", "peak memory (GB)", w): dict(zip(given.rows, sets[w], strict=True)) for w in list(sets)[1:]
+        ("training memory", "memory (GB)", w): dict(zip(given.rows, sets[w], strict=True)) for w in list(sets)[1:]
     }
     first = next(iter(sets))
     curves["time of a step", "processor seconds", "whole step"] = dict(zip(given.rows, sets[first], strict=True))

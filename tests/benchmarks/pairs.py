@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from medisyn_lib import provenance
 from medisyn_lib.errors import InputError
@@ -82,14 +82,28 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(over, under, strict=True)]
 
 
-def child(arguments: Sequence[str], **environment: str) -> dict[str, Any]:
-    """The JSON that ends the output of a Python process of its own."""
-    done = subprocess.run(
-        [sys.executable, *arguments], env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise InputError(f"{Path(arguments[0]).name} {arguments[-1]}: ended with code {done.returncode}; see above")
-    return json.loads(done.stdout.splitlines()[-1])
+def waiting(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """A Python process of its own that answers each line with a line of JSON."""
+    return subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def asked(process: subprocess.Popen[str]) -> dict[str, float]:
+    """What such a process answers to one line more."""
+    print("go", file=process.stdin, flush=True)
+    return answer(process)
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, float]:
+    """The next line that such a process prints. Raises InputError where there is none."""
+    if not process.stdout or not (line := process.stdout.readline()):
+        raise InputError(f"a process of this benchmark ended early, with code {process.wait()}; see above")
+    return dict(json.loads(line))
+
+
+def closed(process: subprocess.Popen[str]) -> None:
+    """Tells such a process that no more lines will come."""
+    if process.stdin:
+        process.stdin.close()
 
 
 def peak() -> float:

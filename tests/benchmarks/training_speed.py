@@ -5,10 +5,10 @@
 The peer is `examples/text_to_image/train_text_to_image.py` of github.com/huggingface/diffusers, as released: download
 it (any recent tag) and pass its path; none of it is kept here. Both sides start from the same untrained denoiser, see
 phantoms of the same role and size, take the same batch and precision (bfloat16 where the processor computes in it,
-`--precision` says otherwise), and run in processes of their own, in turn. The peer reads, encodes and tokenizes its
-images at every step; ours has latents and embeddings computed once: the second ratio charges it for that, spread over
-the passes that the profile makes. Rates are of processor seconds of one thread as well as of seconds: where other jobs
-share the cores, only the former compare. The first steps of each side are left out.
+`--precision` says otherwise), and live in processes of their own that are held and let go in turn. The peer reads,
+encodes and tokenizes its images at every step; ours has latents and embeddings computed once: the second ratio charges
+it for that, spread over the passes that the profile makes. Rates are of processor seconds, which other jobs on the same
+cores change little. The first steps of each side are left out.
 Beside them the share of this machine's matrix peak (torch.matmul, measured in the same round) and a profile of a step.
 """
 
@@ -32,7 +32,7 @@ from medisyn_lib.errors import InputError
 
 IMAGES = 64  # a modality, of those that the peer is given
 LEFT_OUT = 4  # first steps
-MATRIX = 2048  # side of the matrices whose product is the peak
+MATRIX = 1024  # side of the matrices whose product is the peak; where bfloat16 is imitated, a quarter of it
 KINDS = {  # of the profiler's operators: which part of a step they are
     "convolution": r"conv|mkldnn_convolution",
     "matrix product": r"::(addmm|mm|bmm|baddbmm|linear|matmul)",
@@ -76,8 +76,11 @@ def cpu() -> float:
     return time.process_time()
 
 
-def ours(given: Any) -> dict[str, float]:
-    """Trains for some steps; seconds and processor seconds of an image, and the denoiser's operations for one."""
+def ours(given: Any) -> None:
+    """For each line read, trains for some steps and prints processor seconds and operations of an image; then profiles.
+
+    The operations are those of the denoiser alone.
+    """
     import torch
 
     from medisyn_lib import denoising, generators, models
@@ -95,12 +98,11 @@ def ours(given: Any) -> dict[str, float]:
             denoising.train(net, latents, embeddings, caption, replace(plan, steps=steps), Path(folder))
 
     train(LEFT_OUT)
-    if given.side == "profile":
-        return profiled(lambda: train(given.steps))
-    wall, processor = time.perf_counter(), cpu()
-    train(given.steps)
-    n = given.steps * plan.batch
-    return {"seconds": (time.perf_counter() - wall) / n, "processor": (cpu() - processor) / n, "flops": flops}
+    for _ in sys.stdin:
+        start = cpu()
+        train(given.steps)
+        print(json.dumps({"processor": (cpu() - start) / (given.steps * plan.batch), "flops": flops}), flush=True)
+    print(json.dumps(profiled(lambda: train(given.steps))), flush=True)
 
 
 def profiled(work: Any) -> dict[str, float]:
@@ -117,63 +119,79 @@ def profiled(work: Any) -> dict[str, float]:
 
 
 def peak() -> dict[str, float]:
-    """Operations a processor second of one large matrix product, in single and in half precision."""
+    """Operations a processor second of a matrix product, the best of three, in single and in half precision."""
     import torch
+
+    from medisyn_lib import models
 
     found = {}
     for name, dtype in {"no": torch.float32, "bf16": torch.bfloat16}.items():
-        a, b = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
-        best = 0.0
-        for _ in range(3):
-            wall, start = time.perf_counter(), cpu()
-            a @ b
-            best = max(best, 2 * MATRIX**3 / max(cpu() - start, (time.perf_counter() - wall) / 1e3))
-        found[name] = best
+        side = MATRIX if name == "no" or models.autocast_dtype() else MATRIX // 4
+        a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
+        times = []
+        for _ in range(4):
+            start = cpu()
+            for _ in range((MATRIX // side) ** 2):
+                a @ b
+            times.append((cpu() - start) / (MATRIX // side) ** 2)
+        found[name] = 2 * side**3 / min(times[1:])
     return found
 
 
-def peer(given: Any, folder: Path, batch: int) -> dict[str, float]:
-    """Runs the released script; seconds and processor seconds of an image, read off its progress bar."""
-    import psutil
+class Peer:
+    """The released script under way, stopped but for the steps that are asked of it."""
 
-    steps = LEFT_OUT + given.steps
-    arguments = {
-        "pretrained_model_name_or_path": folder / "pipeline",
-        "train_data_dir": folder / "images",
-        "cache_dir": folder / "cache",
-        "output_dir": folder / "trained",
-        "resolution": given.size,
-        "train_batch_size": batch,
-        "max_train_steps": steps,
-        "prediction_type": "v_prediction",  # it knows no flow matching; the work is the same
-        "mixed_precision": given.precision,
-        "seed": 0,
-    }
-    command = [sys.executable, str(given.peer), *(f"--{name}={value}" for name, value in arguments.items())]
-    running = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"ACCELERATE_USE_CPU": "true"}
-    )
-    child, seen, text = psutil.Process(running.pid), {}, b""
-    assert running.stderr
-    while chunk := os.read(running.stderr.fileno(), 65536):
-        text += chunk
-        for done in map(int, re.findall(rb"Steps:[^\r]*?(\d+)/%d " % steps, text[-400:])):
-            if done not in seen:
-                spent = child.cpu_times()
-                seen[done] = time.perf_counter(), spent.user + spent.system
-    if running.wait() or not {LEFT_OUT, steps} <= seen.keys():
-        last = text.decode(errors="replace").strip().splitlines()[-1:]
-        raise InputError(f"--peer {given.peer.name}: no {steps} steps of it were seen; its last words: {last}")
-    images = given.steps * batch
-    (wall, processor), (first_wall, first_processor) = seen[steps], seen[LEFT_OUT]
-    return {"seconds": (wall - first_wall) / images, "processor": (processor - first_processor) / images}
+    def __init__(self, given: Any, folder: Path, batch: int) -> None:
+        import psutil
+
+        self.name, self.batch, self.last = given.peer.name, batch, LEFT_OUT + given.steps * given.runs
+        arguments = {
+            "pretrained_model_name_or_path": folder / "pipeline",
+            "train_data_dir": folder / "images",
+            "cache_dir": folder / "cache",
+            "output_dir": folder / "trained",
+            "resolution": given.size,
+            "train_batch_size": batch,
+            "max_train_steps": self.last + 1000,  # it is ended before
+            "checkpointing_steps": self.last + 1000,
+            "prediction_type": "v_prediction",  # it knows no flow matching; the work is the same
+            "mixed_precision": given.precision,
+            "seed": 0,
+        }
+        command = [sys.executable, str(given.peer), *(f"--{name}={value}" for name, value in arguments.items())]
+        environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+        self.child = psutil.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+        self.seen, self.text = (0, 0.0), ""
+        self.until(LEFT_OUT)
+
+    def until(self, step: int) -> None:
+        """Lets it go on until its progress bar says that a step is done."""
+        self.child.resume()
+        while self.seen[0] < step:
+            chunk = os.read(self.child.stderr.fileno(), 65536)
+            if not chunk:
+                raise InputError(
+                    f"--peer {self.name}: ended early; its last words: {self.text.strip().splitlines()[-1:]}"
+                )
+            self.text = (self.text + chunk.decode(errors="replace"))[-4000:]
+            done = re.findall(r"Steps:[^\r]*?(\d+)/\d+ ", self.text)
+            if done and int(done[-1]) > self.seen[0]:
+                spent = self.child.cpu_times()
+                self.seen = int(done[-1]), spent.user + spent.system
+        self.child.suspend()
+
+    def more(self, steps: int) -> dict[str, float]:
+        """Processor seconds of an image, over that many steps more."""
+        first, before = self.seen
+        self.until(first + steps)
+        return {"processor": (self.seen[1] - before) / ((self.seen[0] - first) * self.batch)}
 
 
 def main() -> None:
-    """Runs the sides in turn and prints the tables."""
+    """Lets the sides go in turn and prints the tables."""
     given = arguments()
     if given.side:
-        print("\n" + json.dumps(peak() if given.side == "peak" else ours(given)))
+        print(json.dumps(peak())) if given.side == "peak" else ours(given)
         return
     if given.peer is None or not given.peer.is_file():
         raise InputError(f"--peer {given.peer}: give the path of diffusers' train_text_to_image.py (see --help)")
@@ -187,55 +205,47 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         common = prepared(given, folder)
+        mine = pairs.waiting([*own, "--side=ours"])
+        peer = Peer(given, folder, common["batch"])
 
         def side(name: str) -> float:
-            one = peer(given, folder, common["batch"]) if name == "peer" else pairs.child([*own, f"--side={name}"])
+            one = peer.more(given.steps) if name == "peer" else peak() if name == "peak" else pairs.asked(mine)
             found[name].append(one)
             return one[given.precision] if name == "peak" else 1 / one["processor"]
 
-        pairs.interleaved({name: lambda name=name: side(name) for name in found}, given.runs)
-        shares = pairs.child([*own, "--side=profile"])
-    report(given, common, found, shares)
+        try:
+            pairs.interleaved({name: lambda name=name: side(name) for name in found}, given.runs)
+            pairs.closed(mine)
+            report(given, common, found, pairs.answer(mine))
+        finally:
+            peer.child.kill()
+            mine.kill()
 
 
 def report(
     given: Any, common: dict[str, Any], found: dict[str, list[dict[str, float]]], shares: dict[str, float]
 ) -> None:
     """Prints the tables."""
-    cost = {
-        unit: {name: [one[unit] for one in found[name]] for name in ("peer", "ours")}
-        for unit in ("processor", "seconds")
-    }
-    charged = [value + common["encoding"] for value in cost["processor"]["ours"]]
+    theirs, own = ([one["processor"] for one in found[name]] for name in ("peer", "ours"))
     flops, top = found["ours"][0]["flops"], [one[given.precision] for one in found["peak"]]
-    rows = []
     sides = {
-        "diffusers' train_text_to_image": (cost["processor"]["peer"], cost["seconds"]["peer"]),
-        "ours, latents and embeddings at hand": (cost["processor"]["ours"], cost["seconds"]["ours"]),
-        f"ours, charged for encoding once in {common['passes']:.1f} passes": (charged, None),
+        "diffusers' train_text_to_image": theirs,
+        "ours, latents and embeddings at hand": own,
+        f"ours, charged for encoding once in {common['passes']:.1f} passes": [one + common["encoding"] for one in own],
     }
-    for name, (processor, seconds) in sides.items():
-        rates, times = [1 / one for one in processor], pairs.ratios(cost["processor"]["peer"], processor)
-        share = [100 * flops * rate / most for rate, most in zip(rates, top, strict=True)]
-        wall = pairs.spread(pairs.ratios(cost["seconds"]["peer"], seconds)) if seconds else ""
-        rows.append(
-            [name, pairs.spread(rates), pairs.spread(times) if processor is not cost["processor"]["peer"] else "1"]
-        )
-        rows[-1] += [wall if processor is not cost["processor"]["peer"] else "1", pairs.spread(share, 2)]
-    head = [
-        "training",
-        "images a processor second",
-        "times the peer",
-        "the same in seconds",
-        "share of matrix peak (%)",
-    ]
+    rows = []
+    for name, cost in sides.items():
+        share = [100 * flops / one / most for one, most in zip(cost, top, strict=True)]
+        times = "1" if cost is theirs else pairs.spread(pairs.ratios(theirs, cost))
+        rows.append([name, pairs.spread([1 / one for one in cost]), times, pairs.spread(share, 2)])
+    head = ["training", "images a processor second", "times the peer", "share of matrix peak (%)"]
     print(pairs.table(head, rows))
     other = [one["no" if given.precision == "bf16" else "bf16"] for one in found["peak"]]
     name, rest = ("bfloat16", "float32") if given.precision == "bf16" else ("float32", "bfloat16")
     print(
-        f"\nThe denoiser alone takes {flops / 1e9:.3g} GFLOP an image, forward and backward; batch {common['batch']}, "
+        f"\nThe denoiser alone takes {flops / 1e9:.3g} GFLOP an image, forward and backward; batch {common['batch']},"
     )
-    print(f"{given.steps} steps a run. Matrix peak of one thread in {name}, which both sides computed in: ")
+    print(f"{given.steps} steps a round. Matrix peak of one thread in {name}, which both sides computed in: ")
     print(f"{pairs.spread([x / 1e9 for x in top])} GFLOP/s; in {rest} {pairs.spread([x / 1e9 for x in other])}.\n")
     ordered = sorted(shares.items(), key=lambda item: -item[1])
     print(
@@ -254,7 +264,7 @@ def arguments() -> Any:
     parser.add_argument("--peer", type=Path, help="path of diffusers' train_text_to_image.py")
     parser.add_argument("--profile", default="quick", choices=PROFILES)
     parser.add_argument("--data", default="phantom", help="a data source")
-    parser.add_argument("--steps", type=pairs.whole(5, 100_000), default=30, help="that are measured in each run")
+    parser.add_argument("--steps", type=pairs.whole(5, 100_000), default=10, help="that are measured in each round")
     parser.add_argument("--precision", choices=["no", "bf16"], help="default: bf16 where this machine computes in it")
     parser.add_argument("--side", choices=["ours", "profile", "peak"], help="one side alone, which prints JSON")
     return parser.parse_args()

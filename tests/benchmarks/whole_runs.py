@@ -2,9 +2,10 @@
 
     python tests/benchmarks/whole_runs.py [--runs 5] [--reproduce tiny]
 
-Every go is a process of its own. Help and import stand beside a bare interpreter, the figures beside the import of
-what draws them. `--reproduce PROFILE` adds one cold run of all notebooks (a store of its own) and the most memory that
-its processes held together, mapped files counted once for each; it takes minutes and is left out by default.
+Every go is a process of its own, in processor seconds. Help and import stand beside a bare interpreter, the figures,
+drawn once, beside the import of what draws them. `--reproduce PROFILE` adds one cold run of all notebooks (a store of
+its own) and the most memory that its processes held together, shared pages counted for each; it takes minutes and is
+left out by default.
 """
 
 from __future__ import annotations
@@ -28,14 +29,20 @@ EVERY = 0.2  # seconds between two looks at memory
 
 
 def seconds(*arguments: str) -> float:
-    """Of one Python process, from start to end."""
-    start = time.perf_counter()
+    """Processor seconds of one Python process, from start to end."""
+    start = children()
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise InputError(
             f"{' '.join(arguments)[-60:]}: ended with code {done.returncode}: {done.stderr[-200:].strip()}"
         )
-    return time.perf_counter() - start
+    return children() - start
+
+
+def children() -> float:
+    """Processor seconds of this process's ended children."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def whole(profile: str) -> tuple[float, float, float]:
@@ -44,7 +51,7 @@ def whole(profile: str) -> tuple[float, float, float]:
 
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, *MEDISYN, "reproduce", "--profile", profile, "--out", f"{place}/out"]
-        before, start, most = os.times(), time.perf_counter(), 0
+        before, start, most = children(), time.perf_counter(), 0
         run = psutil.Popen(command, env=os.environ | {"MEDISYN_STORE": f"{place}/store"}, stdout=subprocess.DEVNULL)
         while run.poll() is None:
             held = 0
@@ -57,9 +64,7 @@ def whole(profile: str) -> tuple[float, float, float]:
             time.sleep(EVERY)
     if run.returncode:
         raise InputError(f"reproduce --profile {profile}: ended with code {run.returncode}; see above")
-    after = os.times()
-    processor = after.children_user + after.children_system - before.children_user - before.children_system
-    return (time.perf_counter() - start) / 60, processor / 60, most / 1e9
+    return (time.perf_counter() - start) / 60, (children() - before) / 60, most / 1e9
 
 
 def main() -> None:
@@ -73,9 +78,9 @@ def main() -> None:
             "import": ("-c", "import medisyn_lib"),
             "help": (*MEDISYN, "--help"),
             "drawing": ("-c", "import seaborn, matplotlib.figure, pandas, PIL.Image"),
-            "figures": (*MEDISYN, "figures", "--results", f"{place}/figures"),
         }
         found = pairs.interleaved({n: lambda words=words: seconds(*words) for n, words in sides.items()}, given.runs)
+        found["figures"] = [seconds(*MEDISYN, "figures", "--results", f"{place}/figures")] * given.runs
     rows = [
         [f"`{name}`", pairs.spread(found[key]), pairs.spread(pairs.ratios(found[key], found[beside])), bare, bound]
         for name, key, beside, bare, bound in (
@@ -85,12 +90,12 @@ def main() -> None:
                 "medisyn figures",
                 "figures",
                 "drawing",
-                f"importing seaborn (the folders hold {number} pictures)",
+                f"importing seaborn ({number} pictures; one go)",
                 "15 s",
             ),
         )
     ]
-    print(pairs.table(["cold process", "seconds", "times", "of", "aimed at, at most"], rows))
+    print(pairs.table(["cold process", "processor seconds", "times", "of", "aimed at, at most"], rows))
     if given.reproduce:
         minutes, processor, memory = whole(given.reproduce)
         print(
