@@ -72,7 +72,7 @@ def _reproduce(given: argparse.Namespace) -> int:
     data.preflight(given.data)
     seed = {"seed": given.seed} if getattr(given, "seed", 0) else {}
     outcomes = batch.reproduce(
-        given.names, profile=given.profile, data=given.data, generator=generator, out=out, **seed
+        given.names, profile=given.profile, data=given.data, generator=generator, out=out, jobs=given.jobs, **seed
     )
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)

@@ -36,11 +36,8 @@ WIDTH = 7.0  # inches: the text width of a page
 DPI = 100
 NOT_CLINICAL = "not for clinical use"
 OPTIONAL: dict[str, Any] = dict.fromkeys(("group", "panel", "xlabel", "ylabel", "reference_label"), "")
-OPTIONAL |= dict.fromkeys(("low", "high", "reference"), np.nan) | {
-    "xscale": "linear",
-    "yscale": "linear",
-    "loose": False,
-}
+OPTIONAL |= dict.fromkeys(("low", "high", "reference"), np.nan)
+OPTIONAL |= {"xscale": "linear", "yscale": "linear", "loose": False}
 PANELS_A_ROW = 3
 FEW_POINTS = 12  # of a curve, each drawn with its own interval; a longer curve has a band
 MARKERS, DASHES = "oDs^vPX*dh", ("-", "--", "-.", ":")
@@ -211,16 +208,11 @@ def _of(figure: Callable[..., Figure], labels: dict[str, str], **columns: str) -
 SHARE_AXIS = {"xlabel": "share of images read right"}
 LOSS_AXES = {"xlabel": "images seen in training", "ylabel": "flow-matching loss"}
 FIGURES: dict[str, Callable[..., Figure]] = {
-    "00_modalities": sheet,
+    **dict.fromkeys(("00_modalities", "01_progress", "01_first_stage", "01_prompts", "02_side_by_side"), sheet),
+    **dict.fromkeys(("04_pairs", "05_pairs", "06_images"), sheet),
     "00_classes": classes,
     "01_losses": _of(curves, LOSS_AXES, x="images_seen", y="loss", group="model"),
-    "01_progress": sheet,
-    "01_first_stage": sheet,
-    "01_prompts": sheet,
     "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
-    "02_side_by_side": sheet,
-    "04_pairs": sheet,
-    "06_images": sheet,
     **dict.fromkeys(("06_learning", "06_ratio"), curves),
     **dict.fromkeys(("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), forest),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), curves),
@@ -228,7 +220,6 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
     **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), curves),
     "05_distances": histogram,
-    "05_pairs": sheet,
     **dict.fromkeys(("05_detection", "05_length"), curves),
 }
 
