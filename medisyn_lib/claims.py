@@ -215,21 +215,20 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     rows = []
     for name, statement in NOTEBOOKS.items():
         if (path := results_dir / f"{name}.json").is_file():
-            rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
+            rows += [{"notebook": name, **in_words(claim, path)} for claim in read_result(path).claims]
         else:
             rows.append({"notebook": name, "claim": statement, "verdict": "not run"})
     return rows
 
 
-def _words(claim: Claim, path: Path) -> dict[str, str]:
+def in_words(claim: Claim, path: Path) -> dict[str, str]:
+    """A claim's row of the scorecard: its statement, source and verdict, its primary measure, its controls."""
     primary = claim.primary_measure
     numbers = (primary.value, primary.ci_low, primary.ci_high, claim.detectable)
     value, low, high, detectable = ("none" if number is None else f"{number:.3g}" for number in numbers)
     words = {"claim": claim.statement, "source": claim.source, "verdict": claim.verdict, "measure": primary.name}
-    words |= {
-        "value": f"{value} {primary.unit}".strip(),
-        "interval": "none" if "none" in (low, high) else f"{low} to {high}",
-    }
+    interval = "none" if "none" in (low, high) else f"{low} to {high}"
+    words |= {"value": f"{value} {primary.unit}".strip(), "interval": interval}
     words |= {"n": str(primary.n), "seeds": str(primary.seeds), "detectable": detectable}
     words["controls"] = f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}"
     first = rule_committed_before_result(claim.rule, path)

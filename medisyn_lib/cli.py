@@ -66,29 +66,30 @@ def _reproduce(given: argparse.Namespace) -> int:
     data.preflight(given.data)
     seed = {"seed": given.seed} if getattr(given, "seed", 0) else {}
     outcomes = batch.reproduce(
-        given.names, profile=given.profile, data=given.data, generator=generator, out=out, **seed
+        given.names, profile=given.profile, data=given.data, generator=generator, out=out, jobs=given.jobs, **seed
     )
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
 
 
 def _audit(given: argparse.Namespace) -> int:
-    """Judges someone's generator: runs the notebooks of the claims, says of each in one sentence what came out, reports."""
+    """Judges someone's generator by the claims' notebooks: a sentence each on what came out, one code, one report."""
     generator = _model(given.generator, "--generator", *GENERATOR)
-    facts = ["finished"] * audit.is_finished(generator) + ["seed"] * bool(given.seed)
-    chosen, left = audit.choose(given.claims, facts)
-    given.names = [audit.CLAIMS[name] for name in chosen]
-    failed, out, codes = _reproduce(given), Path(given.out), []
-    paths = {name: out / "results" / f"{audit.CLAIMS[name]}.json" for name in chosen}
-    results = {name: read_result(path) for name, path in paths.items() if path.is_file()}
-    left |= dict.fromkeys(paths.keys() - results, "its notebook failed; see notebooks/*.failed.log")
-    for name, result in results.items():
-        codes.append(audit.TABLE["verdicts"][result.verdict][0])
-        print(f"{name}: {audit.sentence(result)}")
-    print(*(f"{name}: not tested: {why}" for name, why in left.items()), sep="\n")
+    finished = Path(generator).is_dir() and not Path(generator, GENERATOR[0]).is_file()
+    left = audit.choose(given.claims, ["finished"] * finished + ["seed"] * bool(given.seed))
+    given.names = [audit.CLAIMS[name] for name, why in left.items() if not why]
+    failed, out, results = _reproduce(given), Path(given.out), {}
+    for name, notebook in audit.CLAIMS.items():
+        path = out / "results" / f"{notebook}.json"
+        if left[name] or not path.is_file():
+            left[name] = left[name] or f"failed, see notebooks/{notebook}.failed.log"
+            print(f"{name}: not tested: {left[name]}")
+        else:
+            results[name] = read_result(path)
+            print(f"{name}: {audit.sentence(results[name], path)}")
     if results:
-        audit.write_report(out, results, left, generator)
-        print(f"report in {out / 'report.html'}")
+        print(f"report in {audit.write_report(out, generator, finished, results, left)}")
+    codes = [audit.TABLE["verdicts"][result.verdict][0] for result in results.values()]
     return failed or (1 if 1 in codes else max(codes))
 
 

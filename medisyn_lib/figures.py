@@ -1,16 +1,8 @@
 """Figures from tidy tables, each kept beside its table so that it can be redrawn.
 
-A new figure is a table in `figures.toml`: most are a `forest` or `curves`. Their own tables have
-a `title`, which says data, scale and n, and may have these columns besides their own:
-
-- `group`: a colour and a marker or dash for each, named in the legend;
-- `panel`: a subplot for each; panels whose axes are labelled alike share them;
-- `xlabel`, `ylabel`: with the unit; `xscale`, `yscale`: "linear" (the default) or "log";
-- `loose`: true for points that are no curve, drawn unjoined where they lie;
-- `reference`: a value, such as a margin, that a dashed line marks; `reference_label`: its name.
-
-A sheet of images keeps its tiles as one lossless picture (`NAME.tiles.png`) beside its table. Files
-that show real images carry `.real.` in their name and stay out of the repository.
+A new figure is a table in `figures.toml`, which also says what columns its own table may have. A sheet of images keeps
+its tiles as one lossless picture (`NAME.tiles.png`) beside its table. Files that show real images carry `.real.` in
+their name and stay out of the repository.
 """
 
 from __future__ import annotations
@@ -127,7 +119,8 @@ def forest(table: pd.DataFrame) -> Figure:
 def curves(table: pd.DataFrame) -> Figure:
     """Curves with intervals: columns `x`, `y`, and `low`, `high`, drawn as a band or, for a few points, as bars.
 
-    The dashed line of `reference` lies at this y. Groups of few points stand beside one another at the same x.
+    The dashed line of `reference` lies at this y, that of `upright` stands at this x. Groups of few points stand beside
+    one another at the same x.
     """
     table = _complete(table)
 
@@ -136,7 +129,7 @@ def curves(table: pd.DataFrame) -> Figure:
         for place, look, part in parts:
             x, y, low, high = (part.sort_values("x")[name] for name in ("x", "y", "low", "high"))
             loose = part["loose"].any()
-            look["linestyle"] = "" if loose else DASHES[place % len(DASHES)]
+            look |= {"linestyle": "" if loose else DASHES[place % len(DASHES)], "drawstyle": part["drawstyle"].iloc[0]}
             if len(part) > FEW_POINTS:
                 axis.plot(x, y, **look)
                 axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
@@ -147,21 +140,10 @@ def curves(table: pd.DataFrame) -> Figure:
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, **look)
         for value in rows["reference"].dropna().unique():
             axis.axhline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
-
-    return _panels(table, 2.2, fill, ("y", "y"))
-
-
-def histogram(table: pd.DataFrame) -> Figure:
-    """Steps from tables of bins: `x`, where a bin begins, and `y`; a dashed line stands at the x of `reference`."""
-    table = _complete(table)
-
-    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
-        for place, look, part in parts:
-            axis.step(part["x"], part["y"], where="post", linestyle=DASHES[place % len(DASHES)], **look)
-        for value in rows["reference"].dropna().unique():
+        for value in rows["upright"].dropna().unique():
             axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
-    return _panels(table.assign(low=np.nan, high=np.nan), 2.2, fill, ("y", "y"))
+    return _panels(table, 2.2, fill, ("y", "y"))
 
 
 def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
@@ -200,13 +182,7 @@ def classes(table: pd.DataFrame) -> Figure:
     return figure
 
 
-KINDS: dict[str, Callable[..., Figure]] = {f.__name__: f for f in (forest, curves, histogram, sheet, classes)}
-
-
-def figure(name: str, table: pd.DataFrame, *tiles: np.ndarray) -> Figure:
-    """Figure `name` of FIGURES, from a table whose columns have the names of its own."""
-    row = FIGURES[name]
-    return KINDS[row["draw"]](table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {})), *tiles)
+KINDS: dict[str, Callable[..., Figure]] = {f.__name__: f for f in (forest, curves, sheet, classes)}
 
 
 def draw(
@@ -224,7 +200,9 @@ def draw(
     if tiles is not None:
         strip = PIL.Image.fromarray(np.concatenate(tiles))
         store.write_atomic(out / f"{stem}.tiles.png", _bytes(strip.save, format="png"))
-    drawn = figure(name, table, *([] if tiles is None else [tiles]))
+    row, shown = FIGURES[name], [] if tiles is None else [tiles]
+    known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
+    drawn = KINDS[row["draw"]](known, *shown)
     for kind in FILES if pdf else tuple(FILES)[:2]:
         data = _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
         store.write_atomic(out / f"{stem}.{kind}", data)

@@ -70,7 +70,7 @@ def test_every_figure_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None:
-    tiles = TILES if figures.FIGURES[name] is figures.sheet else None
+    tiles = TILES if figures.FIGURES[name]["draw"] == "sheet" else None
     figures.draw(name, TABLES[name], tmp_path, tiles)
     kinds = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {f"{name}.png", f"{name}.svg", f"{name}.csv"} <= set(kinds)
@@ -140,7 +140,7 @@ def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
 
 @pytest.mark.parametrize("make", [figures.forest, figures.curves])
 def test_a_new_figure_is_one_line(make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(figures.FIGURES, "09_new", make)
+    monkeypatch.setitem(figures.FIGURES, "09_new", {"draw": make.__name__, "shows": "Something new."})
     table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")
     figures.draw("09_new", table, tmp_path)
     first = (tmp_path / "09_new.png").read_bytes()
