@@ -557,6 +557,12 @@ for control in checks:
 print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("05_memorization"))
+
+# %% [markdown]
 # The verdict. Where a number lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
 # runs `quick`, does not compare these words.
 
