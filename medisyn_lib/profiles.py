@@ -37,6 +37,7 @@ class Profile:
     augmentation: tuple[int, ...] = (3, 10, 40, 100, 8, 80, 0)
     # 05: images that calibrate, and that test; planted copies of a kind; steps to learn patients, and to over-train
     copies: tuple[int, int, int, int, int] = (1000, 1200, 500, 80, 320)
+    overtrained: tuple[int, ...] = ()  # 05: sizes of further sets of images, besides 64, to over-train on
     finding_margin: float = 0.15  # claim 01: how far below real images the finding may be read back
 
     def images_of(self, role: str) -> int:
