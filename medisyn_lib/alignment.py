@@ -92,11 +92,8 @@ def by_modality(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> pd.DataFrame:
         for modality, part in table.groupby("modality", sort=False):
             for what in ("modality", "finding"):
                 found = share_right(part, f"{what}_right")
-                rows.append(
-                    {"modality": modality, "images": images, "what": what, "share": found.value}
-                    | {"low": found.ci_low, "high": found.ci_high, "n": found.n}
-                )
-    return pd.DataFrame(rows)
+                rows.append((modality, images, what, found.value, found.ci_low, found.ci_high, found.n))
+    return pd.DataFrame(rows, columns=["modality", "images", "what", "share", "low", "high", "n"])
 
 
 def claim_one_model(

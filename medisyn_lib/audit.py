@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medisyn_lib.claims import NOTEBOOKS, Result, in_words
+from medisyn_lib import claims
 from medisyn_lib.errors import InputError
 from medisyn_lib.store import write_atomic
 
@@ -24,26 +24,23 @@ def choose(asked: str | None, given: Sequence[str]) -> dict[str, str]:
     unfit = {name: TABLE["lacking"][what] for what in given for name, row in rows.items() if what not in row}
     named = [name for name in CLAIMS if name not in unfit] if asked is None else asked.replace(" ", "").split(",")
     for name in named:
-        if name in unfit or name not in CLAIMS:
-            why = unfit.get(name, f"is unknown: choose among {', '.join(CLAIMS)}")
+        if why := unfit.get(name, "" if name in CLAIMS else f"is unknown: choose among {', '.join(CLAIMS)}"):
             raise InputError(f"--claims {name!r} {why}")
     return {name: "" if name in named else unfit.get(name, "was not asked for") for name in CLAIMS}
 
 
-def sentence(result: Result, path: Path) -> str:
-    """What a result says of the generator: the claim that its verdict hangs on, and that one's primary measure."""
-    row = in_words(next(claim for claim in result.claims if claim.verdict == result.verdict), path)
-    numbers = f"{row['measure'].replace('_', ' ')} {row['value']}, 95% interval {row['interval']}, n = {row['n']}"
-    return f"{row['claim']}: {TABLE['verdicts'][result.verdict][1]} ({numbers})"
+def sentence(result: claims.Result) -> str:
+    """What a result says of the generator, in the words of the claim that its verdict hangs on."""
+    claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
+    return claims.in_a_line(claim, TABLE["verdicts"][claim.verdict][1])
 
 
 def write_report(
-    out: Path, generator: str, finished: bool, results: Mapping[str, Result], left: Mapping[str, str]
+    out: Path, generator: str, finished: bool, results: Mapping[str, claims.Result], left: Mapping[str, str]
 ) -> Path:
-    """Writes `report.html` on results, by claim, to `out`: verdicts, measures, controls, the notebooks' figures.
+    """Writes `report.html` on results, by claim, to `out`; `left` says why other claims were not tested.
 
-    `left` says why other claims were not tested. The page fetches nothing and runs no script; pictures that show real
-    images are marked.
+    The page fetches nothing and runs no script; its pictures that show real images are marked.
     """
     import jinja2
     import mistune
@@ -56,14 +53,12 @@ def write_report(
         return next((text.partition("\n")[2] for text in texts if text.startswith(heading)), "")
 
     drawn = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in (out / "figures").glob("*.png")}
+    label = Path(generator).name if Path(generator).is_absolute() else generator
     digest = data.fingerprint(f"folder:{generator}") if finished else sampling.fingerprint(generator)
-    given = {"results": results, "left": left, "finished": finished, "digest": digest, "claims": CLAIMS, **TABLE}
-    given |= {
-        "generator": Path(generator).name if Path(generator).is_absolute() else generator,
-        "shown": figures.FIGURES,
-    }
-    given |= {"markdown": mistune.create_markdown(escape=True), "section": section, "drawn": drawn}
+    given = {"results": results, "left": left, "finished": finished, "digest": digest, **TABLE}
+    given |= {"generator": label, "claims": CLAIMS, "drawn": drawn, "shown": figures.FIGURES}
+    markdown = mistune.create_markdown(escape=True)
     how: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True}
     page = jinja2.Template(Path(__file__).with_suffix(".html").read_text("utf-8"), **how)
-    write_atomic(out / "report.html", page.render(given, statements=NOTEBOOKS, in_words=in_words, out=out))
+    write_atomic(out / "report.html", page.render(given, markdown=markdown, section=section, about=claims, out=out))
     return out / "report.html"

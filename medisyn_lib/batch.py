@@ -84,7 +84,8 @@ def reproduce(
 def side_by_side(run: Callable[[Path], Any], notebooks: Sequence[Path], jobs: int = 2) -> Iterator[Any]:
     """What `run` makes of each notebook, as they end: `jobs` at a time, the scorecard when all others have ended.
 
-    Where two need the same trained model one waits for the other's lock. Kernels share the processors' cores evenly.
+    Where two need the same trained model one waits for the other's lock. Each has an even share of the threads,
+    unless OMP_NUM_THREADS says how many.
     """
     import psutil
 
@@ -106,10 +107,7 @@ def side_by_side(run: Callable[[Path], Any], notebooks: Sequence[Path], jobs: in
 
 @contextlib.contextmanager
 def kernel_of_this_interpreter(jobs: int = 1) -> Iterator[None]:
-    """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed.
-
-    Each has its share of the threads where `jobs` of them run at a time, unless OMP_NUM_THREADS says how many.
-    """
+    """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
     from unittest import mock  # brings asyncio, which the command line need not wait for
 
     from ipykernel.kernelspec import write_kernel_spec

@@ -64,10 +64,9 @@ def _reproduce(given: argparse.Namespace) -> int:
     given.out = str(out)
     preflight_store()
     data.preflight(given.data)
-    seed = {"seed": given.seed} if getattr(given, "seed", 0) else {}
-    outcomes = batch.reproduce(
-        given.names, profile=given.profile, data=given.data, generator=generator, out=out, jobs=given.jobs, **seed
-    )
+    run: dict[str, Any] = {"profile": given.profile, "data": given.data, "generator": generator, "out": out}
+    run |= {"jobs": given.jobs} | ({"seed": given.seed} if getattr(given, "seed", 0) else {})
+    outcomes = batch.reproduce(given.names, **run)
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
 
@@ -86,7 +85,7 @@ def _audit(given: argparse.Namespace) -> int:
             print(f"{name}: not tested: {left[name]}")
         else:
             results[name] = read_result(path)
-            print(f"{name}: {audit.sentence(results[name], path)}")
+            print(f"{name}: {audit.sentence(results[name])}")
     if results:
         print(f"report in {audit.write_report(out, generator, finished, results, left)}")
     codes = [audit.TABLE["verdicts"][result.verdict][0] for result in results.values()]
@@ -128,10 +127,9 @@ def _data(given: argparse.Namespace) -> None:
 
 
 def _card(given: argparse.Namespace) -> None:
-    from medisyn_lib import data
-    from medisyn_lib.data import card
+    from medisyn_lib.data import card, preflight
 
-    data.preflight(given.source)
+    preflight(given.source)
     print(card.draft(given.source), end="")
 
 

@@ -204,8 +204,9 @@ def draw(
     known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
     drawn = KINDS[row["draw"]](known, *shown)
     for kind in FILES if pdf else tuple(FILES)[:2]:
-        data = _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
-        store.write_atomic(out / f"{stem}.{kind}", data)
+        store.write_atomic(
+            out / f"{stem}.{kind}", _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
+        )
     return IPython.display.Image(data=_bytes(drawn.savefig, format="jpeg", dpi=DPI), format="jpeg")
 
 
@@ -236,10 +237,8 @@ def redraw(results: Path) -> list[Path]:
             tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
         draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
     pictures = [path.with_suffix(".png") for path in tables]
-    gallery, places = (
-        Path(__file__).with_name("gallery.md").read_text("utf-8"),
-        [p.relative_to(results) for p in pictures],
-    )
-    page = jinja2.Template(gallery, trim_blocks=True, keep_trailing_newline=True).render(places=places, figures=FIGURES)
+    gallery, about = Path(__file__).with_name("gallery.md").read_text("utf-8"), {"figures": FIGURES}
+    about["places"] = [path.relative_to(results) for path in pictures]
+    page = jinja2.Template(gallery, trim_blocks=True, keep_trailing_newline=True).render(about)
     store.write_atomic(results / "README.md", page)
     return pictures

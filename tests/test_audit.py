@@ -26,7 +26,7 @@ def test_the_table_knows_what_the_notebooks_take() -> None:
     for notebook, row in audit.TABLE["notebooks"].items():
         text = (NOTEBOOKS / f"{notebook}.py").read_text()
         cell = text.partition('# %% tags=["parameters"]\n')[2].partition("\n\n")[0]
-        taken = re.findall(r"^(\w+) = ", cell, flags=re.MULTILINE)
+        taken = re.findall(r"^(\w+)(?:: \w+)? = ", cell, flags=re.MULTILINE)
         assert "generator" in taken and ("name" in row or {"why", "how"} <= row.keys())
         assert ("seed" in taken) == row.get("seed", False), f"{notebook}: seed"
         assert ("finished = " in text) == row.get("finished", False), f"{notebook}: folders of images"

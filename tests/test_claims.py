@@ -126,6 +126,15 @@ def test_scorecard_prints_what_is_there_and_names_what_is_not(tmp_path: Path):
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
+def test_published_tells_what_full_runs_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    assert claims.published("01_training") == "no full run is committed"
+    write_result(tmp_path / "results" / "full-phantom" / "01_training.json", {}, [a_claim(statement="one")])
+    told = claims.published("01_training")
+    assert told.startswith("full-phantom, one: reproduced (") and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
+    assert claims.published("02_quality") == "no full run is committed"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()
