@@ -237,8 +237,7 @@ def redraw(results: Path) -> list[Path]:
             tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
         draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
     pictures = [path.with_suffix(".png") for path in tables]
-    gallery, about = Path(__file__).with_name("gallery.md").read_text("utf-8"), {"figures": FIGURES}
-    about["places"] = [path.relative_to(results) for path in pictures]
-    page = jinja2.Template(gallery, trim_blocks=True, keep_trailing_newline=True).render(about)
-    store.write_atomic(results / "README.md", page)
+    gallery = jinja2.Template(Path(__file__).with_name("gallery.md").read_text("utf-8"), trim_blocks=True)
+    places = [path.relative_to(results) for path in pictures]
+    store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES) + "\n")
     return pictures
