@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from medisyn_lib import claims, data, evaluators, sampling, statistics, store
 from medisyn_lib.statistics import Estimate, cluster_interval, cluster_proportion, paired_difference
@@ -39,9 +41,13 @@ def samples_entry(
     return store.keep("samples", what, make, inputs=[name], code=("medisyn_lib.sampling",))
 
 
-def load_samples(entry: Path) -> np.ndarray:
-    """The images of a samples entry, memory-mapped."""
-    return np.load(entry / "samples.npy", mmap_mode="r")
+def load_samples(entry: Path, side: int = 0) -> np.ndarray:
+    """The images of a samples entry, memory-mapped, or brought to a `side` in pixels where theirs is another."""
+    images = np.load(entry / "samples.npy", mmap_mode="r")
+    if not side or images.shape[1:3] == (side, side):
+        return images
+    pixels = torch.from_numpy(np.array(images)).movedim(3, 1)
+    return interpolate(pixels, (side, side), mode="bilinear", antialias=True).movedim(1, 3).numpy()
 
 
 def readings(reader: evaluators.Reader, pixels: np.ndarray, asked: datasets.Dataset) -> pd.DataFrame:
@@ -112,9 +118,7 @@ def claim_one_model(
     modality = share_right(parts["synthetic"], "modality_right")
     found, true = (parts[side]["finding_right"].to_numpy(float) for side in ("synthetic", "real"))
     gap = paired_difference(found, true, parts["real"]["patient"].to_numpy())
-    shares_read = {
-        "modality_read_back": modality,
-        "finding_gap": gap,
+    shares_read = {"modality_read_back": modality, "finding_gap": gap} | {
         "finding_read_back_real": share_right(parts["real"], "finding_right"),
         "finding_read_back": share_right(parts["synthetic"], "finding_right"),
         "modality_read_back_real": share_right(parts["real"], "modality_right"),

@@ -84,8 +84,7 @@ def reproduce(
 def side_by_side(run: Callable[[Path], Any], notebooks: Sequence[Path], jobs: int = 2) -> Iterator[Any]:
     """What `run` makes of each notebook, as they end: `jobs` at a time, the scorecard when all others have ended.
 
-    Where two need the same trained model one waits for the other's lock. Each has an even share of the threads,
-    unless OMP_NUM_THREADS says how many.
+    One waits for another's lock where both train the same. Each has its share of the threads, or OMP_NUM_THREADS.
     """
     import psutil
 
@@ -128,7 +127,8 @@ def _execute(notebook: Path, given: dict[str, Any], out: Path) -> Outcome:
 
     folder, name, start = out / "notebooks", notebook.stem, time.perf_counter()
     running, failed, log = (folder / f"{name}{end}" for end in (".tmp.ipynb", ".failed.ipynb", ".failed.log"))
-    for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log):
+    drawn = (out / "figures").glob(f"{name[:2]}_*")
+    for stale in (out / "results" / f"{name}.json", folder / notebook.name, running, failed, log, *drawn):
         stale.unlink(missing_ok=True)
     quiet = {"kernel_name": "python3", "progress_bar": False, "log_output": False}  # `cwd` would be all threads'
     stderr, braced = io.StringIO(), str(running).replace("{", "{{").replace("}", "}}")  # papermill fills in braces

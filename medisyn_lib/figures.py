@@ -204,9 +204,8 @@ def draw(
     known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
     drawn = KINDS[row["draw"]](known, *shown)
     for kind in FILES if pdf else tuple(FILES)[:2]:
-        store.write_atomic(
-            out / f"{stem}.{kind}", _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
-        )
+        picture = _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
+        store.write_atomic(out / f"{stem}.{kind}", picture)
     return IPython.display.Image(data=_bytes(drawn.savefig, format="jpeg", dpi=DPI), format="jpeg")
 
 

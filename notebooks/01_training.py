@@ -153,7 +153,7 @@ figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips)
 
 # %%
 judged = sampling.resolve(generator) if generator else str(trained)
-synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]))
+synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), study.settings.size)
 eight = [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3][:8]]
 sheet = pd.DataFrame({"row": [names.index(modality[row]) for row in eight]})
 sheet["column"] = sheet.groupby("row").cumcount()

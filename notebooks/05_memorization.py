@@ -167,8 +167,8 @@ def squared(images):
 
 def drawn(model, prompts, first_seed):
     """Images of prompts by a pipeline."""
-    found = alignment.load_samples(alignment.samples_entry(model, prompts, first_seed=first_seed))
-    return np.array(found) if found.shape[1] == settings.size else squared(map(Image.fromarray, found))
+    entry = alignment.samples_entry(model, prompts, first_seed=first_seed)
+    return np.array(alignment.load_samples(entry, settings.size))
 
 
 judged = pipelines.resolve(generator) if generator else str(generators.generator_entry(study))

@@ -79,7 +79,6 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from PIL import Image
 
 from medisyn_lib import agreement, alignment, claims, evaluators, figures, generators, graders, sampling, training
 from medisyn_lib import data as sources
@@ -541,9 +540,7 @@ if data == "phantom" and many_synthetic:
     prompts = study.images("generator")
     prompts = prompts.select(np.flatnonzero(np.array(prompts["modality"][:]) == "fundus")[:many_synthetic].tolist())
     model = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
-    drawn = alignment.load_samples(alignment.samples_entry(model, prompts["caption"][:]))
-    side = (study.settings.size,) * 2
-    synthetic = np.stack([np.asarray(Image.fromarray(picture).resize(side)) for picture in drawn])
+    synthetic = alignment.load_samples(alignment.samples_entry(model, prompts["caption"][:]), study.settings.size)
     more = np.concatenate([pixels["evaluator"][seen], synthetic]), np.concatenate([cheap[seen], prompts["grade"][:]])
     mixed = [logits_of(*more, seed) for seed in study.settings.seeds]
     print(f"{len(synthetic)} synthetic images joined {seen.sum()} phantoms")

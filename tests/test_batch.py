@@ -48,7 +48,9 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     notebook(root, "02_quality", "from medisyn_lib.errors import InputError\nraise InputError('data x: mend it')")
     out = root / "build" / "run {1}"
     (out / "results").mkdir(parents=True)
-    (out / "results" / "01_training.json").write_text("stale")
+    (out / "figures").mkdir()
+    for stale in ("results/01_training.json", "figures/01_prompts.png", "figures/03_frontier.png"):
+        (out / stale).write_text("stale")
     outcomes = batch.reproduce([], **RUN, out=out)
     assert [(o.name, o.error is None, o.bad_input) for o in outcomes] == [
         ("00_fine", True, False),
@@ -62,7 +64,7 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     ]
     log = (out / "notebooks" / "01_training.failed.log").read_text()
     assert "a warning" in log and "ZeroDivisionError" in log
-    assert not (out / "results" / "01_training.json").exists()
+    assert [path.name for folder in ("results", "figures") for path in (out / folder).iterdir()] == ["03_frontier.png"]
     told = capsys.readouterr()
     assert [line.split()[:2] for line in told.out.splitlines()] == [
         ["00_fine", "done"],
