@@ -239,6 +239,14 @@ def test_real_images_that_say_nothing_fail_the_positive_control() -> None:
     assert not claim.controls[0].passed and claim.verdict == "not testable here"
 
 
+def test_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
+    """Constant features: every classifier is at chance, with no spread and so no interval."""
+    tasks = {name: planted(seed=k) for k, name in enumerate("pq")}
+    claim = verdict(notebook({name: task._replace(x=np.ones_like(task.x)) for name, task in tasks.items()}))
+    assert claim.verdict == "not testable here" and not any(control.passed for control in claim.controls)
+    assert {m.value for m in claim.measures} == {0.0} and claim.detectable is None
+
+
 def test_two_draws_decide_nothing() -> None:
     space = notebook({"p": planted()}, draws=2)
     claim = space["judge"]("released model", 2)
