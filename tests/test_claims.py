@@ -126,6 +126,13 @@ def test_scorecard_prints_what_is_there_and_names_what_is_not(tmp_path: Path):
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
+def test_the_scorecard_begins_with_what_was_claimed_and_found():
+    rows = [{"notebook": "01", "value": "1 | 2", "claim": "c", "verdict": "partly"}, {"notebook": "02", "n": "3"}]
+    head, line, first, second = claims.scorecard_markdown(rows).splitlines()
+    assert head == "| notebook | claim | verdict | value | n |" and line == "| --- | --- | --- | --- | --- |"
+    assert first == "| 01 | c | partly | 1 \\| 2 |  |" and second == "| 02 |  |  |  | 3 |"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()

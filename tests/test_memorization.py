@@ -38,6 +38,13 @@ def test_distortions_change_what_they_say() -> None:
     assert (memorization.distort(image, "noise", seed=4) != made["noise"]).any()
 
 
+def test_crops_lie_anywhere() -> None:
+    """Of 32 rows, each 8 brighter than the one above, 29 are kept: some crops hold the first, some the last."""
+    image = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None] * 8, (32, 32, 3))
+    made = memorization.distort(np.stack([image] * 40), "crop", seed=0)[:, :, 0, 0]
+    assert made[:, 0].min() <= 1 and made[:, -1].max() >= 247 and (made[:, -1] - made[:, 0].astype(int)).max() < 230
+
+
 def test_suspicion_by_hand() -> None:
     """Of four calibration images; the query's own place among them counts."""
     calibration = np.array([[0.9, 0.8], [0.8, 0.9], [0.7, 0.7], [0.6, 0.6]])

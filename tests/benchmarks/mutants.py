@@ -50,7 +50,11 @@ FLOOR = 0.85  # of the mutants are to be killed
 SPENT = 20.0  # seconds, unmutated and under coverage, of the tests that a mutant meets
 PATIENCE = 60.0  # seconds of processor time that a mutant may need beyond three times these: endless loops are noticed
 LEFT_OUT = (".git", ".venv", "build", "results", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".coverage")
-LOADED = "torch scipy.stats pandas statsmodels.api sklearn.linear_model sklearn.metrics datasets pytest hypothesis"
+LOADED = """
+    torch scipy.stats scipy.spatial pandas statsmodels.api statsmodels.stats.inter_rater sklearn.linear_model
+    sklearn.metrics sklearn.neighbors sklearn.decomposition datasets transformers diffusers PIL.Image torch_fidelity
+    prdc pytest hypothesis
+"""  # imported once for all mutants; nothing of this project
 
 OTHER = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -164,9 +168,10 @@ def run_tests(copy: Path, tests: Sequence[str], place: Path, limit: float) -> No
     with (place / "log").open("w") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none of the others is needed, and they take long to import
     import pytest
 
-    os._exit(pytest.main(["-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", *tests]))
+    os._exit(pytest.main(["-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", "-o", "addopts=", *tests]))
 
 
 def outcome(copy: Path, tests: Sequence[str], limit: float) -> tuple[str, str]:
