@@ -78,6 +78,15 @@ def test_broken_claims_are_refused(changes, said):
         a_claim(**changes)
 
 
+def test_a_verdict_put_in_by_hand_needs_both_an_interval_and_passed_controls():
+    sound = a_claim()
+    bare = (claims.measure("read back", Estimate(0.97, None, None, 2)),)
+    for part in ({"measures": bare}, {"controls": (replace(SEEN, passed=False),)}):
+        with pytest.raises(ValueError, match="needs an interval and passed controls"):
+            replace(sound, **part)
+        assert replace(sound, verdict="not testable here", **part).verdict == "not testable here"
+
+
 def test_result_round_trip_and_main_claims(tmp_path: Path):
     path = tmp_path / "results" / "01_training.json"
     good, side = a_claim(), a_claim(id="side", passed=False)
