@@ -57,6 +57,10 @@ def test_primary_without_interval_is_not_testable():
     assert a_claim(measures=[bare]).verdict == "not testable here"
 
 
+def test_a_count_is_one_number_without_interval():
+    assert claims.count("images", 3, unit="n") == Measure("images", "count", 3.0, None, None, 1, 1, "n", None)
+
+
 def test_rule_sha_ignores_wrapping_only():
     assert claims.rule_sha("at least 95%, in\n#   all") == claims.rule_sha('"at least 95%, in " "all"')
     assert claims.rule_sha("at least 95%") != claims.rule_sha("at least 90%")
