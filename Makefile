@@ -34,9 +34,11 @@ lint: env
 unit: env
 	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -n 2 --dist loadfile --timeout 600
 
-# One after the other: the scorecard reads what the notebooks before it wrote.
+# Two at a time, each with one thread, as `medisyn reproduce` does; then the scorecard, which reads what they wrote.
+TWO_AT_A_TIME = -n 2 --dist loadscope --no-loadscope-reorder
 notebooks: env
-	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks/0*.ipynb $(TWO_AT_A_TIME)
+	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks/99*.ipynb
 
 runs: env
 	$(PYTEST) tests/test_tiny_runs.py -m runs

@@ -198,11 +198,11 @@ def power(
     return exact_proportion(broken, draws)
 
 
-def overtrained_rows(images: datasets.Dataset) -> np.ndarray:
-    """OVERTRAINED rows of as many patients, and of as many modalities and findings as there are."""
+def overtrained_rows(images: datasets.Dataset, many: int = OVERTRAINED) -> np.ndarray:
+    """So many rows of as many patients, and of as many modalities and findings as there are; all, if fewer."""
     table = images.remove_columns("image").to_pandas().drop_duplicates("patient_id")
     turn = table.groupby(["modality", "finding"]).cumcount().sort_values(kind="stable")
-    return np.sort(turn.index[:OVERTRAINED].to_numpy())
+    return np.sort(turn.index[:many].to_numpy())
 
 
 def overtrained_entry(study: Study, rows: np.ndarray) -> Path:

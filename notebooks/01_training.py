@@ -228,6 +228,12 @@ for measure in claim.measures[:2]:
     print(f"{measure.name}: n = {measure.n}")
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("01_training"))
+
+# %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
 # runs `quick`, does not compare these words.
 

@@ -642,6 +642,12 @@ for one in tested_readers:
 print(f"{realistic.id}: {realistic.verdict}")
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("04_text_alignment"))
+
+# %% [markdown]
 # The verdicts. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
 # runs `quick`, does not compare these words.
 

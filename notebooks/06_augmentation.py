@@ -523,6 +523,12 @@ for claim in scenarios:
         print(f"  {control.kind} control {control.name}: expected {control.expected}")
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("06_augmentation"))
+
+# %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
 # runs `quick`, does not compare these words.
 

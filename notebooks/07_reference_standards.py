@@ -793,6 +793,12 @@ came_from = study.provenance(time.perf_counter() - start, 0.0)
 claims.write_result(folder / "results" / "07_reference_standards.json", came_from, found, main)
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("07_reference_standards"))
+
+# %% [markdown]
 # Controls and verdicts.
 
 # %% tags=["verdict", "nbval-check-output"]

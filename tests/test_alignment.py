@@ -110,7 +110,12 @@ def test_finding_gap_is_paired_and_signed() -> None:
     part = asked(10, 1)
     real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
     synthetic.loc[:4, "finding_right"] = False
-    found = alignment.finding_gap(real=real, synthetic=synthetic)
+    read = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
+    (found,) = (
+        measure
+        for measure in alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).measures
+        if measure.name == "finding_gap"
+    )
     assert found.value == pytest.approx(-0.25) and found.ci_high < 0 and found.n == 20
 
 

@@ -146,6 +146,15 @@ def test_the_scorecard_begins_with_what_was_claimed_and_found():
     assert first == "| 01 | c | partly | 1 \\| 2 |  |" and second == "| 02 |  |  |  | 3 |"
 
 
+def test_published_tells_what_full_runs_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    assert claims.published("01_training") == "no full run is committed"
+    write_result(tmp_path / "results" / "full-phantom" / "01_training.json", {}, [a_claim(statement="one")])
+    told = claims.published("01_training")
+    assert told.startswith("full-phantom, one: reproduced (") and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
+    assert claims.published("02_quality") == "no full run is committed"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()
