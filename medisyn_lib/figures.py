@@ -239,5 +239,5 @@ def redraw(results: Path) -> list[Path]:
     pictures = [path.with_suffix(".png") for path in tables]
     gallery = jinja2.Template(Path(__file__).with_name("gallery.md").read_text("utf-8"), trim_blocks=True)
     places = [path.relative_to(results) for path in pictures]
-    store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES) + "\n")
+    store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES))
     return pictures

@@ -122,7 +122,9 @@ def test_the_report_is_one_page_that_fetches_and_runs_nothing(run: Path) -> None
 
 
 def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> None:
-    page = Page(report(run, "owner/name", False, alignment="was not asked for", augmentation="failed, see x"))
+    page = Page(
+        report(run, "owner/name", False, training="", alignment="was not asked for", augmentation="failed, see x")
+    )
     for words in (
         "Audit of owner/name", "text-to-image pipeline", "npz:panel", "Not for clinical use",
         "rule kept", "could not be told", "share flagged 0.0125, 95% interval 0.004 to 0.03, n = 600",
@@ -134,6 +136,7 @@ def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> No
     ):  # fmt: skip
         assert words in page.words, words
     assert "drawings, not patients" not in page.words
+    assert "training (notebook 01" not in page.words, "what was tested is not among what was not"
 
 
 def test_pictures_of_the_generator_are_there_and_real_ones_are_marked(run: Path) -> None:
