@@ -48,6 +48,7 @@ test-full: test
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MEDISYN_STORE="$(CURDIR)/build/store-avx2" \
 	    $(PYTEST) --nbval notebooks
 	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full
+	$(PY) tests/benchmarks/mutants.py --n 200 --seed 0
 
 figures: env
 	$(MEDISYN) figures
@@ -68,6 +69,6 @@ env:
 	        { echo "make: $(PYTHON) is missing or older than 3.11: install Python 3.11 or name one with PYTHON=" >&2; exit 2; }; \
 	    echo "making .venv from requirements.lock (a few minutes, once)"; \
 	    "$(PYTHON)" -m venv .venv && \
-	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock && \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.hashes && \
 	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	    $(STAMP) > .venv/.lock-stamp; }
