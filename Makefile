@@ -8,7 +8,7 @@ MEDISYN = .venv/bin/medisyn
 PYTEST = $(PY) -m pytest
 # The tests keep their artifacts apart from the user's own, so that a clean clone tests itself.
 TEST_STORE = $${MEDISYN_STORE:-$(CURDIR)/build/store}
-STAMP = { pwd; cat requirements.lock pyproject.toml; }
+STAMP = { pwd; cat requirements.lock requirements.hashes pyproject.toml; }
 
 .PHONY: help reproduce test lint unit notebooks runs test-full figures lab env publish refresh
 
