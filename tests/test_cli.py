@@ -154,7 +154,7 @@ def test_reproduce_hands_on_what_it_was_given(place: Path, monkeypatch: pytest.M
         == code
     )
     run = {"profile": "tiny", "data": "npz:panel x", "generator": "model"}
-    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 2})]
+    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 3})]
     cli.main(["reproduce", "--out", "mine", "--jobs", "1"])
     assert calls[-1][1]["out"] == inner / "mine" and calls[-1][1]["jobs"] == 1
 
@@ -200,7 +200,7 @@ def test_audit_says_a_sentence_a_claim(place: Path, monkeypatch, capsys, reports
     reproduce, calls = audited(place, **{"01": training, "05": copies})
     monkeypatch.setattr(batch, "reproduce", reproduce)
     assert cli.main([*AUDIT, "--claims", "training,memorization"]) == code
-    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new", "jobs": 2}
+    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new", "jobs": 3}
     assert calls == [(["01_training", "05_memorization"], run)]
     first, left, second, also_left, last = capsys.readouterr().out.splitlines()[-5:]
     assert first.startswith("training: one text-guided model") and second.startswith("memorization: visually distinct")
