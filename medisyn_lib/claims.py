@@ -215,25 +215,37 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     rows = []
     for name, statement in NOTEBOOKS.items():
         if (path := results_dir / f"{name}.json").is_file():
-            rows += [{"notebook": name, **_words(claim, path)} for claim in read_result(path).claims]
+            for claim in read_result(path).claims:
+                first = rule_committed_before_result(claim.rule, path)
+                said = {True: "yes", False: "no", None: "unknown"}[first]
+                rows.append({"notebook": name, **_words(claim), "rule first": said})
         else:
             rows.append({"notebook": name, "claim": statement, "verdict": "not run"})
     return rows
 
 
-def _words(claim: Claim, path: Path) -> dict[str, str]:
+def published(notebook: str) -> str:
+    """What the committed full runs found in a notebook, a line a claim, for its reader to lay beside what it says."""
+    files = sorted((project_root() / "results").glob(f"*/{notebook}.json"))
+    found = [(path.parent.name, claim) for path in files for claim in read_result(path).claims]
+    return "\n".join(f"{run}, {in_a_line(claim)}" for run, claim in found) or "no full run is committed"
+
+
+def in_a_line(claim: Claim, said: str = "") -> str:
+    """A claim, its verdict or what is `said` of it instead, its primary measure with interval and n."""
+    line = "{claim}: {said} ({measure} {value}, 95% interval {interval}, n = {n})"
+    return line.format_map(_words(claim) | {"said": said or claim.verdict})
+
+
+def _words(claim: Claim) -> dict[str, str]:
     primary = claim.primary_measure
     numbers = (primary.value, primary.ci_low, primary.ci_high, claim.detectable)
     value, low, high, detectable = ("none" if number is None else f"{number:.3g}" for number in numbers)
     words = {"claim": claim.statement, "source": claim.source, "verdict": claim.verdict, "measure": primary.name}
-    words |= {
-        "value": f"{value} {primary.unit}".strip(),
-        "interval": "none" if "none" in (low, high) else f"{low} to {high}",
-    }
-    words |= {"n": str(primary.n), "seeds": str(primary.seeds), "detectable": detectable}
-    words["controls"] = f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}"
-    first = rule_committed_before_result(claim.rule, path)
-    return words | {"rule first": {True: "yes", False: "no", None: "unknown"}[first]}
+    interval = "none" if "none" in (low, high) else f"{low} to {high}"
+    words |= {"value": f"{value} {primary.unit}".strip(), "interval": interval, "n": str(primary.n)}
+    words |= {"seeds": str(primary.seeds), "detectable": detectable}
+    return words | {"controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}"}
 
 
 def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:

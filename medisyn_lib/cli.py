@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from medisyn_lib import batch, compare
+from medisyn_lib import audit, batch, compare
 from medisyn_lib.claims import read_result
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import from_root, from_shell, project_root, resolve_out
@@ -23,14 +23,6 @@ from medisyn_lib.provenance import run_name
 from medisyn_lib.store import creatable, preflight_store, write_atomic
 
 PROMPT_LIMIT = 2000  # characters
-COUNT_LIMIT = 10_000  # images a command
-AUDITED = {"training": "01_training", "memorization": "05_memorization"}  # claims on a generator, and their notebooks
-SAID = {
-    "reproduced": (0, "the rule is kept"),
-    "partly": (1, "the rule is kept in part only"),
-    "not reproduced": (1, "the rule is broken"),
-    "not testable here": (3, "this could not be told from this run"),
-}
 GENERATOR = "model_index.json", "metadata.csv"  # one of them lies in a generator's folder
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
@@ -48,8 +40,10 @@ def parser() -> argparse.ArgumentParser:
     for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
         group, _, word = name.rpartition(" ")
         verb = groups[group].add_parser(word, help=row["help"])
-        verb.set_defaults(do=VERBS.get(name))
-        for argument, how in row.get("arguments", {}).items():
+        arguments = row.get("arguments", {})
+        ranges = {argument: how.pop("range") for argument, how in arguments.items() if "range" in how}
+        verb.set_defaults(do=VERBS.get(name), ranges=ranges)
+        for argument, how in arguments.items():
             verb.add_argument(argument, **how | {"type": TYPES[how.get("type", "text")]})
         if "metavar" in row:
             groups[name] = verb.add_subparsers(required=True, metavar=row["metavar"])
@@ -70,40 +64,32 @@ def _reproduce(given: argparse.Namespace) -> int:
     given.out = str(out)
     preflight_store()
     data.preflight(given.data)
-    seed = {"seed": given.seed} if getattr(given, "seed", 0) else {}
-    outcomes = batch.reproduce(
-        given.names, profile=given.profile, data=given.data, generator=generator, out=out, **seed
-    )
+    run: dict[str, Any] = {"profile": given.profile, "data": given.data, "generator": generator, "out": out}
+    run |= {"jobs": given.jobs} | ({"seed": given.seed} if getattr(given, "seed", 0) else {})
+    outcomes = batch.reproduce(given.names, **run)
     print(f"written to {out}")
     return max((2 if o.bad_input else 4 for o in outcomes if o.error), default=0)
 
 
 def _audit(given: argparse.Namespace) -> int:
-    """Judges someone's generator: runs the notebooks of the claims, then says of each in one sentence what came out."""
-    named = [name.strip() for name in given.claims.split(",")]
-    if unknown := [name for name in named if name not in AUDITED]:
-        raise InputError(f"--claims {unknown[0]!r} is unknown: choose among {', '.join(AUDITED)}")
-    _seed(given.seed)
-    _model(given.generator, "--generator", *GENERATOR)
-    given.names, codes = [AUDITED[name] for name in named], []
-    if code := _reproduce(given):
-        return code
-    for name in named:
-        path = Path(given.out, "results", f"{AUDITED[name]}.json")
-        result = read_result(path)
-        code, words = SAID[result.verdict]
-        claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
-        found = claim.primary_measure
-        numbers = "" if found.value is None else f" {found.value:.3g}"
-        numbers += "" if found.ci_low is None else f", 95% interval {found.ci_low:.3g} to {found.ci_high:.3g}"
-        print(f"{name}: {claim.statement}: {words} ({found.name.replace('_', ' ')}{numbers}, n = {found.n}; {path})")
-        codes.append(code)
-    return 1 if 1 in codes else max(codes)
-
-
-def _seed(seed: int) -> None:
-    if not 0 <= seed < 2**31:
-        raise InputError(f"--seed is {seed}: give a whole number from 0 to {2**31 - 1}")
+    """Judges someone's generator by the claims' notebooks: a sentence each on what came out, one code, one report."""
+    generator = _model(given.generator, "--generator", *GENERATOR)
+    finished = Path(generator).is_dir() and not Path(generator, GENERATOR[0]).is_file()
+    left = audit.choose(given.claims, ["finished"] * finished + ["seed"] * bool(given.seed))
+    given.names = [audit.CLAIMS[name] for name, why in left.items() if not why]
+    failed, out, results = _reproduce(given), Path(given.out), {}
+    for name, notebook in audit.CLAIMS.items():
+        path = out / "results" / f"{notebook}.json"
+        if left[name] or not path.is_file():
+            left[name] = left[name] or f"failed, see notebooks/{notebook}.failed.log"
+            print(f"{name}: not tested: {left[name]}")
+        else:
+            results[name] = read_result(path)
+            print(f"{name}: {audit.sentence(results[name])}")
+    if results:
+        print(f"report in {audit.write_report(out, generator, finished, results, left)}")
+    codes = [audit.TABLE["verdicts"][result.verdict][0] for result in results.values()]
+    return failed or (1 if 1 in codes else max(codes))
 
 
 def _generate(given: argparse.Namespace) -> None:
@@ -113,9 +99,6 @@ def _generate(given: argparse.Namespace) -> None:
         raise InputError(f"--prompt has {len(given.prompt)} characters: shorten it to {PROMPT_LIMIT}")
     if not given.prompt.isprintable():
         raise InputError("--prompt holds control characters: write it on one line of plain text")
-    if not 1 <= given.n <= COUNT_LIMIT:
-        raise InputError(f"-n is {given.n}: ask for 1 to {COUNT_LIMIT} images")
-    _seed(given.seed)
     model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
     from medisyn_lib.sampling import generate
 
@@ -144,17 +127,13 @@ def _data(given: argparse.Namespace) -> None:
 
 
 def _card(given: argparse.Namespace) -> None:
-    from medisyn_lib import data
-    from medisyn_lib.data import card
+    from medisyn_lib.data import card, preflight
 
-    data.preflight(given.source)
+    preflight(given.source)
     print(card.draft(given.source), end="")
 
 
 def _readers_new(given: argparse.Namespace) -> None:
-    for name, low, high in (("readers", 1, 100), ("margin", 1, 40), ("pairs", 12, 1000), ("seed", 0, 2**31 - 1)):
-        if (value := getattr(given, name)) is not None and not low <= value <= high:
-            raise InputError(f"--{name} is {value}: give a number from {low} to {high}")
     model, out = _model(given.generator, "--generator", *GENERATOR), _out(given.out)
     if (out / "key.json").exists():
         raise InputError(f"--out {given.out!r}: holds a reader study already; give another folder")
@@ -235,6 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = argparse.Namespace()
     try:
         given = parser().parse_args(arguments)
+        for argument, (low, high) in given.ranges.items():
+            if (value := getattr(given, argument.lstrip("-"))) is not None and not low <= value <= high:
+                raise InputError(f"{argument} is {value}: give a number from {low} to {high}")
         return given.do(given) or 0
     except InputError as error:
         code, said = 2, _one_line(error)

@@ -1,22 +1,15 @@
 """Figures from tidy tables, each kept beside its table so that it can be redrawn.
 
-A new figure is one line in FIGURES: most are a `forest` or `curves`. Their tables have
-a `title`, which says data, scale and n, and may have these columns besides their own:
-
-- `group`: a colour and a marker or dash for each, named in the legend;
-- `panel`: a subplot for each; panels whose axes are labelled alike share them;
-- `xlabel`, `ylabel`: with the unit; `xscale`, `yscale`: "linear" (the default) or "log";
-- `loose`: true for points that are no curve, drawn unjoined where they lie;
-- `reference`: a value, such as a margin, that a dashed line marks; `reference_label`: its name.
-
-A sheet of images keeps its tiles as one lossless picture (`NAME.tiles.png`) beside its table. Files
-that show real images carry `.real.` in their name and stay out of the repository.
+A new figure is a table in `figures.toml`, which also says what columns its own table may have. A sheet of images keeps
+its tiles as one lossless picture (`NAME.tiles.png`) beside its table. Files that show real images carry `.real.` in
+their name and stay out of the repository.
 """
 
 from __future__ import annotations
 
 import io
 import textwrap
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,15 +28,13 @@ if TYPE_CHECKING:
 WIDTH = 7.0  # inches: the text width of a page
 DPI = 100
 NOT_CLINICAL = "not for clinical use"
-OPTIONAL: dict[str, Any] = dict.fromkeys(("group", "panel", "xlabel", "ylabel", "reference_label"), "")
-OPTIONAL |= dict.fromkeys(("low", "high", "reference"), np.nan) | {
-    "xscale": "linear",
-    "yscale": "linear",
-    "loose": False,
-}
 PANELS_A_ROW = 3
 FEW_POINTS = 12  # of a curve, each drawn with its own interval; a longer curve has a band
 MARKERS, DASHES = "oDs^vPX*dh", ("-", "--", "-.", ":")
+# The files of a figure and what they are not to hold: a date would make them differ each time.
+FILES: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+TABLE: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+FIGURES, OPTIONAL = TABLE["figures"], TABLE["optional"]
 REFERENCE: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}
 Parts = list[tuple[int, dict[str, Any], "pd.DataFrame"]]
 
@@ -57,9 +48,7 @@ def _new(table: pd.DataFrame, height: float, **subplots: Any) -> tuple[Figure, n
     import seaborn
     from matplotlib.figure import Figure
 
-    sizes = {"figure.titlesize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "axes.formatter.min_exponent": 4}
-    look = {"context": "paper", "style": "whitegrid", "palette": "colorblind", "font": "DejaVu Sans", "font_scale": 0.9}
-    seaborn.set_theme(**look, rc=sizes)
+    seaborn.set_theme(**TABLE["look"])
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(textwrap.fill(table["title"].iloc[0], 110))  # characters: the figure's width
     return figure, figure.subplots(squeeze=False, **subplots)
@@ -130,7 +119,8 @@ def forest(table: pd.DataFrame) -> Figure:
 def curves(table: pd.DataFrame) -> Figure:
     """Curves with intervals: columns `x`, `y`, and `low`, `high`, drawn as a band or, for a few points, as bars.
 
-    The dashed line of `reference` lies at this y. Groups of few points stand beside one another at the same x.
+    The dashed line of `reference` lies at this y, that of `upright` stands at this x. Groups of few points stand beside
+    one another at the same x.
     """
     table = _complete(table)
 
@@ -139,7 +129,7 @@ def curves(table: pd.DataFrame) -> Figure:
         for place, look, part in parts:
             x, y, low, high = (part.sort_values("x")[name] for name in ("x", "y", "low", "high"))
             loose = part["loose"].any()
-            look["linestyle"] = "" if loose else DASHES[place % len(DASHES)]
+            look |= {"linestyle": "" if loose else DASHES[place % len(DASHES)], "drawstyle": part["drawstyle"].iloc[0]}
             if len(part) > FEW_POINTS:
                 axis.plot(x, y, **look)
                 axis.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
@@ -150,21 +140,10 @@ def curves(table: pd.DataFrame) -> Figure:
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, **look)
         for value in rows["reference"].dropna().unique():
             axis.axhline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
-
-    return _panels(table, 2.2, fill, ("y", "y"))
-
-
-def histogram(table: pd.DataFrame) -> Figure:
-    """Steps from tables of bins: `x`, where a bin begins, and `y`; a dashed line stands at the x of `reference`."""
-    table = _complete(table)
-
-    def fill(axis: Axes, rows: pd.DataFrame, parts: Parts) -> None:
-        for place, look, part in parts:
-            axis.step(part["x"], part["y"], where="post", linestyle=DASHES[place % len(DASHES)], **look)
-        for value in rows["reference"].dropna().unique():
+        for value in rows["upright"].dropna().unique():
             axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
-    return _panels(table.assign(low=np.nan, high=np.nan), 2.2, fill, ("y", "y"))
+    return _panels(table, 2.2, fill, ("y", "y"))
 
 
 def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
@@ -203,38 +182,13 @@ def classes(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _of(figure: Callable[..., Figure], labels: dict[str, str], **columns: str) -> Callable[..., Figure]:
-    """A figure whose table has names of its own for `columns` and whose axes are named by `labels`."""
-    return lambda table: figure(table.rename(columns={own: name for name, own in columns.items()}).assign(**labels))
+KINDS: dict[str, Callable[..., Figure]] = {f.__name__: f for f in (forest, curves, sheet, classes)}
 
 
-SHARE_AXIS = {"xlabel": "share of images read right"}
-LOSS_AXES = {"xlabel": "images seen in training", "ylabel": "flow-matching loss"}
-FIGURES: dict[str, Callable[..., Figure]] = {
-    "00_modalities": sheet,
-    "00_classes": classes,
-    "01_losses": _of(curves, LOSS_AXES, x="images_seen", y="loss", group="model"),
-    "01_progress": sheet,
-    "01_first_stage": sheet,
-    "01_prompts": sheet,
-    "01_read_back": _of(forest, SHARE_AXIS, label="modality", value="share", group="images", panel="what"),
-    "02_side_by_side": sheet,
-    "04_pairs": sheet,
-    "06_images": sheet,
-    **dict.fromkeys(("06_learning", "06_ratio"), curves),
-    **dict.fromkeys(("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), forest),
-    **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), curves),
-    **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), forest),
-    **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), forest),
-    **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), curves),
-    "05_distances": histogram,
-    "05_pairs": sheet,
-    **dict.fromkeys(("05_detection", "05_length", "growth"), curves),
-}
-
-
-def draw(name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False) -> Image:
-    """Draws figure `name` and keeps PNG, SVG, CSV and, for a sheet, its tiles, in folder `out`.
+def draw(
+    name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False, pdf: bool = False
+) -> Image:
+    """Draws figure `name` and keeps PNG, SVG, with `pdf` PDF, CSV and, for a sheet, its tiles, in folder `out`.
 
     `real` marks a figure that shows real images. Returns a light picture of it, for a notebook to show.
     """
@@ -246,10 +200,13 @@ def draw(name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = N
     if tiles is not None:
         strip = PIL.Image.fromarray(np.concatenate(tiles))
         store.write_atomic(out / f"{stem}.tiles.png", _bytes(strip.save, format="png"))
-    figure = FIGURES[name](table) if tiles is None else FIGURES[name](table, tiles)
-    store.write_atomic(out / f"{stem}.png", _bytes(figure.savefig, format="png", dpi=2 * DPI))
-    store.write_atomic(out / f"{stem}.svg", _bytes(figure.savefig, format="svg", dpi=2 * DPI, metadata={"Date": None}))
-    return IPython.display.Image(data=_bytes(figure.savefig, format="jpeg", dpi=DPI), format="jpeg")
+    row, shown = FIGURES[name], [] if tiles is None else [tiles]
+    known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
+    drawn = KINDS[row["draw"]](known, *shown)
+    for kind in FILES if pdf else tuple(FILES)[:2]:
+        picture = _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
+        store.write_atomic(out / f"{stem}.{kind}", picture)
+    return IPython.display.Image(data=_bytes(drawn.savefig, format="jpeg", dpi=DPI), format="jpeg")
 
 
 def _bytes(save: Callable[..., None], **how: Any) -> bytes:
@@ -260,13 +217,14 @@ def _bytes(save: Callable[..., None], **how: Any) -> bytes:
 
 
 def redraw(results: Path) -> list[Path]:
-    """Redraws every figure below a folder from its table, without computing anything; returns the PNGs.
+    """Redraws every figure below a folder from its table, as PDF, too, and their gallery; returns the PNGs.
 
-    Raises InputError where there is no figure's table.
+    Computes nothing. Raises InputError where there is no figure's table.
     """
     tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
     if not tables:
         raise InputError(f"results folder {results}: not there or without figures' tables; run `reproduce` first")
+    import jinja2
     import pandas as pd
     import PIL.Image
 
@@ -276,5 +234,9 @@ def redraw(results: Path) -> list[Path]:
         if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
             strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
             tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
-        draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"))
-    return [path.with_suffix(".png") for path in tables]
+        draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
+    pictures = [path.with_suffix(".png") for path in tables]
+    gallery = jinja2.Template(Path(__file__).with_name("gallery.md").read_text("utf-8"), trim_blocks=True)
+    places = [path.relative_to(results) for path in pictures]
+    store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES))
+    return pictures

@@ -190,19 +190,17 @@ def power(
         taken, clean = rng.integers(0, len(hit), many), rng.integers(0, len(false), n - many)
         held = rng.integers(0, len(false), len(false))
         mixed = np.concatenate([copies[taken], real[clean]])
-        counts = false[held].sum(), hit[taken].sum() + false[clean].sum()
-        tests = set_rule(
-            real=real[held], synthetic=mixed, flagged_real=int(counts[0]), flagged_synthetic=int(counts[1])
-        )
+        alarms, hits = int(false[held].sum()), int(hit[taken].sum() + false[clean].sum())
+        tests = set_rule(real=real[held], synthetic=mixed, flagged_real=alarms, flagged_synthetic=hits)
         broken += min(tests[:2]) <= LEVEL / 2
     return exact_proportion(broken, draws)
 
 
-def overtrained_rows(images: datasets.Dataset) -> np.ndarray:
-    """OVERTRAINED rows of as many patients, and of as many modalities and findings as there are."""
+def overtrained_rows(images: datasets.Dataset, many: int = OVERTRAINED) -> np.ndarray:
+    """So many rows of as many patients, and of as many modalities and findings as there are; all, if fewer."""
     table = images.remove_columns("image").to_pandas().drop_duplicates("patient_id")
     turn = table.groupby(["modality", "finding"]).cumcount().sort_values(kind="stable")
-    return np.sort(turn.index[:OVERTRAINED].to_numpy())
+    return np.sort(turn.index[:many].to_numpy())
 
 
 def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
@@ -217,9 +215,8 @@ def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
         denoising.train(net, kept, embeddings, caption, plan, directory, generators.snapshot_steps(plan))
         before = json.loads((base / "compute.json").read_text("utf-8"))
         seen = {"steps": plan.steps, "images": plan.steps * plan.batch, "flops_per_image": before["flops_per_image"]}
-        store.write_atomic(
-            directory / "compute.json", json.dumps(seen | {"flops": seen["images"] * seen["flops_per_image"]})
-        )
+        seen |= {"flops": seen["images"] * seen["flops_per_image"]}
+        store.write_atomic(directory / "compute.json", json.dumps(seen))
 
     code = (*generators.MODELS_CODE, "medisyn_lib.denoising")
     what = {"plan": asdict(plan), "rows": rows.tolist()}

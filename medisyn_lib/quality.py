@@ -53,7 +53,8 @@ def drawn(
     rows = {name: rows_of(asked, name, most) for name in names}
     some = np.arange(len(asked)) if whole else np.concatenate(list(rows.values()))
     seeds = (SEEDS_APART * turn + some).tolist()
-    images = alignment.load_samples(alignment.samples_entry(model, asked.select(some)["caption"][:], seeds=seeds))
+    entry = alignment.samples_entry(model, asked.select(some)["caption"][:], seeds=seeds)
+    images = alignment.load_samples(entry, asked[0]["image"].width)
     return {name: images[np.flatnonzero(np.isin(some, own))] for name, own in rows.items()}
 
 

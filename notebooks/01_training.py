@@ -153,7 +153,7 @@ figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips)
 
 # %%
 judged = sampling.resolve(generator) if generator else str(trained)
-synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]))
+synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), study.settings.size)
 eight = [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3][:8]]
 sheet = pd.DataFrame({"row": [names.index(modality[row]) for row in eight]})
 sheet["column"] = sheet.groupby("row").cumcount()
@@ -226,6 +226,12 @@ for control in claim.controls:
     print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
 for measure in claim.measures[:2]:
     print(f"{measure.name}: n = {measure.n}")
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("01_training"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which

@@ -94,14 +94,15 @@ for name in names:
 #
 # One generalist and the specialists, for each training seed. All share first stage, text encoder, architecture and the
 # weights that they start from. Long specialists, with as many images as the generalist, are trained for a few
-# modalities and one seed, and not in `quick`: each costs as much as the generalist.
+# modalities and one seed, and not in `quick`: each costs as much as the generalist. That one comes last here, as
+# notebook 01 may be training it at this moment.
 
 # %%
 suite = {}
 for seed in settings.seeds:
-    suite["generalist", "", seed] = generators.denoiser_entry(study, seed=seed)
     for name in names:
         suite["specialist", name, seed] = generators.denoiser_entry(study, name, seed=seed)
+    suite["generalist", "", seed] = generators.denoiser_entry(study, seed=seed)
 first = settings.seeds[0]
 for name in settings.long_specialists:
     if name in names:
@@ -442,6 +443,12 @@ for control in checks:
     print(f"{control.kind} control {control.name}: expected {control.expected}")
 for claim in judged_claims:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("02_quality"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which

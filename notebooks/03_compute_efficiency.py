@@ -530,6 +530,12 @@ for claim in judged:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
 
 # %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("03_compute_efficiency"))
+
+# %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
 # runs `quick`, does not compare these words.
 

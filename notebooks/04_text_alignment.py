@@ -106,7 +106,7 @@ judged = sampling.resolve(generator) if generator else str(generators.generator_
 held_out = study.images("test")
 real = sources.pixels(held_out)
 modality, patient = np.array(held_out["modality"][:]), np.array(held_out["patient_id"][:])
-synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]))
+synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), settings.size)
 reader = evaluators.Reader(generators.reader_entry(study))
 heads = load_file(attributes.heads_entry(study) / "heads.safetensors")
 present = sources.testable(held_out)
@@ -268,7 +268,8 @@ def second_seen(pixels, pairs):
 
 def hits(column):
     """Whether what each pair is about is seen in the images of one of its two prompts."""
-    pixels = np.array(alignment.load_samples(alignment.samples_entry(judged, list(probes[column]), first_seed=10_000)))
+    entry = alignment.samples_entry(judged, list(probes[column]), first_seed=10_000)
+    pixels = np.array(alignment.load_samples(entry, settings.size))
     table = pd.DataFrame({"image": range(len(probes)), "modality": probes["modality"], "value": probes["about"]})
     table["attribute"] = np.where(probes["kind"] == "side", "side", "finding")
     right = attributes.read(reader, heads, pixels, table).set_index("image")["right"].reindex(table["image"])
@@ -355,7 +356,7 @@ print(f"{len(some)} prompts, three images each, at guidance {strengths}")
 rows = []
 for strength in strengths:
     entry = alignment.samples_entry(judged, chosen["caption"][:], first_seed=20_000, guidance_scale=strength)
-    images = alignment.load_samples(entry)
+    images = alignment.load_samples(entry, settings.size)
     table = attributes.read(reader, heads, images, attributes.labels(chosen))
     right = alignment.share_right(table.query("attribute != 'modality'"), "right")
     sides = [spread_of(images), reference]
@@ -640,6 +641,12 @@ for one in followed.controls:
 for one in tested_readers:
     print(f"control {one.name}: {'passed' if one.passed else 'FAILED'} (expected {one.expected})")
 print(f"{realistic.id}: {realistic.verdict}")
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("04_text_alignment"))
 
 # %% [markdown]
 # The verdicts. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which

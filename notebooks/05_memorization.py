@@ -167,8 +167,8 @@ def squared(images):
 
 def drawn(model, prompts, first_seed):
     """Images of prompts by a pipeline."""
-    found = alignment.load_samples(alignment.samples_entry(model, prompts, first_seed=first_seed))
-    return np.array(found) if found.shape[1] == settings.size else squared(map(Image.fromarray, found))
+    entry = alignment.samples_entry(model, prompts, first_seed=first_seed)
+    return np.array(alignment.load_samples(entry, settings.size))
 
 
 judged = pipelines.resolve(generator) if generator else str(generators.generator_entry(study))
@@ -343,9 +343,26 @@ if not finished:
 # ## How long, how few: where copying begins
 #
 # The same model after an eighth, a quarter and half of its training, and the over-trained one. What counts is how often
-# a model has seen each of its images. Of a generator made elsewhere the way there is not known.
+# a model has seen each of its images. Of a generator made elsewhere the way there is not known. Where the profile says
+# so the model is over-trained on larger sets, too, for as many steps: each set is an index and a threshold of its own.
 
 # %%
+wider = {}
+for many in settings.overtrained:
+    chosen = memorization.overtrained_rows(own, many)
+    within = np.array([place_of[own["image_id"][int(row)]] for row in chosen])
+    limit = memorization.match(looks, pixels["calibration"], within).ratio
+    entry = memorization.overtrained_entry(study, chosen)
+    words = own.select(chosen[np.linspace(0, len(chosen) - 1, len(few)).astype(int)].tolist())["caption"][:]
+    for step in plan_steps[-2:]:
+        made = drawn(str(generators.generator_entry(study, trained=entry, step=step)), words, 9_000_000)
+        wider[len(chosen), step] = flags(memorization.match(looks, made, within).ratio, limit)
+print("over-trained on further sets of", [many for many, _ in wider][::2] or "no other size in this profile")
+
+# %% [markdown]
+# How often each of these was caught.
+
+# %% tags=["nbval-ignore-output"]
 rows, seen = [], {}
 plan = generators.denoiser_plan(study)
 if not generator:
@@ -355,12 +372,13 @@ if not generator:
         found = memorization.match(looks, np.concatenate([images[name] for name in some]))
         seen["trained on all images", step * plan.batch / len(training)] = flags(found.ratio)
     seen["trained on all images", plan.steps * plan.batch / len(training)] = flagged
-for step, found in copied.items():
-    seen["trained on with 64 images", step * 16 / len(few)] = found
+for (many, step), found in ({(len(few), step): found for step, found in copied.items()} | wider).items():
+    seen[f"trained on with {many} images", step * 16 / many] = found
 for (group, passes), found in seen.items():
     point = exact_proportion(int(found.sum()), len(found))
     rows.append((group, passes, point.value, point.ci_low, point.ci_high))
 length = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
+print(length.round(3).to_string(index=False))
 
 # %% [markdown]
 # The curve.
@@ -555,6 +573,12 @@ print(f"smallest dose seen in 80% of sets: {'none' if detectable is None else f'
 for control in checks:
     print(f"{control.kind} control {control.name}: expected {control.expected}")
 print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("05_memorization"))
 
 # %% [markdown]
 # The verdict. Where a number lies near its bound another machine's arithmetic may decide otherwise, so nbval, which

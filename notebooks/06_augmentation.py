@@ -58,7 +58,6 @@ import time
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.stats import t
 from sklearn.isotonic import isotonic_regression
 from statsmodels.stats.multitest import multipletests
@@ -125,10 +124,8 @@ def drawn_by(model, name, turn):
     asked = asked[asked["modality"] == name]
     asked = asked.iloc[np.resize(augmentation.deal(asked["finding"], turn), most)]
     seeds = [quality.SEEDS_APART * (turn + 1) + k for k in range(most)]
-    made = alignment.load_samples(alignment.samples_entry(model, asked["caption"].tolist(), seeds=seeds))
-    side, finding = (settings.size,) * 2, asked["finding"].to_numpy()
-    fitted = np.stack([np.asarray(Image.fromarray(picture).resize(side)) for picture in made])
-    return augmentation.Images(fitted, finding, finding)
+    entry, finding = alignment.samples_entry(model, asked["caption"].tolist(), seeds=seeds), asked["finding"].to_numpy()
+    return augmentation.Images(np.array(alignment.load_samples(entry, settings.size)), finding, finding)
 
 
 # %% [markdown]
@@ -521,6 +518,12 @@ for claim in scenarios:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}, specialties {len(pools)}")
     for control in claim.controls:
         print(f"  {control.kind} control {control.name}: expected {control.expected}")
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("06_augmentation"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which

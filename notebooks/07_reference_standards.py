@@ -79,7 +79,6 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from PIL import Image
 
 from medisyn_lib import agreement, alignment, claims, evaluators, figures, generators, graders, sampling, training
 from medisyn_lib import data as sources
@@ -541,9 +540,7 @@ if data == "phantom" and many_synthetic:
     prompts = study.images("generator")
     prompts = prompts.select(np.flatnonzero(np.array(prompts["modality"][:]) == "fundus")[:many_synthetic].tolist())
     model = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
-    drawn = alignment.load_samples(alignment.samples_entry(model, prompts["caption"][:]))
-    side = (study.settings.size,) * 2
-    synthetic = np.stack([np.asarray(Image.fromarray(picture).resize(side)) for picture in drawn])
+    synthetic = alignment.load_samples(alignment.samples_entry(model, prompts["caption"][:]), study.settings.size)
     more = np.concatenate([pixels["evaluator"][seen], synthetic]), np.concatenate([cheap[seen], prompts["grade"][:]])
     mixed = [logits_of(*more, seed) for seed in study.settings.seeds]
     print(f"{len(synthetic)} synthetic images joined {seen.sum()} phantoms")
@@ -791,6 +788,12 @@ found.append(
 main = ["adjudicated-tuning", "on-par"] + (["graders-vary"] if vary else []) + (["standards-differ"] if differ else [])
 came_from = study.provenance(time.perf_counter() - start, 0.0)
 claims.write_result(folder / "results" / "07_reference_standards.json", came_from, found, main)
+
+# %% [markdown]
+# What the committed full runs found, to lay beside this one:
+
+# %% tags=["nbval-ignore-output"]
+print(claims.published("07_reference_standards"))
 
 # %% [markdown]
 # Controls and verdicts.

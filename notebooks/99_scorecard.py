@@ -31,7 +31,7 @@ out = ""  # folder for results and figures; empty: build/<profile>-<data>
 # The results of this run.
 
 # %%
-from medisyn_lib import claims, paths, store
+from medisyn_lib import claims, store
 from medisyn_lib.generators import Study
 
 study = Study(profile, data)
@@ -58,11 +58,8 @@ for row in rows:
 # `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
 
 # %%
-published = sorted(path for path in (paths.project_root() / "results").glob("*") if path.is_dir())
-for run in published:
-    for row in claims.scorecard(run):
-        print(f"{run.name:28} {row['notebook']:24} {row['verdict']}")
-print(f"{len(published)} committed runs")
+for name in claims.NOTEBOOKS:
+    print(name, claims.published(name), sep="\n  ")
 
 # %% [markdown]
 # ## Limits

@@ -20,7 +20,7 @@ from medisyn_lib.paths import from_shell, project_root
 from medisyn_lib.provenance import run_name
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
-PUBLISHED = (".png", ".svg", ".csv")
+PUBLISHED = (".png", ".svg", ".pdf", ".csv")
 
 
 def refresh(*names: str) -> list[Path]:
@@ -29,23 +29,23 @@ def refresh(*names: str) -> list[Path]:
     Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB;
     a cell that fails raises nbclient's error, and that notebook is left as it was.
     """
-    done = []
-    with batch.kernel_of_this_interpreter():
-        for source in batch.select(names, ".py"):
-            path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
-            nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
-            notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
-            for number, cell in enumerate(notebook.cells):
-                cell["id"] = f"cell-{number:02d}"  # not another one each time
-                if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
-                    cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-            notebook.metadata.pop("widgets", None)
-            text = nbformat.writes(notebook) + "\n"
-            if len(text.encode()) > STORED_LIMIT:
-                raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
-            store.write_atomic(path, text)
-            done.append(path)
-    return done
+    return sorted(batch.side_by_side(_store_anew, batch.select(names, ".py")))
+
+
+def _store_anew(source: Path) -> Path:
+    path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+    nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
+    notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"  # not another one each time
+        if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    notebook.metadata.pop("widgets", None)
+    text = nbformat.writes(notebook) + "\n"
+    if len(text.encode()) > STORED_LIMIT:
+        raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
+    store.write_atomic(path, text)
+    return path
 
 
 def publish(folder: str, *names: str) -> str:

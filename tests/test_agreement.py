@@ -50,6 +50,23 @@ def test_ac2_by_hand() -> None:
     assert agreement.gwet_ac2s(pairs, 2)[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_an_item_graded_once_counts_for_the_shares_alone() -> None:
+    """Gwet 2014, chapter 5: of four items three have two grades, of which two agree; the shares are of all four."""
+    grades = np.array([[0, 0], [1, 1], [0, 1], [1, -1]])
+    chance = (1.5 / 4) ** 2 + (2.5 / 4) ** 2
+    assert agreement.fleiss_kappas(grades, 2)[0] == pytest.approx((2 / 3 - chance) / (1 - chance), abs=1e-12)
+
+
+def test_an_interval_below_one_by_hand() -> None:
+    """Three clusters; Student's interval of log(1 - value), t of two degrees of freedom being 4.302653."""
+    half = 4.302653 * (2 * 0.02**2 * 2 / 3) ** 0.5
+    found = agreement.interval([0.8, 0.78, 0.8, 0.82], 30)
+    limits = 1 - 0.2 * np.exp(half / 0.2), 1 - 0.2 * np.exp(-half / 0.2)
+    assert (found.value, found.ci_low, found.ci_high, found.n) == pytest.approx((0.8, *limits, 30), abs=1e-6)
+    plain = agreement.interval([0.8, 0.78, 0.8, 0.82], 30, bounded=False)
+    assert (plain.ci_low, plain.ci_high) == pytest.approx((0.8 - half, 0.8 + half), abs=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_scikit_learn_and_statsmodels_agree(seed: int) -> None:
     from sklearn.metrics import cohen_kappa_score, roc_auc_score

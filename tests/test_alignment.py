@@ -61,6 +61,16 @@ def test_changed_settings_make_samples_of_their_own(tmp_path: Path, monkeypatch:
     assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
 
 
+def test_images_of_another_side_are_brought_to_that_of_the_readers(tmp_path: Path) -> None:
+    made = np.zeros((2, 8, 8, 3), np.uint8)
+    made[0, :4], made[1, ..., 1] = 200, 90
+    np.save(tmp_path / "samples.npy", made)
+    assert (alignment.load_samples(tmp_path) == made).all() and (alignment.load_samples(tmp_path, 8) == made).all()
+    half = alignment.load_samples(tmp_path, 4)
+    assert half.shape == (2, 4, 4, 3) and half.dtype == np.uint8
+    assert half[0, 0].tolist() == [[200] * 3] * 4 and half[0, 3].max() == 0 and (half[1] == [0, 90, 0]).all()
+
+
 def test_verdict_follows_the_rule() -> None:
     assert judged((1.0, 0.95)) == "reproduced"
     assert judged((0.5, 0.5)) == "not reproduced"
@@ -110,7 +120,12 @@ def test_finding_gap_is_paired_and_signed() -> None:
     part = asked(10, 1)
     real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
     synthetic.loc[:4, "finding_right"] = False
-    found = alignment.finding_gap(real=real, synthetic=synthetic)
+    read = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
+    (found,) = (
+        measure
+        for measure in alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).measures
+        if measure.name == "finding_gap"
+    )
     assert found.value == pytest.approx(-0.25) and found.ci_high < 0 and found.n == 20
 
 

@@ -67,6 +67,13 @@ def test_views_by_hand() -> None:
     assert not np.array_equal(augmentation.views(ramp), augmentation.views(ramp, 1))
 
 
+def test_views_are_shifted_by_up_to_an_eighth() -> None:
+    """The dark end of a ramp of 16 columns is repeated up to twice, or up to two columns are lost."""
+    ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None] * 15, (60, 16, 16, 3)).copy()
+    dark = (augmentation.views(ramp)[:, 1, 0, :, 0] == 0).sum(1)
+    assert {*dark.tolist()} == {0, 1, 2, 3}
+
+
 def test_a_draw_has_every_class_early_and_every_image_once() -> None:
     classes = np.array(["rare"] + ["common"] * 30 + ["other"] * 20)
     orders = [augmentation.deal(classes, draw) for draw in range(5)]
@@ -128,6 +135,17 @@ def test_the_moment_is_chosen_on_validation_images_and_halves_are_halves() -> No
     assert (turned.argmax(1) == right).mean() > 0.7
 
 
+def test_the_last_step_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where validation images gain by every step it is the one that counts, looked at every step or once."""
+    task, found = planted(), []
+    arm = Arm("real", 60, 0, 0, task.real[:, 0], task.real[:, 0])
+    for looks in (1, 12):
+        monkeypatch.setattr(augmentation, "LOOKS", looks)
+        found.append(augmentation._train(task, [arm], 12))
+    assert np.array_equal(*found) and found[0].std() > 0
+    assert augmentation._train(task, [arm], 1).std() > 0
+
+
 def test_scores_are_those_of_scikit_learn_and_leave_patients_out() -> None:
     rng, right, people = np.random.default_rng(3), np.arange(90) % 3, np.arange(90) // 3
     chances = rng.dirichlet([1, 1, 1], 90) * 0.5 + 0.5 * np.eye(3)[rng.permutation(right)]
@@ -145,6 +163,12 @@ def test_the_calibration_error_by_hand() -> None:
     found = augmentation.scores(chances, np.array([0, 1, 1, 1]), np.arange(4))
     # Confidence 0.95, half right: 0.45 of half the images; 0.65, all right: 0.35 of the other half.
     assert found["calibration error"][0] == pytest.approx(0.5 * 0.45 + 0.5 * 0.35)
+
+
+def test_who_is_sure_of_everything_and_wrong_is_not_calibrated() -> None:
+    chances = np.tile([1.0, 0.0], (10, 1))
+    found = augmentation.scores(chances, np.arange(10) % 2, np.arange(10))
+    assert found["calibration error"][0] == pytest.approx(0.5)
 
 
 def test_a_task_keeps_its_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +261,14 @@ def test_synthetic_images_that_say_nothing_are_not_called_a_gain() -> None:
 def test_real_images_that_say_nothing_fail_the_positive_control() -> None:
     claim = verdict(notebook({"p": planted(real=0.0)}))
     assert not claim.controls[0].passed and claim.verdict == "not testable here"
+
+
+def test_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
+    """Constant features: every classifier is at chance, with no spread and so no interval."""
+    tasks = {name: planted(seed=k) for k, name in enumerate("pq")}
+    claim = verdict(notebook({name: task._replace(x=np.ones_like(task.x)) for name, task in tasks.items()}))
+    assert claim.verdict == "not testable here" and not any(control.passed for control in claim.controls)
+    assert {m.value for m in claim.measures} == {0.0} and claim.detectable is None
 
 
 def test_two_draws_decide_nothing() -> None:

@@ -1,11 +1,16 @@
 """The batch over toy notebooks: all run, a failure is kept and told; what is committed is made anew or refused."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import maintain
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -43,7 +48,9 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     notebook(root, "02_quality", "from medisyn_lib.errors import InputError\nraise InputError('data x: mend it')")
     out = root / "build" / "run {1}"
     (out / "results").mkdir(parents=True)
-    (out / "results" / "01_training.json").write_text("stale")
+    (out / "figures").mkdir()
+    for stale in ("results/01_training.json", "figures/01_prompts.png", "figures/03_frontier.png"):
+        (out / stale).write_text("stale")
     outcomes = batch.reproduce([], **RUN, out=out)
     assert [(o.name, o.error is None, o.bad_input) for o in outcomes] == [
         ("00_fine", True, False),
@@ -57,7 +64,7 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     ]
     log = (out / "notebooks" / "01_training.failed.log").read_text()
     assert "a warning" in log and "ZeroDivisionError" in log
-    assert not (out / "results" / "01_training.json").exists()
+    assert [path.name for folder in ("results", "figures") for path in (out / folder).iterdir()] == ["03_frontier.png"]
     told = capsys.readouterr()
     assert [line.split()[:2] for line in told.out.splitlines()] == [
         ["00_fine", "done"],
@@ -65,6 +72,44 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
         ["02_quality", "failed"],
     ]
     assert "notebook 01_training failed: division by zero" in told.err and "medisyn: data x: mend it\n" in told.err
+
+
+def test_two_run_at_a_time_and_the_scorecard_after_them(root: Path, capsys: pytest.CaptureFixture[str]):
+    """Each of two waits for the other to have begun; the third number begins when both have ended."""
+    wait = (
+        "import os, time\nfrom pathlib import Path\nPath(f'{name}.begun').touch()\nend = time.time() + 60\n"
+        "while not all(Path(f'{other}.begun').exists() for other in others) and time.time() < end: time.sleep(0.05)\n"
+        "seen = sorted(path.name for path in Path().glob('*.begun'))\n"
+        "Path(f'{name}.seen').write_text(' '.join([os.environ['OMP_NUM_THREADS'], *seen]))"
+    )
+    for name, others in {"00_tour": ["01_training"], "01_training": ["00_tour"], "99_scorecard": []}.items():
+        notebook(root, name, f"name, others = {name!r}, {others!r}", wait)
+    outcomes = batch.reproduce([], **RUN, out=root / "out", jobs=2)
+    assert [outcome.name for outcome in outcomes] == ["00_tour", "01_training", "99_scorecard"]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("99_scorecard")
+    seen = {path.stem: path.read_text().split() for path in (root / "notebooks").glob("*.seen")}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // 2))
+    both = [threads, "00_tour.begun", "01_training.begun"]
+    assert seen == {"00_tour": both, "01_training": both, "99_scorecard": [*both, "99_scorecard.begun"]}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_every_kernel_and_leaves_no_notebook(root: Path, how: signal.Signals):
+    for name in ("00_tour", "01_training"):
+        notebook(root, name, f"from pathlib import Path\nPath('{name}.begun').touch()\nimport time; time.sleep(300)")
+    out = root / "run"
+    code = (
+        f"from pathlib import Path; from medisyn_lib import batch; batch.reproduce([], **{RUN}, out=Path({str(out)!r}))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while len(list((root / "notebooks").glob("*.begun"))) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    kernels = psutil.Process(running.pid).children()
+    running.send_signal(how)
+    assert "KeyboardInterrupt" in running.communicate(timeout=60)[1] and running.returncode != 0
+    assert len(kernels) == 2 and not any(kernel.is_running() for kernel in kernels)
+    assert not [name for name in ("00_tour", "01_training") if (out / "notebooks" / f"{name}.ipynb").exists()]
 
 
 def test_unknown_parameter_is_refused_before_anything_runs(root: Path):

@@ -57,6 +57,10 @@ def test_primary_without_interval_is_not_testable():
     assert a_claim(measures=[bare]).verdict == "not testable here"
 
 
+def test_a_count_is_one_number_without_interval():
+    assert claims.count("images", 3, unit="n") == Measure("images", "count", 3.0, None, None, 1, 1, "n", None)
+
+
 def test_rule_sha_ignores_wrapping_only():
     assert claims.rule_sha("at least 95%, in\n#   all") == claims.rule_sha('"at least 95%, in " "all"')
     assert claims.rule_sha("at least 95%") != claims.rule_sha("at least 90%")
@@ -76,6 +80,15 @@ def test_rule_sha_ignores_wrapping_only():
 def test_broken_claims_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         a_claim(**changes)
+
+
+def test_a_verdict_put_in_by_hand_needs_both_an_interval_and_passed_controls():
+    sound = a_claim()
+    bare = (claims.measure("read back", Estimate(0.97, None, None, 2)),)
+    for part in ({"measures": bare}, {"controls": (replace(SEEN, passed=False),)}):
+        with pytest.raises(ValueError, match="needs an interval and passed controls"):
+            replace(sound, **part)
+        assert replace(sound, verdict="not testable here", **part).verdict == "not testable here"
 
 
 def test_result_round_trip_and_main_claims(tmp_path: Path):
@@ -124,6 +137,22 @@ def test_scorecard_prints_what_is_there_and_names_what_is_not(tmp_path: Path):
     lines = claims.scorecard_markdown(rows).splitlines()
     assert len(lines) == 9 and "one \\| model" in lines[2]
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_the_scorecard_begins_with_what_was_claimed_and_found():
+    rows = [{"notebook": "01", "value": "1 | 2", "claim": "c", "verdict": "partly"}, {"notebook": "02", "n": "3"}]
+    head, line, first, second = claims.scorecard_markdown(rows).splitlines()
+    assert head == "| notebook | claim | verdict | value | n |" and line == "| --- | --- | --- | --- | --- |"
+    assert first == "| 01 | c | partly | 1 \\| 2 |  |" and second == "| 02 |  |  |  | 3 |"
+
+
+def test_published_tells_what_full_runs_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
+    assert claims.published("01_training") == "no full run is committed"
+    write_result(tmp_path / "results" / "full-phantom" / "01_training.json", {}, [a_claim(statement="one")])
+    told = claims.published("01_training")
+    assert told.startswith("full-phantom, one: reproduced (") and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
+    assert claims.published("02_quality") == "no full run is committed"
 
 
 @pytest.fixture

@@ -7,25 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib import batch, claims, cli, data, sampling
+from medisyn_lib import audit, batch, claims, cli, data, sampling
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics import Estimate
 
 OUTCOMES = [batch.Outcome("00_a", 1.0)]
+FAILED = batch.Outcome("01_training", 1.0, "broke")
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with four empty notebooks, a model folder and a store of its own; the shell stands in it."""
+    """A project with empty notebooks, a model folder and a store of its own; the shell stands in it."""
     monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
-    notebooks = [f"notebooks/{name}.ipynb" for name in ("00_a", "01_training", "05_memorization", "99_c")]
+    notebooks = [f"notebooks/{name}.ipynb" for name in ("00_a", *audit.CLAIMS.values(), "99_c")]
     for name in [*notebooks, "model/model_index.json"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "metadata.csv").write_text("file_name,text\n")
     return tmp_path
 
 
@@ -53,7 +56,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["reproduce", "--generator", "empty", "--out", "new"], "has no model_index.json or metadata.csv"),
         (
             [*AUDIT, "--claims", "memorization,beauty"],
-            "--claims 'beauty' is unknown: choose among training, memorization",
+            "--claims 'beauty' is unknown: choose among training, alignment, memorization, augmentation",
         ),
         ([*AUDIT, "--claims", ""], "--claims '' is unknown"),
         ([*AUDIT, "--generator", "empty"], "has no model_index.json or metadata.csv"),
@@ -61,6 +64,11 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*AUDIT, "--data", ""], "data source '' is unknown"),
         ([*AUDIT, "--data", "npz:none"], "npz:none"),
         ([*AUDIT, "--seed", "-1"], "--seed is -1"),
+        ([*AUDIT, "--seed", "7", "--claims", "memorization,training"], "--claims 'training' it draws from seeds"),
+        (
+            [*AUDIT, "--generator", "images", "--claims", "alignment"],
+            "--claims 'alignment' it draws prompts of its own",
+        ),
         ([*AUDIT, "--out", "file/new"], "--out 'file/new': cannot be written"),
         (["audit", "--generator", "model", "--out", "new"], "required: --data"),
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
@@ -146,9 +154,9 @@ def test_reproduce_hands_on_what_it_was_given(place: Path, monkeypatch: pytest.M
         == code
     )
     run = {"profile": "tiny", "data": "npz:panel x", "generator": "model"}
-    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x"})]
-    cli.main(["reproduce", "--out", "mine"])
-    assert calls[-1][1]["out"] == inner / "mine"
+    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 3})]
+    cli.main(["reproduce", "--out", "mine", "--jobs", "1"])
+    assert calls[-1][1]["out"] == inner / "mine" and calls[-1][1]["jobs"] == 1
 
 
 def audited(place: Path, **verdicts: str):
@@ -179,26 +187,50 @@ VERDICTS = [
 ]
 
 
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Stands in for the page, which `tests/test_audit.py` is about; what it was given."""
+    given: list = []
+    monkeypatch.setattr(audit, "write_report", lambda *what: given.append(what) or what[0] / "report.html")
+    return given
+
+
 @pytest.mark.parametrize(("training", "copies", "code"), VERDICTS)
-def test_audit_says_a_sentence_a_claim(place: Path, monkeypatch, capsys, training: str, copies: str, code: int):
+def test_audit_says_a_sentence_a_claim(place: Path, monkeypatch, capsys, reports, training, copies, code):
     reproduce, calls = audited(place, **{"01": training, "05": copies})
     monkeypatch.setattr(batch, "reproduce", reproduce)
-    assert cli.main(AUDIT) == code
-    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new"}
+    assert cli.main([*AUDIT, "--claims", "training,memorization"]) == code
+    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new", "jobs": 3}
     assert calls == [(["01_training", "05_memorization"], run)]
-    first, second = capsys.readouterr().out.splitlines()[-2:]
+    first, left, second, also_left, last = capsys.readouterr().out.splitlines()[-5:]
     assert first.startswith("training: one text-guided model") and second.startswith("memorization: visually distinct")
-    assert cli.SAID[copies][1] in second and "(share 0.01, 95% interval 0.002 to 0.03, n = 600;" in second
+    assert audit.TABLE["verdicts"][copies][1] in second
+    assert "(share 0.01, 95% interval 0.002 to 0.03, n = 600)" in second
+    assert left == "alignment: not tested: was not asked for" and also_left.startswith("augmentation: not tested")
+    assert last == f"report in {place / 'new' / 'report.html'}"
+    assert reports[0][1:3] == (str(place / "model"), False) and list(reports[0][3]) == ["training", "memorization"]
 
 
-def test_audit_of_one_claim_with_a_seed_and_of_a_failed_notebook(place: Path, monkeypatch, capsys):
-    reproduce, calls = audited(place, **{"05": "reproduced"})
+def test_audit_tests_what_fits_and_says_what_does_not(place: Path, monkeypatch, capsys, reports):
+    reproduce, calls = audited(place, **dict.fromkeys(("01", "04", "05", "06"), "reproduced"))
     monkeypatch.setattr(batch, "reproduce", reproduce)
-    assert cli.main([*AUDIT, "--claims", "memorization", "--seed", "7"]) == 0
-    assert calls[0][0] == ["05_memorization"] and calls[0][1]["seed"] == 7
+    assert cli.main(AUDIT) == 0 and calls[-1][0] == list(audit.CLAIMS.values())
+    assert cli.main([*AUDIT, "--generator", "images"]) == 0 and calls[-1][0] == ["05_memorization"]
+    assert capsys.readouterr().out.count("a folder of finished images cannot be asked") == 3
+    assert reports[-1][2] is True
+    assert cli.main([*AUDIT, "--seed", "7"]) == 0
+    assert calls[-1][0] == ["05_memorization"] and calls[-1][1]["seed"] == 7
+
+
+def test_audit_with_failed_notebooks(place: Path, monkeypatch, capsys, reports):
     monkeypatch.setattr(batch, "reproduce", lambda *_, **__: [batch.Outcome("05_memorization", 1.0, "broke")])
-    assert cli.main([*AUDIT, "--claims", "memorization"]) == 4
-    assert "memorization: visually" not in capsys.readouterr().out.splitlines()[-1]
+    assert cli.main([*AUDIT, "--claims", "memorization"]) == 4 and not reports
+    assert "memorization: visually" not in capsys.readouterr().out
+    reproduce, _ = audited(place, **{"05": "not reproduced"})
+    monkeypatch.setattr(batch, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED])
+    assert cli.main([*AUDIT, "--claims", "training,memorization"]) == 4, "the rest is reported all the same"
+    assert "training: not tested: failed, see notebooks/01_training.failed.log" in capsys.readouterr().out
+    assert list(reports[0][3]) == ["memorization"] and "failed" in reports[0][4]["training"]
 
 
 def test_generate_hands_on_an_absolute_model(place: Path, monkeypatch: pytest.MonkeyPatch):

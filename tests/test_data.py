@@ -107,6 +107,16 @@ def test_patients_are_dealt_by_a_stable_hash():
     assert abs(splits.count("val") / 4000 - 0.1) < 0.02 and abs(splits.count("test") / 4000 - 0.2) < 0.03
 
 
+def test_two_train_images_are_enough():
+    rows = [
+        samples.UNKNOWN | {"image_id": f"{n}", "patient_id": f"{n}", "split": "train", "modality": "ct"}
+        for n in range(2)
+    ]
+    assert samples.check_rows(rows, "here") == rows
+    with pytest.raises(InputError, match="ct needs at least 2 train images, got 1"):
+        samples.check_rows(rows[:1], "here")
+
+
 def _set_of(images, split, first=0):
     """A dataset of given pixels."""
     import datasets

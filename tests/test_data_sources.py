@@ -63,10 +63,18 @@ def test_roles_of_a_finite_source_share_no_patient(tmp_path):
     assert (len(parts["calibration"]), len(parts["test"])) == (4, 6)
 
 
+def test_a_role_without_images_is_refused(tmp_path):
+    none = {f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")}
+    source = put(tmp_path / "d", **none)
+    with pytest.raises(InputError, match="no image in the data source for calibration: add some"):
+        data.load(source, role="calibration", size=20)
+
+
 def test_the_cap_is_deterministic_and_depends_on_the_seed(tmp_path):
     source = put(tmp_path / "d")
     chosen = [data.load(source, "train", size=20, per_modality=5, seed=seed)["image_id"][:] for seed in (0, 0, 1)]
     assert len(chosen[0]) == 5 and chosen[0] == chosen[1] != chosen[2]
+    assert data.load(source, "train", size=20, per_modality=5)["image_id"][:] == chosen[0]  # by default seed 0
 
 
 def test_grey_files_without_names_or_ids_of_an_unknown_modality(tmp_path):

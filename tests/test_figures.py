@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_every_figure_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None:
-    tiles = TILES if figures.FIGURES[name] is figures.sheet else None
+    tiles = TILES if figures.FIGURES[name]["draw"] == "sheet" else None
     figures.draw(name, TABLES[name], tmp_path, tiles)
     kinds = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {f"{name}.png", f"{name}.svg", f"{name}.csv"} <= set(kinds)
@@ -80,6 +81,31 @@ def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None
     assert figures.redraw(tmp_path) == [tmp_path / f"{name}.png"]
     again = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
     assert np.array_equal(picture, again)
+
+
+def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(tmp_path: Path) -> None:
+    figures.draw("01_read_back", read_back(), tmp_path / "run")
+    figures.draw("05_pairs", SHEET, tmp_path / "run", TILES, real=True)
+    assert not list(tmp_path.rglob("*.pdf")), "a notebook need not wait for it"
+    figures.redraw(tmp_path)
+    made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert made["run/01_read_back.pdf"].startswith(b"%PDF-") and b"CreationDate" not in made["run/01_read_back.pdf"]
+    figures.redraw(tmp_path)
+    assert made == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    page = made["README.md"].decode()
+    assert "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
+    (marked,) = [line for line in page.splitlines() if "Shows real images: not to be passed on" in line]
+    assert "run/05_pairs.real.png" in marked and "tiles" not in page
+
+
+def test_every_committed_figure_is_in_the_gallery() -> None:
+    """`make figures` writes the page."""
+    home = Path(__file__).resolve().parents[1] / "figures"
+    page = (home / "README.md").read_text()
+    shown = re.findall(r"\| \[<img src=\"([^\"]+)\" width=\"360\" alt=\"([^\"]+)\">\]\(\1\) `(\w+)` \| ", page)
+    drawn = [path.relative_to(home).as_posix() for path in sorted(home.rglob("*.png")) if ".tiles." not in path.name]
+    assert [place for place, _, _ in shown] == drawn and len(drawn) == page.count("<img")
+    assert all(words == figures.FIGURES[name]["shows"] for _, words, name in shown)
 
 
 def test_sheet_puts_each_tile_in_its_place(tmp_path: Path) -> None:
@@ -140,7 +166,7 @@ def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
 
 @pytest.mark.parametrize("make", [figures.forest, figures.curves])
 def test_a_new_figure_is_one_line(make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(figures.FIGURES, "09_new", make)
+    monkeypatch.setitem(figures.FIGURES, "09_new", {"draw": make.__name__, "shows": "Something new."})
     table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")
     figures.draw("09_new", table, tmp_path)
     first = (tmp_path / "09_new.png").read_bytes()

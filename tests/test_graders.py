@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from medisyn_lib import agreement, graders
 from medisyn_lib.phantoms import draw
@@ -104,6 +105,21 @@ def test_skill_quality_and_few_lesions_decide_how_often() -> None:
     usual = share(many())
     assert share(many(), skill=0.6) < usual < share(many() | {"poor": np.full(2000, 1.5)})
     assert share(many() | {"microaneurysms": np.full(2000, 2)}) > usual
+
+
+def test_half_as_many_microaneurysms_are_missed_half_a_probit_more_often() -> None:
+    panel = replace(PANEL, spread=0.0, size=5)
+    for count, probits in ((8, 0.0), (4, 0.5), (16, -0.5)):
+        eyes = many(4000) | {"microaneurysms": np.full(4000, count)}
+        missed = graders.read(eyes, panel, images=0, graders=0).errors[0].mean()
+        assert missed == pytest.approx(norm.cdf(norm.ppf(panel.rates[0]) + probits), abs=0.03)
+
+
+def test_who_overlooks_more_imagines_less_and_grades_poorer_photographs() -> None:
+    panel = replace(PANEL, spread=1.0, size=40)
+    read = graders.read(many(400) | {"poor": np.full(400, 1.5)}, panel, images=0, graders=0)
+    missed, imagined, refused = read.errors[0].mean(0), read.errors[1].mean(0), (read.grades < 0).mean(0)
+    assert np.corrcoef(missed - imagined, refused)[0, 1] < -0.5
 
 
 def test_poor_photographs_are_called_ungradable() -> None:

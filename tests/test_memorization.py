@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
-from medisyn_lib import memorization
+from medisyn_lib import claims, memorization
 from medisyn_lib.errors import InputError
 from medisyn_lib.generators import Study
 from medisyn_lib.phantoms import draw
@@ -36,6 +36,13 @@ def test_distortions_change_what_they_say() -> None:
     assert abs(made["brightness"].mean() / image.mean() - 1) == pytest.approx(0.2, abs=0.03)
     assert (memorization.distort(image, "noise", seed=3) == made["noise"]).all()
     assert (memorization.distort(image, "noise", seed=4) != made["noise"]).any()
+
+
+def test_crops_lie_anywhere() -> None:
+    """Of 32 rows, each 8 brighter than the one above, 29 are kept: some crops hold the first, some the last."""
+    image = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None] * 8, (32, 32, 3))
+    made = memorization.distort(np.stack([image] * 40), "crop", seed=0)[:, :, 0, 0]
+    assert made[:, 0].min() <= 1 and made[:, -1].max() >= 247 and (made[:, -1] - made[:, 0].astype(int)).max() < 230
 
 
 def test_suspicion_by_hand() -> None:
@@ -181,6 +188,29 @@ def test_the_verdict_follows_the_rule() -> None:
     assert decide((0.02, 1.0, 0), power, True) is decide((0.5, 0.02, 9), power, True) is False
     assert decide((0.5, 1.0, 0), power.assign(y=0.8), True) is None
     assert decide((0.01, 1.0, 0), power, False) is None
+
+
+@pytest.mark.parametrize("blind", [["pixels"], ["pixels", "photographs"]])
+def test_encoders_that_see_nothing_void_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: list[str]
+) -> None:
+    """Constant descriptions in all looks: no planted copy is flagged, so there is no power and a control fails."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    images = np.stack([draw("ct", seed=2, index=i, size=32)[0] for i in range(60)])
+    found = []
+    for name in blind:
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / memorization.neighbours.VECTORS, np.ones((60, 4), np.float32))
+        found.append(memorization.Look(name, tmp_path / name, lambda pixels: np.ones((len(pixels), 4), np.float32)))
+    copies, real = (memorization.match(found, part).ratio for part in (images[:30], images[30:]))
+    calibration = np.concatenate([real] * 40)
+    flagged = [memorization.suspicion(part, calibration) <= memorization.RATE for part in (copies, real)]
+    assert not np.concatenate(flagged).any()
+    power = memorization.power(real=real, copies=copies, calibration=calibration, dose=0.05, n=30, draws=5)
+    tests = memorization.set_rule(real=real, synthetic=copies, flagged_real=0, flagged_synthetic=0)
+    assert power.value == 0 and tests == (1.0, 1.0, 0)
+    passed = definitions()["decide"](tests, pd.DataFrame({"x": [5], "y": [power.value]}), True)
+    assert passed is None and claims.judge(passed) == "not testable here"
 
 
 def test_membership_is_told_by_smaller_losses_and_only_where_n_allows() -> None:

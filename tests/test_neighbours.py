@@ -62,6 +62,13 @@ def test_fewer_images_than_the_index_needs_are_refused(k: int) -> None:
         neighbours.nearest(np.zeros((1, 2)), np.zeros((5, 2)), k)
 
 
+def test_what_is_kept_has_length_one_however_faint_the_image() -> None:
+    faint = np.full((1, 64, 64, 3), 100, np.uint8)
+    faint[0, 31:33, 31:33] = 101
+    kept = neighbours.centre(faint)
+    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(0, abs=1e-3)
+
+
 def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:
     from medisyn_lib.phantoms import draw
 

@@ -56,6 +56,20 @@ def test_seed_variance_by_the_two_way_table() -> None:
     assert decide(apart, dict.fromkeys(apart, MARGIN)).effects["3"].ci_high == pytest.approx(half, rel=1e-3)
 
 
+def test_a_modality_whose_seeds_vary_more_than_the_usual_has_its_own_variance() -> None:
+    """The variance of a mean over seeds is the modality's own where that is larger, else the modalities' mean."""
+    effects = np.array([[0.00, 0.02, 0.05], [0.01, 0.00, 0.02], [0.03, 0.01, 0.02], [-0.04, 0.04, 0.09]])
+    contrasts = {name: row(list(values), 1e-9) for name, values in zip("abcd", effects, strict=True)}
+    found = decide(contrasts, dict.fromkeys("abcd", MARGIN))
+    spread, off = effects.var(1, ddof=1) / 3, effects - effects.mean(1, keepdims=True)
+    shared = (off.mean(0) ** 2).sum() / (off**2).sum(1).mean()  # the modalities' common part of the variance
+    for name, own in zip("abcd", spread, strict=True):
+        variance, loud = max(own, spread.mean()), own > spread.mean()
+        freedom = 1 / (shared**2 / 2 + (1 - shared) ** 2 / (2 if loud else 6))
+        half = stats.t.ppf(0.975, freedom) * variance**0.5
+        assert found.effects[name].ci_high == pytest.approx(found.effects[name].value + half, rel=1e-6)
+
+
 def test_an_interval_wider_than_the_margin_is_not_testable() -> None:
     contrasts = {str(i): row([0.0]) for i in range(8)} | {"wide": row([0.0], 0.06), "none": row([0.0], float("nan"))}
     found = decide(contrasts, dict.fromkeys(contrasts, MARGIN))

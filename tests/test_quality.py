@@ -66,7 +66,7 @@ def test_a_rows_place_is_its_seed(asked: datasets.Dataset, monkeypatch: pytest.M
         return np.stack([words, seeds], 1)
 
     monkeypatch.setattr(alignment, "samples_entry", entry)
-    monkeypatch.setattr(alignment, "load_samples", lambda found: found)
+    monkeypatch.setattr(alignment, "load_samples", lambda found, side: found if side == 64 else None)
     names = ["histopathology", "fundus"]
     whole, own = (quality.drawn("g", asked, names, 2, 5, whole=flag) for flag in (True, False))
     assert list(own) == names and all((whole[name] == own[name]).all() for name in names)
@@ -169,6 +169,15 @@ def test_02_a_budget_without_specialists_is_not_testable() -> None:
     assert claim.verdict == "not testable here" and claim.measures[0].n == 0 and claim.id == "own-best"
 
 
+def test_02_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
+    """Constant features: no distance anywhere, so neither half the steps nor blur is seen."""
+    notebook = quality_notebook()
+    notebook["features"].update({key: np.ones_like(rows) for key, rows in notebook["features"].items()})
+    claim = verdict_02(notebook)
+    assert claim.verdict == "not testable here" and not any(c.passed for c in claim.controls)
+    assert claim.measures[0].value is None and claim.detectable is None
+
+
 def test_02_pooled_holds_the_spread_over_seeds() -> None:
     pooled = definitions("02_quality")["pooled"]
     rows: dict[str, noninferiority.Contrast] = {k: ([0.1, 0.2, 0.3], 1e-12, 19, 50) for k in "ab"}
@@ -220,6 +229,12 @@ def test_03_the_rule() -> None:
     assert verdict(0.8, 1.9) == verdict(0.5, 0.9) == "not reproduced" and verdict(0.8, 3) == "not testable here"
     assert verdict(1.2, 1.3, most=1.4) == "not testable here"  # even for nothing it could not save 2
     assert claims.judge(*decide(Estimate(0.3, None, None, 1), math.inf)) == "not testable here"
+
+
+def test_03_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
+    notebook = compute_notebook()
+    notebook["features"].update({key: np.ones_like(rows) for key, rows in notebook["features"].items()})
+    assert not all(c.passed for c in notebook["controls"](notebook["planted"](1), notebook["planted"](10)))
 
 
 def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:

@@ -135,6 +135,12 @@ def test_tuning_recovers_what_the_logits_hold() -> None:
     assert (shuffled == truth[250:]).mean() < 0.5
 
 
+def test_two_grades_are_enough_to_tune() -> None:
+    truth = np.arange(40) % 2 * 3
+    chance, grade = standards.tune(np.eye(5)[truth], truth)(np.eye(5)[[0, 3]])
+    assert grade.tolist() == [0, 3] and (chance[1, :3] > 0.5).all() and (chance[:, 3] == 0).all()
+
+
 def test_tuning_needs_two_grades() -> None:
     with pytest.raises(InputError, match="at least two grades"):
         standards.tune(np.zeros((4, 5)), np.array([2, 2, -1, 2]))

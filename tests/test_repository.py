@@ -33,7 +33,7 @@ ORDER = """
     errors paths store provenance statistics compute modalities phantoms data profiles models training text encoders
     evaluators first_stage denoising sampling generators neighbours reidentification memorization fidelity
     noninferiority agreement claims alignment attributes quality graders reference_standards augmentation compare
-    figures reader_study batch cli
+    figures reader_study batch audit cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 # The modules of networks, which nobody imports before bad input is refused, bring torch but nothing heavier.
@@ -112,6 +112,19 @@ def test_the_lock_holds_what_the_dependencies_need_and_nothing_else() -> None:
                 todo.append(child)
     here = {canonicalize_name(pin.name) for pin in LOCK if pin.marker is None or pin.marker.evaluate()}
     assert {name for name, _ in seen} == here
+
+
+def test_every_file_of_every_pin_has_its_hash() -> None:
+    """What `make env` installs from: the lock's pins again, each with the SHA-256 of its files."""
+    lines = (ROOT / "requirements.hashes").read_text().replace("\\\n", "").splitlines()
+    pins = {}
+    for pin, *hashes in (line.split(" --hash=") for line in lines):
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64} *", one) for one in hashes), pin
+        assert len(set(hashes)) == len(hashes), pin
+        requirement = Requirement(pin.strip())
+        pins[canonicalize_name(requirement.name)] = (requirement.specifier, str(requirement.marker))
+    assert pins == {canonicalize_name(pin.name): (pin.specifier, str(pin.marker)) for pin in LOCK}
+    assert "--require-hashes --no-deps -r requirements.hashes" in (ROOT / "Makefile").read_text()
 
 
 def test_the_installed_versions_are_the_locked_ones() -> None:

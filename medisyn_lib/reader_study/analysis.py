@@ -163,12 +163,11 @@ def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
     shown = found.assign(label=found["part"], panel=np.where(column == "right", "telling apart", column), title=title)
     told, rated, agreed = shown[column == "accuracy"], shown[found["measure"].isin(SCALES)], shown[name != ""]
     reference = {"panel": "", "reference": 0.5, "reference_label": "chance"}
+    rated = rated.assign(xlabel="mean rating, 1 to 5", low=rated["low"].clip(1), high=rated["high"].clip(1, 5))
     agreed = agreed.assign(label=name[name != ""], group=agreed["part"], xlabel="agreement").dropna(subset="value")
     return {
         "04_told_apart": told.assign(xlabel="share of right answers", **reference),
-        "04_ratings": rated.assign(
-            xlabel="mean rating, 1 to 5", low=rated["low"].clip(1), high=rated["high"].clip(1, 5)
-        ),
+        "04_ratings": rated,
         "04_agreement": agreed.assign(low=agreed["low"].clip(-1)),  # no statistic is lower
     }
 

@@ -79,8 +79,7 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
         item["caption"] = row["text"]
     images = list(data.source_module(source).images(chosen))
     square = (min(images[0].size),) * 2
-    fitted = [ImageOps.fit(image.convert("RGB"), square, Image.Resampling.LANCZOS) for image in images]
-    return np.stack([np.asarray(image) for image in fitted])
+    return np.stack([np.asarray(ImageOps.fit(one.convert("RGB"), square, Image.Resampling.LANCZOS)) for one in images])
 
 
 def data_uri(pixels: np.ndarray) -> str:
