@@ -28,10 +28,10 @@
 # modality, with known truth for every attribute. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # a diffusers folder or hub id to judge; unused here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # a diffusers folder or hub id to judge; unused here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
 # Everything is written below `out`; images come from the store if they were drawn before.

@@ -36,11 +36,11 @@
 # paper's model. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # a diffusers folder or hub id to judge instead of the one trained here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
-retrain_first_stage = False  # True: train the first stage from random weights, too
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
+retrain_first_stage: bool = False  # True: train the first stage from random weights, too
 
 # %% [markdown]
 # What was made before under the same settings, code and data is read from the store; the rest is made now.

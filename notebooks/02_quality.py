@@ -43,10 +43,10 @@
 # The protocol is **our own**; the paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
 # What was made before under the same settings, code and data is read from the store; the rest is made now.

@@ -42,11 +42,11 @@
 # paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # unused here: the cost of a generator made elsewhere is not known
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
-watts = 65.0  # assumed power of the machine at work, for the estimate of energy
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # unused here: the cost of a generator made elsewhere is not known
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
+watts: float = 65.0  # assumed power of the machine at work, for the estimate of energy
 
 # %% [markdown]
 # What was made before under the same settings, code and data is read from the store; the rest is made now.

@@ -36,11 +36,11 @@
 # a word back is not a physician. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # a diffusers folder or hub id to judge instead of the one trained here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
-readers = ""  # folder of a reader study (`medisyn readers new`) with real answers; empty: simulated readers
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
+readers: str = ""  # folder of a reader study (`medisyn readers new`) with real answers; empty: simulated readers
 
 # %% [markdown]
 # ## Rules

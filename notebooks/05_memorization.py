@@ -40,12 +40,12 @@
 # The protocol is **our own**; the paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: what the generator was trained on
-generator = ""  # a diffusers folder or hub id to judge, or a folder of images with metadata.csv; empty: the one of 01
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
-encoder = "efflite0"  # of the second look: efflite0, timm:NAME@FILE.safetensors or hf:FOLDER
-seed = 0  # of the first synthetic image
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # what it was trained on: phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # to judge: diffusers folder or hub id, or folder of images with metadata.csv; empty: that of 01
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
+encoder: str = "efflite0"  # of the second look: efflite0, timm:NAME@FILE.safetensors or hf:FOLDER
+seed: int = 0  # of the first synthetic image
 
 # %% [markdown]
 # What was made before under the same settings, code and data is read from the store; the rest is made now.

@@ -44,10 +44,10 @@
 # patients. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
 # One modality of each specialty is a task: its findings are the classes. A source without these brings its own. Draws

@@ -36,11 +36,11 @@
 # here. Phantoms are not patients, simulated graders are not physicians. Not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: its own grades join the real table
-generator = ""  # a diffusers folder or hub id whose synthetic fundus images join the training; empty: the one of 01
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
-grades = ""  # a CSV file of real grades (image,grader,grade,gradable), or the Messidor-2 adjudicated table
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: its grades join the table
+generator: str = ""  # a diffusers folder or hub id whose fundus images join the training; empty: that of 01
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
+grades: str = ""  # a CSV file of real grades (image,grader,grade,gradable), or the Messidor-2 adjudicated table
 
 # %% [markdown]
 # ## Rules

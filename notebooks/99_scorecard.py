@@ -22,10 +22,10 @@
 # our own; phantoms are not patients; not for clinical use.
 
 # %% tags=["parameters"]
-profile = "quick"  # run size: tiny, quick, full, gpu or cluster
-data = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator = ""  # unused here
-out = ""  # folder for results and figures; empty: build/<profile>-<data>
+profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
+data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
+generator: str = ""  # unused here
+out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
 # The results of this run.
