@@ -20,7 +20,7 @@ from medisyn_lib.paths import from_shell, project_root
 from medisyn_lib.provenance import run_name
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
-PUBLISHED = (".png", ".svg", ".pdf", ".csv")
+PUBLISHED = (".png", ".svg", ".csv")
 
 
 def refresh(*names: str) -> list[Path]:
