@@ -60,6 +60,7 @@ lab: env
 
 publish: env
 	$(PY) notebooks/maintain.py publish "$(or $(OUT),$(error make publish needs OUT=folder of a finished full run))" $(NOTEBOOKS)
+	$(MEDISYN) figures >/dev/null
 
 refresh: env
 	$(PY) notebooks/maintain.py refresh
