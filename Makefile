@@ -46,7 +46,7 @@ runs: env
 	$(PYTEST) tests/test_tiny_runs.py -m runs
 
 test-full: test
-	OMP_NUM_THREADS=1 MEDISYN_STORE="$(CURDIR)/build/store-one-thread" $(PYTEST) --nbval notebooks
+	OMP_NUM_THREADS=2 MEDISYN_STORE="$(CURDIR)/build/store-two-threads" $(PYTEST) --nbval notebooks
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MEDISYN_STORE="$(CURDIR)/build/store-avx2" \
 	    $(PYTEST) --nbval notebooks
 	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full
@@ -68,9 +68,9 @@ refresh: env
 # The stamp holds what .venv was made from and where, so an unchanged one needs neither time nor network.
 env:
 	@$(STAMP) | cmp -s - .venv/.lock-stamp || { \
-	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	        { echo "make: $(PYTHON) is missing or older than 3.11: install Python 3.11 or name one with PYTHON=" >&2; exit 2; }; \
-	    echo "making .venv from requirements.lock (a few minutes, once)"; \
+	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' 2>/dev/null || \
+	        { echo "make: $(PYTHON) is missing or older than 3.11.5: install Python 3.11 or name one with PYTHON=" >&2; exit 2; }; \
+	    echo "making .venv from requirements.hashes (a few minutes, once)"; \
 	    "$(PYTHON)" -m venv .venv && \
 	    $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.hashes && \
 	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \

@@ -108,7 +108,7 @@ def side_by_side(run: Callable[[Path], Any], notebooks: Sequence[Path], jobs: in
 
 
 @contextlib.contextmanager
-def kernel_of_this_interpreter(jobs: int = 1) -> Iterator[None]:
+def kernel_of_this_interpreter(jobs: int) -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
     from unittest import mock  # brings asyncio, which the command line need not wait for
 

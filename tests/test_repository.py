@@ -158,6 +158,15 @@ def test_the_library_stays_small() -> None:
     assert {name_of(path): n for path, n in lines.items() if n > 400} == {}
 
 
+def test_an_installed_package_has_its_tables_templates_and_weights() -> None:
+    """`make env` installs the checkout itself, so that nothing else would notice a file left out."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["medisyn_lib"]
+    packed = {path for pattern in patterns for path in LIBRARY.glob(pattern)}
+    tracked = subprocess.run(["git", "ls-files", "medisyn_lib"], cwd=ROOT, capture_output=True, text=True, check=True)
+    there = {ROOT / name for name in tracked.stdout.splitlines() if not name.endswith(".py")}
+    assert there and there <= packed, sorted(there - packed)
+
+
 def test_no_module_is_a_drawer() -> None:
     assert not {path.stem for path in MODULES} & {"utils", "util", "misc", "common", "helpers"}
 
