@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +202,45 @@ def test_bad_prompts_and_models_are_refused(pipeline, tmp_path: Path) -> None:
     for model in (str(tmp_path / "absent"), str(tmp_path)):
         with pytest.raises(InputError, match="no diffusers pipeline"):
             sampling.load_pipeline(model)
+
+
+class Trap:
+    """Unpickled, it leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("part, name", [("unet", "diffusion_pytorch_model"), ("text_encoder", "pytorch_model")])
+def test_a_pipeline_with_pickled_weights_is_refused_unopened(tiny: Path, tmp_path: Path, part: str, name: str) -> None:
+    model, mark = tmp_path / "model", tmp_path / "unpickled"
+    shutil.copytree(tiny, model)
+    assert sampling.load_pipeline(str(model))  # the good twin
+    for weights in (model / part).glob("*.safetensors"):
+        weights.unlink()
+    (model / part / f"{name}.bin").write_bytes(pickle.dumps(Trap(mark)))
+    with pytest.raises(InputError, match="no diffusers pipeline with safetensors weights there"):
+        sampling.load_pipeline(str(model))
+    assert not mark.exists()
+    pickle.loads((model / part / f"{name}.bin").read_bytes())  # noqa: S301
+    assert mark.exists(), "the trap works"
+
+
+@pytest.mark.parametrize("of", ["unet", "_class_name"])
+def test_a_pipeline_with_code_of_its_own_is_refused_unread(tiny: Path, tmp_path: Path, of: str) -> None:
+    model, mark = tmp_path / "model", tmp_path / "imported"
+    shutil.copytree(tiny, model)
+    code = f"open({str(mark)!r}, 'w')\nclass Evil: pass\n"
+    for place in (model / "evil.py", model / "unet" / "evil.py", model / "pipeline.py"):
+        place.write_text(code)
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps(index | {of: ["evil", "Evil"]}))
+    with pytest.raises(InputError, match="no diffusers pipeline"):
+        sampling.load_pipeline(str(model))
+    assert not mark.exists()
 
 
 def test_specialist_sees_its_modality_as_often_as_the_generalist() -> None:
