@@ -58,6 +58,8 @@ def test_changed_settings_make_samples_of_their_own(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(alignment.sampling, "sample", sample)
     plain = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3)
     strong = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
+    assert alignment.samples_entry("owner/name", ["a", "b"], seeds=[3, 4]) == plain
+    assert alignment.samples_entry("owner/name", ["a", "b"], seeds=[3, 3]) != plain and calls.pop()[0] == [3, 3]
     assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
 
 
@@ -68,6 +70,8 @@ def test_images_of_another_side_are_brought_to_that_of_the_readers(tmp_path: Pat
     assert (alignment.load_samples(tmp_path) == made).all() and (alignment.load_samples(tmp_path, 8) == made).all()
     half = alignment.load_samples(tmp_path, 4)
     assert half.shape == (2, 4, 4, 3) and half.dtype == np.uint8
+    np.save(tmp_path / "samples.npy", np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8))
+    assert alignment.load_samples(tmp_path, 8).std() < 20  # every pixel counts: noise of 74 is averaged away
     assert half[0, 0].tolist() == [[200] * 3] * 4 and half[0, 3].max() == 0 and (half[1] == [0, 90, 0]).all()
 
 
@@ -79,6 +83,7 @@ def test_verdict_follows_the_rule() -> None:
 
 
 def test_each_control_can_fail() -> None:
+    assert judged((1.0, 0.95), deranged=0.0) == "reproduced"
     assert judged((1.0, 0.95), deranged=0.95) == "not testable here"
     assert judged((1.0, 0.95), real=0.6) == "not testable here"
     assert judged((1.0, 0.95), untrained=0.9) == "not testable here"
@@ -121,11 +126,10 @@ def test_finding_gap_is_paired_and_signed() -> None:
     real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
     synthetic.loc[:4, "finding_right"] = False
     read = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
-    (found,) = (
-        measure
-        for measure in alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).measures
-        if measure.name == "finding_gap"
-    )
+    claim = alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE)
+    measures = {measure.name: measure for measure in claim.measures}
+    found, near = measures["finding_gap"], measures["modalities_within_margin"]
+    assert (near.value, near.ci_low, near.n) == (1, None, 2)  # all five are of one modality
     assert found.value == pytest.approx(-0.25) and found.ci_high < 0 and found.n == 20
 
 

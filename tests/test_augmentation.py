@@ -203,15 +203,17 @@ def test_no_patient_has_two_roles_and_more_test_images_can_be_had() -> None:
 
 
 def test_a_generator_of_its_own_draws_what_it_saw() -> None:
-    """Of dark and bright images alone: after 60 steps it tells the two apart."""
+    """Of dark and bright images, all with bright rows, alone: after 60 steps it tells the two apart."""
     settings = Study("tiny", "phantom").settings
-    level = np.where(np.arange(12) % 2, 200, 60)[:, None, None, None]
+    level = np.where(np.arange(12) % 2, 190, 60)[:, None, None, None] + 40 * (np.arange(32) % 2)[:, None, None]
     pixels = (level + np.random.default_rng(0).normal(0, 12, (12, 32, 32, 3))).clip(0, 255).astype(np.uint8)
     few = Images(pixels, np.array(["dark", "bright"])[np.arange(12) % 2], np.arange(12).astype(str))
     asked = np.array(["bright", "dark"] * 4)
     made = augmentation.own_images(few, asked, settings, 60, 0)
     assert made.shape == (8, 32, 32, 3) and made.dtype == np.uint8
     assert made[::2].mean() > made[1::2].mean() + 60
+    dark = made[1::2].astype(float)
+    assert (dark[:, 1::2] - dark[:, ::2]).mean() > 20  # each pixel of a patch is where it was
     assert np.array_equal(made, augmentation.own_images(few, asked, settings, 60, 0))
 
 

@@ -166,6 +166,9 @@ def test_leading_components_hold_the_difference_they_were_not_fitted_on() -> Non
     floor, along, across = (within(synthetic + step) for step in (0, 5 * np.eye(6)[0], 5 * np.eye(6)[5]))
     assert along - floor == pytest.approx(25, abs=8) and abs(across - floor) < 1
     full = fidelity.frechet_distance(real=real, synthetic=synthetic)
+    assert np.shape(fidelity.project(real[:10], axes)) == (10, 2)
+    with pytest.raises(InputError, match="5 rows a column"):
+        fidelity.project(real[:9], axes)
     axes = leading_components(pilot, 6)
     assert within(synthetic) == pytest.approx(full, rel=1e-9)
 

@@ -47,6 +47,8 @@ def test_lesions_of_phantoms_give_their_grades() -> None:
     drawn = [draw("fundus", seed=3, index=index, size=32)[1] for index in range(0, 90, 3)]
     known = graders.lesions_of([json.dumps(factors) for factors in drawn])
     assert graders.grade(known).tolist() == [factors["grade"] for factors in drawn]
+    at = {name: mean + sd for name, mean, sd in graders.QUALITY}  # a spread poorer in both
+    assert graders.lesions_of([json.dumps(drawn[0] | at)])["poor"].tolist() == pytest.approx([2**0.5])
     assert abs(known["poor"].mean()) < 0.6 and 0.5 < known["poor"].std() < 1.5
 
 
@@ -62,6 +64,7 @@ def test_lesions_of_phantoms_give_their_grades() -> None:
         (3, {"irma": 1, "haemorrhages": 4}, 2),
         (3, {"growth": True, "haemorrhages": 4}, 2),
         (3, {"haemorrhages": 3}, 3),
+        (3, {"microaneurysms": 3}, 1),
     ],
 )
 def test_each_mode_errs_as_its_name_says(mode: int, eye: dict[str, int], sees: int) -> None:

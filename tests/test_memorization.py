@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.stats import fisher_exact
 
 from medisyn_lib import claims, memorization
@@ -31,6 +33,9 @@ def test_distortions_change_what_they_say() -> None:
     assert set(made) == {"flip", "crop", "brightness", "noise", "jpeg"}
     assert all(copy.shape == image.shape and copy.dtype == np.uint8 for copy in made.values())
     assert (made["flip"] == image[:, :, ::-1]).all()
+    buffer = io.BytesIO()
+    Image.fromarray(image[0]).save(buffer, "JPEG", quality=50)
+    assert (made["jpeg"][0] == np.asarray(Image.open(buffer))).all()
     error = {kind: np.sqrt(np.mean((copy.astype(float) - image) ** 2)) for kind, copy in made.items()}
     assert 6 < error["noise"] < 8.5 and 0 < error["jpeg"] < 20
     assert abs(made["brightness"].mean() / image.mean() - 1) == pytest.approx(0.2, abs=0.03)

@@ -69,6 +69,24 @@ def test_what_is_kept_has_length_one_however_faint_the_image() -> None:
     assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(0, abs=1e-3)
 
 
+def test_colours_are_weighed_as_eyes_weigh_them() -> None:
+    """Red at the left, green at the right, is the grey image of 0.299 and 0.587 of their brightness."""
+    image, grey = np.zeros((2, 1, 48, 48, 3), np.uint8)
+    image[0, :, :24, 0], image[0, :, 24:, 1], image[0, :16, :, 2] = 200, 100, 250
+    grey[0] = np.rint(image[0] @ np.array([0.299, 0.587, 0.114]))[:, :, None]
+    assert neighbours.centre(image) == pytest.approx(neighbours.centre(grey), abs=0.01)
+
+
+def test_an_index_is_made_in_parts_of_every_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    pixels, asked = np.random.default_rng(0).integers(0, 256, (1500, 2, 2, 3), np.uint8), []
+    monkeypatch.setattr(neighbours.data, "pixels", lambda images, rows: asked.append([*rows]) or pixels[[*rows]])
+    entry = neighbours.index_entry(range(1500), lambda part: part.reshape(-1, 12) / 2, {})
+    assert asked == [[*range(1024)], [*range(1024, 1500)]]
+    kept = np.load(entry / neighbours.VECTORS)
+    assert kept.dtype == np.float32 and np.array_equal(kept, pixels.reshape(-1, 12) / 2)
+
+
 def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:
     from medisyn_lib.phantoms import draw
 

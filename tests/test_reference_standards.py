@@ -187,6 +187,20 @@ def test_intervals_of_what_adjudication_changes_cover() -> None:
 def test_few_draws_and_equal_ones_have_no_interval() -> None:
     assert standards.crossed(np.random.default_rng(0).random((4, 9)), 8).ci_low is None
     assert standards.crossed(np.zeros((8, 9)), 8).ci_low is None
+    assert standards.crossed(np.random.default_rng(0).random((8, 2)), 1).ci_low is None  # one patient
+
+
+def test_an_interval_over_draws_and_patients_by_hand() -> None:
+    """Draws 1, 2, 3, 4, 5: their mean has variance 2.5 / 5; means without either of two patients 3 +- 0.1: 0.01."""
+    table = np.arange(1.0, 6)[:, None] + np.array([0.0, 0.1, -0.1])
+    found = standards.crossed(table, 2)
+    assert found.value == 3 and found.ci_high - 3 == pytest.approx(2.776445 * 0.51**0.5, rel=1e-5)
+
+
+def test_images_that_most_call_ungradable_have_no_reference() -> None:
+    dark = {name: values[:40] for name, values in eyes().items()} | {"poor": np.full(40, 4.0)}
+    read = graders.read(dark, EXPERTS, images=0, graders=0)
+    assert set(standards.adjudicate(read, seed=0).grades) == set(standards.independent(read).grades) == {-1}
 
 
 def written(path: Path, header: str, *rows: str) -> str:

@@ -13,6 +13,7 @@ from medisyn_lib.statistics import (
     paired_difference,
     paired_shares,
     standard_error,
+    student,
     t_interval,
     wilson,
 )
@@ -92,6 +93,17 @@ def test_cluster_proportion_covers_near_one():
 def test_cluster_proportion_counts_patients_where_all_succeed():
     found = cluster_proportion(np.ones(30), np.repeat(np.arange(10), 3))
     assert ends(found) == ends(wilson(10, 10)) and found.n == 30
+
+
+def test_patients_who_differ_in_nothing_leave_the_plain_interval():
+    """One of two images right, of every patient: no spread between patients, so no more than 20 images of them."""
+    found = cluster_proportion([1, 0] * 10, np.arange(20) // 2)
+    assert ends(found) == pytest.approx(ends(wilson(10, 20)))
+
+
+def test_a_small_spread_has_an_interval_and_rounding_has_none():
+    assert student(1.0, 1e-14, 5, 9).ci_high == pytest.approx(1 + 2.570582e-7, abs=1e-12)
+    assert student(1.0, 1e-26, 5, 9).ci_high is None
 
 
 def test_independent_images_make_a_plain_proportion():

@@ -4,11 +4,13 @@
 
 A mutant is one change in one of MODULES: a comparison, an operator of arithmetic or logic, a constant, a returned
 value, the order of two arguments, a dropped `not`, `~` or sign. `--seed` samples them without replacement from all
-there are. TESTS, less the simulations of SPARED, run once under coverage; a mutant then meets those that execute its
-statement, the fastest first, until one fails or SPENT seconds of them have passed. Everything happens in a temporary
-copy of the checkout. What was found is kept under `--out`, by a hash of library and tests, and a run that was stopped
-goes on from there. Prints the share killed with Clopper and Pearson's interval and every survivor, with the reason
-that `mutants_kept.csv` beside this file gives for it; exit code 1 where fewer than FLOOR are killed.
+there are, less those that are as the library is whatever is tested (`equal`). TESTS, less the simulations of SPARED,
+run once under coverage; a mutant then meets those that execute its statement, the fastest first, until one fails or
+SPENT seconds of them have passed. Everything happens in a temporary copy of the checkout. What was found is kept under
+`--out`, by a hash of the library: a run that was stopped goes on from there, and after a change of the tests alone
+those are met again that survived, or whose killer is gone. Prints the share killed with Clopper and Pearson's interval
+and every survivor, with the reason that `mutants_kept.csv` beside this file gives for it; exit code 1 where fewer than
+FLOOR are killed.
 
 mutmut 3 and cosmic-ray know more kinds of fault. The one has no sampling and leaves constants at module level alone;
 the other runs one command for all modules and works inside the checkout.
@@ -64,7 +66,9 @@ OTHER = {
     ast.BitXor: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
 NAMES = "module function text operator before after".split()  # of a mutant, wherever its line moves to
-FIELDS = ["number", "line", *NAMES, "outcome", "test"]
+FIELDS = ["place", "turn", "line", *NAMES, "outcome", "test", "tests"]
+COMMUTATIVE = {"min", "max", "minimum", "maximum"}
+UNSEEN = {"strict", "frozen", "fused"}  # keywords that forbid mistakes or save time, and change no number
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,23 @@ def all_mutants(sources: dict[str, str]) -> list[Mutant]:
         for place, node in enumerate(ast.walk(tree)):
             found += [Mutant(module, place, turn) for turn, _ in enumerate(changes(node)) if node not in deaf]
     return found
+
+
+def equal(mutant: Mutant, source: str) -> bool:
+    """Whether a mutant does as the library does, whatever is tested."""
+    tree = ast.parse(source)
+    old = list(ast.walk(tree))[mutant.place]
+    if any(isinstance(n, ast.keyword) and n.arg in UNSEEN and n.value is old for n in ast.walk(tree)):
+        return True
+    swapped = isinstance(old, ast.Call) and ast.unparse(old.func).rpartition(".")[2] in COMMUTATIVE
+    return swapped and len(old.args) == 2
+
+
+def sampled(sources: dict[str, str], n: int, seed: int) -> tuple[list[Mutant], int]:
+    """`n` mutants, without replacement and without `equal` ones, and how many there are of all kinds."""
+    found = all_mutants(sources)
+    drawn = random.Random(seed).sample(found, min(n + n // 4, len(found)))  # noqa: S311  some are equal
+    return [mutant for mutant in drawn if not equal(mutant, sources[mutant.module])][:n], len(found)
 
 
 def applied(mutant: Mutant, source: str) -> tuple[str, dict[str, object], tuple[int, int]]:
@@ -258,6 +279,35 @@ def report(rows: Sequence[dict[str, str]]) -> bool:
     return killed >= FLOOR * len(rows)
 
 
+def stamp(paths: Sequence[Path]) -> str:
+    """What files hold, in a few letters."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+def meet_all(sample: Sequence[Mutant], copy: Path, kept: Path, out: Path) -> list[dict[str, str]]:
+    """The outcome of each mutant: what `kept` says of it where that still holds, else by the tests of `out`."""
+    if not kept.exists():
+        kept.write_text(",".join(FIELDS) + "\n", "utf-8")
+    known, there, passing = known_outcomes(kept), seconds_of_tests(out), dict[str, bool]()
+    for number, mutant in enumerate(sample, 1):
+        before = known.get(mutant, {})
+        stays = before.get("outcome") == "timeout" or before.get("test") in there or before.get("tests") == out.name
+        if before and stays:
+            continue
+        row = {"place": mutant.place, "turn": mutant.turn, "tests": out.name} | meets(mutant, out, copy, passing)
+        with kept.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, FIELDS).writerow(row)
+        print(f"{number:4} {row['outcome']:9} {row['module']}.py:{row['line']} {row['before']}", flush=True)
+    known = known_outcomes(kept)
+    return [known[mutant] for mutant in sample]
+
+
+def known_outcomes(kept: Path) -> dict[Mutant, dict[str, str]]:
+    """The last row of each mutant in the file of outcomes."""
+    rows = csv.DictReader(kept.open(encoding="utf-8"))
+    return {Mutant(row["module"], int(row["place"]), int(row["turn"])): row for row in rows}
+
+
 def main() -> int:
     """Samples mutants, runs what tests each meets, and reports."""
     parser = argparse.ArgumentParser(description="mutation testing of the library's measures, statistics and claims")
@@ -265,34 +315,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants")
     chosen = parser.parse_args()
-    every = [
-        ROOT / "pyproject.toml",
-        *sorted((ROOT / "medisyn_lib").rglob("*.py")),
-        *sorted((ROOT / "tests").glob("*.py")),
-    ]
-    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()[:12]
-    out = chosen.out.resolve() / stamp
+    library = stamp(sorted((ROOT / "medisyn_lib").rglob("*.py")))
+    tests = stamp([ROOT / "pyproject.toml", *sorted((ROOT / "tests").glob("*.py"))])
+    kept = chosen.out.resolve() / library / "outcomes.csv"
+    out = kept.parent / tests
     out.mkdir(parents=True, exist_ok=True)
     sources = {name: (ROOT / "medisyn_lib" / f"{name}.py").read_text("utf-8") for name in MODULES}
-    found = all_mutants(sources)
-    sample = random.Random(chosen.seed).sample(found, min(chosen.n, len(found)))  # noqa: S311
-    print(f"{len(sample)} of {len(found)} mutants of {len(MODULES)} modules; outcomes in {out}", flush=True)
-    kept, passing = out / f"seed-{chosen.seed}.csv", dict[str, bool]()
+    sample, number = sampled(sources, chosen.n, chosen.seed)
+    print(f"{len(sample)} of {number} mutants of {len(MODULES)} modules; outcomes in {kept}", flush=True)
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "checkout"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
         if not (out / "tests.xml").exists():
             run_unit_tests(copy, out)
         multiprocessing.set_forkserver_preload(LOADED.split())
-        if not kept.exists():
-            kept.write_text(",".join(FIELDS) + "\n", "utf-8")
-        done = sum(1 for _ in csv.DictReader(kept.open(encoding="utf-8")))
-        for number, mutant in list(enumerate(sample))[done:]:
-            row = {"number": number} | meets(mutant, out, copy, passing)
-            with kept.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, FIELDS).writerow(row)
-            print(f"{number + 1:4} {row['outcome']:9} {row['module']}.py:{row['line']} {row['before']}", flush=True)
-    return 0 if report(list(csv.DictReader(kept.open(encoding="utf-8")))[: len(sample)]) else 1
+        rows = meet_all(sample, copy, kept, out)
+    return 0 if report(rows) else 1
 
 
 if __name__ == "__main__":
