@@ -118,6 +118,8 @@ def test_training_comes_near_logistic_regression_and_does_not_hang_on_its_neighb
     known = LogisticRegression(C=0.1, max_iter=500).fit(task.x[rows], task.y[rows]).predict_proba(task.x[task.test])
     ours, theirs = (roc_auc_score(right, one, multi_class="ovr") for one in (chances[0], known))
     assert abs(ours - theirs) < 0.015 and ours > 0.9
+    halves = [Arm("synthetic, then real", 30, 1, 0, first, rows[:30]) for first in (rows[30:60], rows[60:90])]
+    assert not np.allclose(*(augmentation.train(task, [arm], 20) for arm in halves))  # kept apart in the store
     again = augmentation.train(task, [few[2], few[0]], 400)
     assert np.allclose(again, chances[[2, 0]], atol=1e-4)
 

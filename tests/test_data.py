@@ -155,6 +155,7 @@ def test_the_same_image_twice_in_one_split_is_no_leak():
 
 def test_testable_names_the_reason():
     assert data.testable("phantom") == dict.fromkeys(MODALITIES, "")
+    assert len(data.load("phantom", "test", size=32, per_modality=1, modalities=["fundus"])) == 1
     few = data.load("phantom", "test", size=32, per_modality=12, modalities=["fundus"])
     assert "4 test patients, at least 20" in data.testable(few)["fundus"]
 

@@ -190,6 +190,13 @@ def test_check_reports_empty_classes_identity_and_leaks(tmp_path):
     assert row["not_testable"] == "3 test patients, at least 20 are needed; no test image of moderate_npdr"
 
 
+def test_check_counts_a_split_without_images_as_nought(tmp_path):
+    none = {f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")}
+    (row,) = data.check(put(tmp_path / "d", **none))
+    assert (row["train"], row["val"], row["test"]) == (20, 0, 6)
+    assert row["classes"] == "moderate_npdr 10/0/3, no_dr 10/0/3"
+
+
 def write_folder(place, lines, name="metadata.csv"):
     place.mkdir(exist_ok=True)
     for line in lines:

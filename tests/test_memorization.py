@@ -123,6 +123,20 @@ def test_power_grows_with_the_dose() -> None:
     assert memorization.power(**blind, dose=0.1, n=300, draws=40).value <= 0.15
 
 
+def test_power_asks_the_rule_about_sets_of_the_size_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 images each is a copy with chance 0.1; a smallest p of 0.02 breaks the rule, whose two tests share 5%."""
+    asked = []
+
+    def rule(*, real: np.ndarray, synthetic: np.ndarray, **flagged: int) -> tuple[float, float, int]:
+        asked.append((len(real), synthetic[:, 0].tolist().count(0.5), len(synthetic)))
+        return 0.02, 1.0, 0
+
+    monkeypatch.setattr(memorization, "set_rule", rule)
+    sides = {"real": np.full((30, 1), 0.9), "calibration": np.full((200, 1), 0.9), "copies": np.full((9, 1), 0.5)}
+    assert memorization.power(**sides, dose=0.1, n=40, draws=5).value == 1
+    assert {synthetic for *_, synthetic in asked} == {40} and 0 < max(copies for _, copies, _ in asked) <= 12
+
+
 def table(n: int) -> datasets.Dataset:
     rows = {"patient_id": [f"p{i // 2}" for i in range(n)], "modality": ["ct"] * (n // 2) + ["mri"] * (n - n // 2)}
     return datasets.Dataset.from_dict(rows | {"finding": [str(i % 3) for i in range(n)], "image": list(range(n))})
