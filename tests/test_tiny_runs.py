@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_disks import MAY_MOUNT, OWN
 
+ROOT = Path(__file__).resolve().parents[1]
 MEDISYN = str(Path(sys.executable).with_name("medisyn"))
 # One thread adds in another order than several; AVX2 rounds otherwise than AVX-512.
 SETTINGS = {
@@ -22,20 +24,35 @@ SETTINGS = {
         "TZ": "Asia/Kathmandu",
     },
 }
+MORE_THREADS = {"one-thread": {"OMP_NUM_THREADS": "1"}, "four-threads": {"OMP_NUM_THREADS": "4"}}
+# In a namespace of its own, in which the checkout cannot be written.
+READ_ONLY = [*OWN, "sh", "-ec", 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"', str(ROOT)]
 
 
 @pytest.mark.runs
 @pytest.mark.timeout(3000)
 def test_other_arithmetic_and_surroundings_agree(tmp_path: Path) -> None:
+    """One thread, and two with AVX2 only, no home, a plain C locale, another time zone, and a path with a space and an
+    umlaut; where this machine lets it be mounted so, the checkout is read-only."""
+    runs_agree(tmp_path, SETTINGS)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(6000)
+def test_four_threads_agree_with_one(tmp_path: Path) -> None:
+    runs_agree(tmp_path, MORE_THREADS)
+
+
+def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
     """Both run at the same time, each in a store of its own, so that neither reads what the other computed.
 
-    Neither reaches beyond this machine (`offline/sitecustomize.py`); one has no home, a plain C locale, another time
-    zone and a path with a space and an umlaut.
+    Neither reaches beyond this machine (`offline/sitecustomize.py`).
     """
     running, reached = {}, tmp_path / "reached"
     offline = {"PYTHONPATH": str(Path(__file__).with_name("offline")), "NETWORK_LOG": str(reached)}
-    for name, setting in SETTINGS.items():
-        command = [MEDISYN, "reproduce", "--profile", "tiny", "--out", str(tmp_path / name)]
+    for name, setting in settings.items():
+        command = READ_ONLY if MAY_MOUNT and "HOME" in setting else []
+        command = [*command, MEDISYN, "reproduce", "--profile", "tiny", "--out", str(tmp_path / name)]
         # Up to nine threads on two cores: who waits must not spin.
         own = {"MEDISYN_STORE": str(tmp_path / f"store-{name}"), "OMP_WAIT_POLICY": "PASSIVE"}
         environment = os.environ | offline | setting | own
@@ -45,7 +62,7 @@ def test_other_arithmetic_and_surroundings_agree(tmp_path: Path) -> None:
     for name, code in codes.items():
         assert code == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
     assert not reached.exists(), reached.read_text()
-    diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in SETTINGS)]
+    diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in settings)]
     compared = subprocess.run(diff, capture_output=True, text=True)
     assert compared.returncode == 0, compared.stdout + compared.stderr
 
