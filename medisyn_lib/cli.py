@@ -97,8 +97,8 @@ def _generate(given: argparse.Namespace) -> None:
         raise InputError("--prompt is empty: describe an image, such as 'brain MRI, no abnormality'")
     if len(given.prompt) > PROMPT_LIMIT:
         raise InputError(f"--prompt has {len(given.prompt)} characters: shorten it to {PROMPT_LIMIT}")
-    if not given.prompt.isprintable():
-        raise InputError("--prompt holds control characters: write it on one line of plain text")
+    if not given.prompt.isprintable() or given.prompt.lstrip()[0] in "=+-@":  # metadata.csv may be opened as a sheet
+        raise InputError("--prompt holds control characters or begins as a formula does: write plain text on one line")
     model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
     from medisyn_lib.sampling import generate
 

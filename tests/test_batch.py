@@ -40,7 +40,7 @@ def notebook(root: Path, name: str, *code: str, header: str = HEADER) -> None:
 def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFixture[str]):
     say = (
         "import os, sys, json\nfrom medisyn_lib.paths import resolve_out\nfrom pathlib import Path\n"
-        "said = [profile, sys.executable, str(resolve_out(out)), os.environ['MEDISYN_STORE']]\n"
+        "said = [profile, generator, sys.executable, str(resolve_out(out)), os.environ['MEDISYN_STORE']]\n"
         "Path(resolve_out(out), 'said.json').write_text(json.dumps(said))"
     )
     notebook(root, "00_fine", say)
@@ -51,13 +51,21 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     (out / "figures").mkdir()
     for stale in ("results/01_training.json", "figures/01_prompts.png", "figures/03_frontier.png"):
         (out / stale).write_text("stale")
-    outcomes = batch.reproduce([], **RUN, out=out)
+    code = "\"\"\"'\nopen('harmed', 'w').close()\n# {{1/0}} \\"  # a parameter is a word, whatever stands in it
+    outcomes = batch.reproduce([], **RUN | {"generator": code}, out=out)
+    assert not [*root.rglob("harmed")] and not Path("harmed").exists()
     assert [(o.name, o.error is None, o.bad_input) for o in outcomes] == [
         ("00_fine", True, False),
         ("01_training", False, False),
         ("02_quality", False, True),
     ]
-    assert json.loads((out / "said.json").read_text()) == ["tiny", sys.executable, str(out), str(root / "a-store")]
+    assert json.loads((out / "said.json").read_text()) == [
+        "tiny",
+        code,
+        sys.executable,
+        str(out),
+        str(root / "a-store"),
+    ]
     kept = sorted(path.name for path in (out / "notebooks").iterdir())
     assert kept == ["00_fine.ipynb"] + [
         f"{name}.failed.{end}" for name in ("01_training", "02_quality") for end in ("ipynb", "log")

@@ -74,6 +74,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
         ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
+        ([*GENERATE, "--prompt", "=HYPERLINK(0)"], "begins as a formula does"),
         ([*GENERATE, "-n", "0"], "-n is 0"),
         ([*GENERATE, "-n", "10001"], "1 to 10000"),
         ([*GENERATE, "-n", "two"], "invalid int value: 'two'"),
