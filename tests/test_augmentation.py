@@ -215,7 +215,7 @@ def test_a_generator_of_its_own_draws_what_it_saw() -> None:
     assert made.shape == (8, 32, 32, 3) and made.dtype == np.uint8
     assert made[::2].mean() > made[1::2].mean() + 60
     dark = made[1::2].astype(float)
-    assert (dark[:, 1::2] - dark[:, ::2]).mean() > 20  # each pixel of a patch is where it was
+    assert (dark[:, 1::2] - dark[:, ::2]).mean() > 10  # each pixel of a patch is where it was
     assert np.array_equal(made, augmentation.own_images(few, asked, settings, 60, 0))
 
 
