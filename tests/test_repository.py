@@ -41,6 +41,7 @@ NETWORKS = """
     models training text encoders evaluators first_stage denoising sampling generators fidelity alignment
     attributes quality augmentation reidentification memorization
 """.split()
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.5"}  # one lock serves it and all newer ones
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
 
 
@@ -107,7 +108,7 @@ def test_the_lock_holds_what_the_dependencies_need_and_nothing_else() -> None:
             continue
         seen.add(key)
         for child in map(Requirement, importlib.metadata.requires(requirement.name) or []):
-            environments = [{"extra": extra} for extra in requirement.extras or {""}]
+            environments = [{"extra": extra} | old for extra in requirement.extras or {""} for old in ({}, OLDEST)]
             if child.marker is None or any(child.marker.evaluate(e) for e in environments):
                 todo.append(child)
     here = {canonicalize_name(pin.name) for pin in LOCK if pin.marker is None or pin.marker.evaluate()}
