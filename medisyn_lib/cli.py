@@ -109,7 +109,7 @@ def _generate(given: argparse.Namespace) -> None:
 def _figures(given: argparse.Namespace) -> None:
     from medisyn_lib.figures import redraw
 
-    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures"), sep="\n")
+    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures", given.jobs), sep="\n")
 
 
 def _data(given: argparse.Namespace) -> None:
