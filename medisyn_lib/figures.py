@@ -191,8 +191,7 @@ def draw(
 ) -> Image | None:
     """Puts PNG, SVG, CSV and, for a sheet, the tiles of figure `name` into folder `out`; what was drawn once is kept.
 
-    `real` marks a figure that shows real images. Returns a light picture of it, for a notebook to show, or, with `pdf`,
-    leaves a PDF instead.
+    `real` marks a figure that shows real images. Returns a light picture for a notebook to show, or leaves a `pdf`.
     """
     import IPython.display
 

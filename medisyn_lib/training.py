@@ -226,10 +226,10 @@ def keep_together(
         accel.wait_for_everyone()  # else the entry might be closed while a slower process still writes
 
     if accel.is_main_process:
-        path = store.keep(step, settings, make_with_all, inputs=inputs, code=code)
+        store.keep(step, settings, make_with_all, inputs=inputs, code=code)
         broadcast_object_list([None])
-        return path
-    while directory := broadcast_object_list([None])[0]:
+    while not accel.is_main_process and (directory := broadcast_object_list([None])[0]):
         make(Path(directory))
         accel.wait_for_everyone()
+    accel.wait_for_everyone()
     return store.store_dir() / store.key(step, settings, inputs, code)

@@ -68,11 +68,9 @@ print(study.scale, f"| {settings.images} images a modality at most")
 # own that judges nothing here. Its loss of detail bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
-stage = generators.first_stage_entry(study)
-vae = generators.load_first_stage(stage)
 held_out = study.images("test")
 real = sources.pixels(held_out)
-decoded = first_stage.decode(vae, first_stage.encode(vae, real))
+decoded = generators.decoded(study, real)
 decibels = first_stage.peak_signal_to_noise(real=real, decoded=decoded)
 modality = np.array(held_out["modality"][:])
 names = list(dict.fromkeys(modality.tolist()))

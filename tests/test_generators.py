@@ -56,6 +56,26 @@ def test_standardising_changes_latents_and_nothing_else() -> None:
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
 
 
+def test_latents_are_written_in_blocks_as_one_array_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n, shape = 2500, (models.LATENT_CHANNELS, 8, 8)
+    blocks: list[int] = []
+
+    def encode(vae: object, rows: np.ndarray) -> np.ndarray:
+        blocks.append(len(rows))
+        return np.stack([np.random.default_rng(row).standard_normal(shape, np.float32) for row in rows])
+
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(generators, "first_stage_entry", lambda study: tmp_path)
+    monkeypatch.setattr(generators, "load_first_stage", lambda entry: None)
+    monkeypatch.setattr(generators.Study, "images", lambda study, role: range(n))
+    monkeypatch.setattr(data, "pixels", lambda images, rows: rows)
+    monkeypatch.setattr(first_stage, "encode", encode)
+    entry = generators.latents_entry(generators.Study("tiny", "phantom"))
+    assert blocks == [1024, 1024, 452]
+    np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
+    assert (entry / "latents.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
 def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
     images = data.load("phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"])
     labels = images["modality"][:], images["finding"][:]
