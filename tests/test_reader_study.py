@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import struct
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-from medisyn_lib import cli
+from medisyn_lib import cli, store
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms import draw
 from medisyn_lib.reader_study import analysis, answers, kit, simulate
@@ -185,6 +186,23 @@ def test_no_answers_yet(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["readers", "analyse", str(made)]) == 2
     assert "no answer file in answers/" in capsys.readouterr().err
     assert cli.main(["readers", "analyse", str(made.parent)]) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_work(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a read-only disk, say (an administrator is not bound by permissions), or where a file lies in the way."""
+    before, command = set(study.rglob("*")), ["readers", "analyse", str(study)]
+    with monkeypatch.context() as patch:
+        patch.setattr(store.os, "access", lambda path, mode: not mode & os.W_OK)
+        patch.setattr(answers, "read", lambda folder: pytest.fail("answers were read"))
+        assert cli.main(command) == 2
+    (study / "analysis").write_text("")
+    assert cli.main(command) == 2
+    told = capsys.readouterr()
+    lines = [f"medisyn: folder '{study / 'analysis'}': cannot be written; give a folder that can"] * 2
+    assert told.out == "" and told.err.splitlines() == lines
+    assert set(study.rglob("*")) == before | {study / "analysis"}
 
 
 def test_a_simulated_study_from_answers_to_report(study: Path) -> None:
