@@ -225,13 +225,13 @@ def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
 
 
 def tap(driver: Any, selector: str) -> None:
-    """Touches the middle of an element with a finger, as Chromium makes it on a phone."""
-    script = (
-        "const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
-        "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]"
-    )
-    x, y = driver.execute_script(script, selector)
-    driver.execute_cdp_cmd("Input.synthesizeTapGesture", {"x": x, "y": y, "gestureSourceType": "touch"})
+    """Touches the middle of an element with a finger."""
+    from selenium.webdriver.common.action_chains import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    finger = ActionBuilder(driver, mouse=PointerInput("touch", "finger"))
+    finger.pointer_action.move_to(driver.find_element("css selector", selector)).pointer_down().pointer_up()
+    finger.perform()
 
 
 @in_browser

@@ -143,6 +143,20 @@ def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
     assert sum(item["modality"] == "fundus" for item in items) == 4
 
 
+@pytest.mark.parametrize(("drawn", "shown"), [(16, 32), (300, 256)])
+def test_images_of_a_side_that_the_source_lacks_are_brought_to_one_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: int, shown: int
+) -> None:
+    """Phantoms have 32 to 256 pixels; a pipeline from elsewhere may draw any number, in oblongs, too."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    made = lambda generator, items, seed: np.zeros((len(items), drawn, drawn + 8, 3), np.uint8)  # noqa: E731
+    monkeypatch.setattr(kit, "synthetic_images", made)
+    kit.new("owner/name", "phantom", tmp_path / "kit", readers=1, pairs=12, margin=0.2, seed=0)
+    uris = [uri for item in content_of(tmp_path / "kit" / "pages" / "reader-1.html")["items"] for uri in item["images"]]
+    sizes = {Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size for uri in uris}
+    assert sizes == {(shown, shown)} and f"{shown} x {shown} pixels" in (tmp_path / "kit" / "PROTOCOL.md").read_text()
+
+
 def edit(study: Path, reader: str, change: Any, name: str = "") -> str:
     path = study / "answers" / f"{reader}.json"
     content = json.loads(path.read_text())
