@@ -110,8 +110,7 @@ def forest(table: pd.DataFrame) -> Figure:
             bare = part["low"].isna()
             axis.plot(part["value"][bare], y[bare], MARKERS[place % len(MARKERS)], ms=3, color="white", zorder=3)
         for name, marked in rows.dropna(subset="reference").groupby("reference_label"):
-            low, high = marked["row"] - 0.5, marked["row"] + 0.5
-            axis.vlines(marked["reference"], low, high, label=str(name), **REFERENCE)
+            axis.vlines(marked["reference"], marked["row"] - 0.5, marked["row"] + 0.5, label=str(name), **REFERENCE)
         axis.set_yticks(range(len(labels)), map(_words, labels))
         axis.set_ylim(len(labels) - 0.5, -0.5)
 
@@ -140,8 +139,8 @@ def curves(table: pd.DataFrame) -> Figure:
                 x = x * (right / left) ** beside if log else x + (right - left) * beside
                 spread, marker = [(y - low).abs(), (high - y).abs()], MARKERS[place % len(MARKERS)]
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, **look)
-        for column, line in (("reference", axis.axhline), ("upright", axis.axvline)):
-            for value in rows[column].dropna().unique():
+        for name, line in (("reference", axis.axhline), ("upright", axis.axvline)):
+            for value in rows[name].dropna().unique():
                 line(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
     return _panels(table, 2.2, fill, ("y", "y"))

@@ -104,7 +104,7 @@ def slopes(times: dict[int, list[float]]) -> list[float]:
 
 
 def ordering(runs: int) -> dict[int, list[float]]:
-    """Processor seconds of finding which samples a step sees, the epoch's order being drawn, by the number of samples."""
+    """Processor seconds of finding a step's samples, the epoch's order being drawn, by how many there are."""
     from medisyn_lib import training
 
     def one(n: int) -> float:
