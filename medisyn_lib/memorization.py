@@ -213,8 +213,8 @@ def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
         net, caption = generators.load_denoiser(study, base).train(), np.load(words / "caption.npy")[rows]
         kept, embeddings = generators.load_latents(latents)[rows], np.load(words / "embeddings.npy")
         denoising.train(net, kept, embeddings, caption, plan, directory, generators.snapshot_steps(plan))
-        each, images = json.loads((base / "compute.json").read_text("utf-8"))["flops_per_image"], plan.steps * plan.batch
-        seen = {"steps": plan.steps, "images": images, "flops_per_image": each, "flops": images * each}
+        each, many = json.loads((base / "compute.json").read_text("utf-8"))["flops_per_image"], plan.steps * plan.batch
+        seen = {"steps": plan.steps, "images": many, "flops_per_image": each, "flops": many * each}
         store.write_atomic(directory / "compute.json", json.dumps(seen))
 
     code = (*generators.MODELS_CODE, "medisyn_lib.denoising")
