@@ -77,14 +77,20 @@ def reader_entry(study: Study, role: str = "evaluator", *, seed: int = 0) -> Pat
     return training.keep_together("reader", what, make, code=(*MODELS_CODE, "medisyn_lib.evaluators"))
 
 
+def readable(study: Study, role: str = "evaluator") -> bool:
+    """Whether a role's images are of two classes or more, so that a reader can learn them."""
+    images = study.images(role)
+    return len({*zip(images["modality"][:], images["finding"][:], strict=True)}) > 1
+
+
 def first_stage_entry(study: Study) -> Path:
     """Folder of the frozen first stage (`vae/`) that all generators of this study share.
 
     Phantoms have the shipped one; other sources adapt it to the generator's patients, guided by a
-    reader trained on the same patients.
+    reader trained on the same patients; a source that names no two classes keeps the shipped one, too.
     """
     settings, retrain = study.settings, study.retrain
-    shipped = study.source == "phantom" and not retrain
+    shipped = (study.source == "phantom" or not readable(study, "first_stage")) and not retrain
     steps = 0 if shipped else settings.retrain_steps if retrain else settings.first_stage_steps
     plan = training.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
     weights = hashlib.sha256(first_stage.shipped_weights().read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from medisyn_lib import data, denoising, evaluators, first_stage, generators, models, sampling, training
 from medisyn_lib.errors import InputError
+from medisyn_lib.modalities import MODALITIES
 
 PROMPTS = ["brain MRI, no abnormality", "fundus photograph showing no diabetic retinopathy, left eye", "endoscopy"]
 
@@ -39,6 +40,36 @@ def test_tokenizer_reads_any_text() -> None:
     assert models.tokens(tokenizer, ["a", ""]).shape == (2, models.CONTEXT)
     with pytest.raises(InputError, match="48 tokens"):
         models.tokens(tokenizer, ["zebra quagga " * 30])
+
+
+def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
+    """Byte pairs of equal counts were merged in an order that depended on the memory's addresses."""
+    captions = [
+        f"{name}, {finding.name}" for row in MODALITIES.values() for name in row.names for finding in row.findings
+    ]
+    learnt = {models.tokenizer(captions * 5).backend_tokenizer.to_str() for _ in range(8)}
+    assert len(learnt) == 1
+    merges = json.loads(learnt.pop())["model"]["merges"]
+    assert len(merges) > 100 and all(pair in merges for pair in (["c", "h"], ["f", "u"]))
+
+
+def test_images_without_findings_keep_the_shipped_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File and caption alone: no reader could guide the adaptation, and none is asked for."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    rows = []
+    for number in range(60):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append((f"{number}.png", f"scan number {number}"))
+    with (tmp_path / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "text"), *rows])
+    study = generators.Study("tiny", f"folder:{tmp_path}")
+    assert not generators.readable(study) and generators.readable(generators.Study("tiny", "phantom"))
+    found = generators.load_first_stage(generators.first_stage_entry(study)).state_dict()
+    shipped = first_stage.load_shipped().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in shipped.items())
+    with pytest.raises(InputError, match="at least 2 classes"):
+        generators.reader_entry(study)
 
 
 def test_standardising_changes_latents_and_nothing_else() -> None:
