@@ -105,10 +105,10 @@ def by_modality(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> pd.DataFrame:
 def claim_one_model(
     read: Mapping[str, pd.DataFrame], asked: datasets.Dataset, settings: Profile, *, rule: str
 ) -> claims.Claim:
-    """Claim 01 from the readings of `real`, `synthetic`, `untrained` and `deranged` images.
+    """Claim 01 from the readings of `real`, `synthetic` and `deranged` images, and of `untrained` denoisers' if any.
 
-    Those of untrained denoisers say in column `network` which of them made each image. Modalities with too few test
-    patients count only where all have too few, and then decide nothing.
+    These say in column `network` which of them made each image. Modalities with too few test patients count only where
+    all have too few, and then decide nothing.
     """
     reasons = data.testable(asked)
     testable = [name for name, reason in reasons.items() if not reason]
@@ -125,12 +125,11 @@ def claim_one_model(
     }
     outcomes = [_clears(modality, settings.modality_floor), _clears(gap, -settings.finding_margin)]
     passed = None if None in outcomes or not testable else all(outcomes)
-    by = by_modality(real=parts["real"], synthetic=parts["synthetic"]).query("what == 'finding'")
-    shares = by.pivot(index="modality", columns="images", values="share")
-    near = int((shares["synthetic"] >= shares["real"] - settings.finding_margin).sum())
+    drawn, there = (parts[side].groupby("modality")["finding_right"].mean() for side in ("synthetic", "real"))
+    near = Estimate(int((drawn >= there - settings.finding_margin).sum()), None, None, len(drawn))
     measures = [claims.measure(name, found, unit="share", encoder="reader") for name, found in shares_read.items()]
     measures += [claims.count("modalities_testable", len(testable))]
-    measures += [claims.measure("modalities_within_margin", Estimate(near, None, None, len(shares)), unit="modalities")]
+    measures += [claims.measure("modalities_within_margin", near, unit="modalities")]
     return claims.make_claim(
         id="one-model-ten-modalities", statement=claims.NOTEBOOKS["01_training"], rule=rule, measures=measures,
         source="arXiv 2405.09806 v7, abstract; protocol our own", passed=passed, partly=True in outcomes,
@@ -147,18 +146,21 @@ def _clears(found: Estimate, bound: float) -> bool | None:
 
 
 def _controls(parts: Mapping[str, pd.DataFrame], asked: datasets.Dataset) -> list[claims.Control]:
-    """Real images are read right; deranged captions and untrained models' images at chance (99.9% limits).
+    """Real images are read right; deranged captions and untrained models' images, if any, at chance (99.9% limits).
 
     One untrained network maps words to looks somehow, so its images agree with prompts a little more or less than by
     chance, and alike: the interval (99%) is over networks.
     """
     even, findings = 1 / len(set(asked["modality"][:])), chance(asked)
     seen, found = (share_right(parts["real"], column, 0.999) for column in ("modality_right", "finding_right"))
-    blind = cluster_interval(parts["untrained"]["modality_right"], parts["untrained"]["network"], 0.99)
-    dealt = share_right(parts["deranged"], "finding_right", 0.999)
-    return [
+    at_chance = {"deranged_captions": (share_right(parts["deranged"], "finding_right", 0.999), findings)}
+    if "untrained" in parts:
+        blind = cluster_interval(parts["untrained"]["modality_right"], parts["untrained"]["network"], 0.99)
+        at_chance = {"untrained_denoiser": (blind, even)} | at_chance
+    controls = [
         claims.Control("real_modality", "positive", "at least 0.95", seen.value, bool((seen.value or 0) >= 0.95)),
         claims.Control("real_finding", "positive", "above chance", found.value, bool((found.ci_low or 0) > findings)),
-        claims.Control("untrained_denoiser", "negative", "chance", blind.value, bool((blind.ci_low or 0) <= even)),
-        claims.Control("deranged_captions", "negative", "chance", dealt.value, bool((dealt.ci_low or 0) <= findings)),
     ]
+    for name, (point, luck) in at_chance.items():
+        controls.append(claims.Control(name, "negative", "chance", point.value, bool((point.ci_low or 0) <= luck)))
+    return controls

@@ -69,9 +69,7 @@ def heads_entry(study: generators.Study) -> Path:
             own, values = features[part["image"]], part["value"].to_numpy()
             for value in np.unique(values):
                 ridge = Ridge(PENALTY * own.shape[1]).fit(own, np.where(values == value, 1.0, -1.0))
-                weights[f"{modality}\t{attribute}\t{value}"] = np.append(ridge.coef_, ridge.intercept_).astype(
-                    np.float32
-                )
+                weights[f"{modality}\t{attribute}\t{value}"] = np.array([*ridge.coef_, ridge.intercept_], np.float32)
         save_file(weights, directory / "heads.safetensors")
 
     return store.keep("heads", {}, make, inputs=[trained.name], code=("medisyn_lib.attributes",))

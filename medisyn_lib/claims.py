@@ -216,8 +216,7 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     for name, statement in NOTEBOOKS.items():
         if (path := results_dir / f"{name}.json").is_file():
             for claim in read_result(path).claims:
-                first = rule_committed_before_result(claim.rule, path)
-                said = {True: "yes", False: "no", None: "unknown"}[first]
+                said = {True: "yes", False: "no", None: "unknown"}[rule_committed_before_result(claim.rule, path)]
                 rows.append({"notebook": name, **_words(claim), "rule first": said})
         else:
             rows.append({"notebook": name, "claim": statement, "verdict": "not run"})

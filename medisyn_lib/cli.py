@@ -109,7 +109,7 @@ def _generate(given: argparse.Namespace) -> None:
 def _figures(given: argparse.Namespace) -> None:
     from medisyn_lib.figures import redraw
 
-    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures"), sep="\n")
+    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures", given.jobs), sep="\n")
 
 
 def _data(given: argparse.Namespace) -> None:
@@ -152,6 +152,7 @@ def _readers_new(given: argparse.Namespace) -> None:
 def _readers_analyse(given: argparse.Namespace) -> None:
     from medisyn_lib.reader_study import analysis
 
+    _out(str(given.folder / "analysis"), "folder")
     print(analysis.report(given.folder))
 
 
@@ -179,9 +180,9 @@ def _model(text: str, option: str, *marks: str) -> str:
     return text
 
 
-def _out(text: str) -> Path:
+def _out(text: str, option: str = "--out") -> Path:
     if not text or not creatable(from_shell(text)):
-        raise InputError(f"--out {text!r}: cannot be written; give a folder that can")
+        raise InputError(f"{option} {text!r}: cannot be written; give a folder that can")
     return from_shell(text)
 
 

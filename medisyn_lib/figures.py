@@ -7,10 +7,13 @@ their name and stay out of the repository.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import textwrap
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +34,7 @@ NOT_CLINICAL = "not for clinical use"
 PANELS_A_ROW = 3
 FEW_POINTS = 12  # of a curve, each drawn with its own interval; a longer curve has a band
 MARKERS, DASHES = "oDs^vPX*dh", ("-", "--", "-.", ":")
-# The files of a figure and what they are not to hold: a date would make them differ each time.
-FILES: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # left out: they would make files differ each time
 TABLE: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 FIGURES, OPTIONAL = TABLE["figures"], TABLE["optional"]
 REFERENCE: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}
@@ -108,8 +110,7 @@ def forest(table: pd.DataFrame) -> Figure:
             bare = part["low"].isna()
             axis.plot(part["value"][bare], y[bare], MARKERS[place % len(MARKERS)], ms=3, color="white", zorder=3)
         for name, marked in rows.dropna(subset="reference").groupby("reference_label"):
-            low, high = marked["row"] - 0.5, marked["row"] + 0.5
-            axis.vlines(marked["reference"], low, high, label=str(name), **REFERENCE)
+            axis.vlines(marked["reference"], marked["row"] - 0.5, marked["row"] + 0.5, label=str(name), **REFERENCE)
         axis.set_yticks(range(len(labels)), map(_words, labels))
         axis.set_ylim(len(labels) - 0.5, -0.5)
 
@@ -138,10 +139,9 @@ def curves(table: pd.DataFrame) -> Figure:
                 x = x * (right / left) ** beside if log else x + (right - left) * beside
                 spread, marker = [(y - low).abs(), (high - y).abs()], MARKERS[place % len(MARKERS)]
                 axis.errorbar(x, y, yerr=spread, marker=marker, ms=4.5, capsize=2, **look)
-        for value in rows["reference"].dropna().unique():
-            axis.axhline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
-        for value in rows["upright"].dropna().unique():
-            axis.axvline(value, label=rows["reference_label"].iloc[0], **REFERENCE)
+        for name, line in (("reference", axis.axhline), ("upright", axis.axvline)):
+            for value in rows[name].dropna().unique():
+                line(value, label=rows["reference_label"].iloc[0], **REFERENCE)
 
     return _panels(table, 2.2, fill, ("y", "y"))
 
@@ -187,56 +187,62 @@ KINDS: dict[str, Callable[..., Figure]] = {f.__name__: f for f in (forest, curve
 
 def draw(
     name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False, pdf: bool = False
-) -> Image:
-    """Draws figure `name` and keeps PNG, SVG, with `pdf` PDF, CSV and, for a sheet, its tiles, in folder `out`.
+) -> Image | None:
+    """Puts PNG, SVG, CSV and, for a sheet, the tiles of figure `name` into folder `out`; what was drawn once is kept.
 
-    `real` marks a figure that shows real images. Returns a light picture of it, for a notebook to show.
+    `real` marks a figure that shows real images. Returns a light picture for a notebook to show, or leaves a `pdf`.
     """
     import IPython.display
-    import PIL.Image
 
-    stem = f"{name}.real" if real else name
+    row, stem, sheets = FIGURES[name], f"{name}.real" if real else name, [] if tiles is None else [tiles]
+
+    def make(directory: Path) -> None:
+        import PIL.Image
+
+        for strip in map(np.concatenate, sheets):
+            PIL.Image.fromarray(strip).save(directory / "tiles.png")
+        known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
+        drawn = KINDS[row["draw"]](known, *sheets)
+        for kind in ("png", "svg", "pdf" if pdf else "jpeg"):
+            dpi = DPI if kind == "jpeg" else 2 * DPI
+            drawn.savefig(directory / kind, format=kind, dpi=dpi, metadata=DATES.get(kind))
+
+    seen = f"{table.to_csv(index=False)}{table.dtypes.to_dict()}".encode(), *(tile.tobytes() for tile in sheets)
+    what = {"row": row, "pdf": pdf, "seen": [hashlib.sha256(part).hexdigest() for part in seen]}
+    what["by"] = [version(package) for package in ("matplotlib", "seaborn", "pillow")]
+    entry = store.keep("figure", what, make, code=("medisyn_lib.figures",))
     store.write_atomic(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    if tiles is not None:
-        strip = PIL.Image.fromarray(np.concatenate(tiles))
-        store.write_atomic(out / f"{stem}.tiles.png", _bytes(strip.save, format="png"))
-    row, shown = FIGURES[name], [] if tiles is None else [tiles]
-    known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
-    drawn = KINDS[row["draw"]](known, *shown)
-    for kind in FILES if pdf else tuple(FILES)[:2]:
-        picture = _bytes(drawn.savefig, format=kind, dpi=2 * DPI, metadata=FILES[kind])
-        store.write_atomic(out / f"{stem}.{kind}", picture)
-    return IPython.display.Image(data=_bytes(drawn.savefig, format="jpeg", dpi=DPI), format="jpeg")
+    for path in entry.iterdir():
+        if path.name not in ("jpeg", store.MANIFEST):
+            store.write_atomic(out / f"{stem}.{path.name}", path.read_bytes())
+    return None if pdf else IPython.display.Image(data=(entry / "jpeg").read_bytes(), format="jpeg")
 
 
-def _bytes(save: Callable[..., None], **how: Any) -> bytes:
-    """What a picture's `save` writes into a file."""
-    buffer = io.BytesIO()
-    save(buffer, **how)
-    return buffer.getvalue()
-
-
-def redraw(results: Path) -> list[Path]:
+def redraw(results: Path, jobs: int = 1) -> list[Path]:
     """Redraws every figure below a folder from its table, as PDF, too, and their gallery; returns the PNGs.
 
-    Computes nothing. Raises InputError where there is no figure's table.
+    Computes nothing; `jobs` processes draw. Raises InputError where there is no figure's table.
     """
     tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
     if not tables:
         raise InputError(f"results folder {results}: not there or without figures' tables; run `reproduce` first")
     import jinja2
-    import pandas as pd
-    import PIL.Image
 
-    for path in tables:
-        stem = path.name.removesuffix(".csv")
-        tiles = None
-        if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
-            strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
-            tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
-        draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
-    pictures = [path.with_suffix(".png") for path in tables]
+    side_by_side: Any = ProcessPoolExecutor(jobs, get_context("spawn")).map if jobs > 1 else map
+    pictures = list(side_by_side(_redrawn, tables))
     gallery = jinja2.Template(Path(__file__).with_name("gallery.md").read_text("utf-8"), trim_blocks=True)
     places = [path.relative_to(results) for path in pictures]
     store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES))
     return pictures
+
+
+def _redrawn(path: Path) -> Path:
+    import pandas as pd
+    import PIL.Image
+
+    stem, tiles = path.name.removesuffix(".csv"), None
+    if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
+        strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
+        tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
+    draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
+    return path.with_suffix(".png")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -57,8 +58,7 @@ class Study:
 
     def provenance(self, seconds: float, flops: float) -> dict[str, Any]:
         """The `provenance` of a result of this study (`medisyn_lib.provenance.collect`)."""
-        print_of_data = data.fingerprint(self.source)
-        return collect(self.profile, self.source, self.settings.seeds, print_of_data, seconds, flops)
+        return collect(self.profile, self.source, self.settings.seeds, data.fingerprint(self.source), seconds, flops)
 
     def images(self, role: str) -> datasets.Dataset:
         """The images of a role, as many a modality as the profile says."""
@@ -77,14 +77,20 @@ def reader_entry(study: Study, role: str = "evaluator", *, seed: int = 0) -> Pat
     return training.keep_together("reader", what, make, code=(*MODELS_CODE, "medisyn_lib.evaluators"))
 
 
+def readable(study: Study, role: str = "evaluator") -> bool:
+    """Whether a role's images are of two classes or more, so that a reader can learn them."""
+    images = study.images(role)
+    return len({*zip(images["modality"][:], images["finding"][:], strict=True)}) > 1
+
+
 def first_stage_entry(study: Study) -> Path:
     """Folder of the frozen first stage (`vae/`) that all generators of this study share.
 
     Phantoms have the shipped one; other sources adapt it to the generator's patients, guided by a
-    reader trained on the same patients.
+    reader trained on the same patients; a source that names no two classes keeps the shipped one, too.
     """
     settings, retrain = study.settings, study.retrain
-    shipped = study.source == "phantom" and not retrain
+    shipped = (study.source == "phantom" or not readable(study, "first_stage")) and not retrain
     steps = 0 if shipped else settings.retrain_steps if retrain else settings.first_stage_steps
     plan = training.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
     weights = hashlib.sha256(first_stage.shipped_weights().read_bytes()).hexdigest()
@@ -122,13 +128,33 @@ def latents_entry(study: Study) -> Path:
     stage = first_stage_entry(study)
 
     def make(directory: Path) -> None:
-        images, vae = study.images("generator"), load_first_stage(stage)
-        parts = np.split(np.arange(len(images)), range(1024, len(images), 1024))  # in memory at a time
-        latents = np.concatenate([first_stage.encode(vae, data.pixels(images, rows)) for rows in parts])
-        np.save(directory / "latents.npy", latents.astype(np.float16))
+        images, vae, accel = study.images("generator"), load_first_stage(stage), training.accelerator()
+        side, path, n = study.settings.size // models.DOWNSCALE, directory / "latents.npy", len(images)
+        if accel.is_main_process:
+            np.lib.format.open_memmap(path, "w+", np.float16, (n, models.LATENT_CHANNELS, side, side))
+        accel.wait_for_everyone()
+        blocks = np.split(np.arange(n), range(1024, n, 1024))  # in memory at a time, each of one process
+        with path.open("r+b") as file:  # not mapped, so that a full disk is an error and no crash
+            for rows in blocks[accel.process_index :: accel.num_processes]:
+                latents = first_stage.encode(vae, data.pixels(images, rows)).astype(np.float16)
+                file.seek((int(rows[0]) - n) * latents[0].nbytes, os.SEEK_END)
+                file.write(latents.tobytes())
 
     what, code = _data_settings(study, "generator"), ("medisyn_lib.first_stage",)
     return training.keep_together("latents", what, make, inputs=[stage.name], code=code)
+
+
+def decoded(study: Study, pixels: np.ndarray) -> np.ndarray:
+    """Images uint8 (n, h, w, 3) through the first stage and back, kept in the store under their own bytes."""
+    stage = first_stage_entry(study)
+
+    def make(directory: Path) -> None:
+        vae = load_first_stage(stage)
+        np.save(directory / "decoded.npy", first_stage.decode(vae, first_stage.encode(vae, pixels)))
+
+    what = {"images": hashlib.sha256(pixels.tobytes()).hexdigest(), "shape": pixels.shape}
+    entry = store.keep("decoded", what, make, inputs=[stage.name], code=("medisyn_lib.first_stage",))
+    return np.load(entry / "decoded.npy")
 
 
 def load_latents(entry: Path) -> np.ndarray:

@@ -213,9 +213,8 @@ def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
         net, caption = generators.load_denoiser(study, base).train(), np.load(words / "caption.npy")[rows]
         kept, embeddings = generators.load_latents(latents)[rows], np.load(words / "embeddings.npy")
         denoising.train(net, kept, embeddings, caption, plan, directory, generators.snapshot_steps(plan))
-        before = json.loads((base / "compute.json").read_text("utf-8"))
-        seen = {"steps": plan.steps, "images": plan.steps * plan.batch, "flops_per_image": before["flops_per_image"]}
-        seen |= {"flops": seen["images"] * seen["flops_per_image"]}
+        each, many = json.loads((base / "compute.json").read_text("utf-8"))["flops_per_image"], plan.steps * plan.batch
+        seen = {"steps": plan.steps, "images": many, "flops_per_image": each, "flops": many * each}
         store.write_atomic(directory / "compute.json", json.dumps(seen))
 
     code = (*generators.MODELS_CODE, "medisyn_lib.denoising")

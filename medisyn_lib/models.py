@@ -88,10 +88,15 @@ def tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPTokenizer:
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
-    learnt = CLIPTokenizer().train_new_from_iterator(captions, vocabulary, show_progress=False)
-    merges = [tuple(pair) for pair in json.loads(learnt.backend_tokenizer.to_str())["model"]["merges"]]
     symbols = sorted(ByteLevel.alphabet())
-    tokens = [*symbols, *(f"{s}</w>" for s in symbols), *("".join(pair) for pair in merges)]
+    symbols += [
+        f"{symbol}</w>" for symbol in symbols
+    ]  # told beforehand: equal counts are merged by number, else by luck
+    learnt = CLIPTokenizer().train_new_from_iterator(
+        captions, vocabulary, new_special_tokens=symbols[256:], show_progress=False
+    )
+    merges = [tuple(pair) for pair in json.loads(learnt.backend_tokenizer.to_str())["model"]["merges"]]
+    tokens = [*symbols, *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     vocab = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CONTEXT)
@@ -101,19 +106,9 @@ def text_encoder(vocabulary: int, width: int = 128, layers: int = 2, *, bos: int
     """An untrained CLIP text transformer (Radford et al., arXiv 2103.00020, section 2.4)."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    config = CLIPTextConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        projection_dim=width,
-        num_hidden_layers=layers,
-        num_attention_heads=max(1, width // 32),
-        max_position_embeddings=CONTEXT,
-        bos_token_id=bos,
-        eos_token_id=eos,
-        pad_token_id=eos,
-    )
-    return CLIPTextModel(config)
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "projection_dim": width, "num_hidden_layers": layers}
+    sizes |= {"num_attention_heads": max(1, width // 32), "max_position_embeddings": CONTEXT, "vocab_size": vocabulary}
+    return CLIPTextModel(CLIPTextConfig(bos_token_id=bos, eos_token_id=eos, pad_token_id=eos, **sizes))
 
 
 def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int = 128) -> UNet2DConditionModel:

@@ -47,12 +47,10 @@ class Profile:
         return self.images if role in ("generator", "first_stage") else self.held_out
 
 
-def _read_table() -> dict[str, Profile]:
-    profiles = {}
-    for name, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
-        settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}
-        profiles[name] = Profile(**settings)
-    return profiles
+def _profile(row: dict[str, Any]) -> Profile:
+    settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}
+    return Profile(**settings)
 
 
-PROFILES: dict[str, Profile] = _read_table()
+TABLE: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+PROFILES = {name: _profile(row) for name, row in TABLE.items()}

@@ -80,7 +80,7 @@ def entry(study: generators.Study) -> Path | None:
     """
     images = study.images("evaluator")
     patients = several(images["patient_id"][:], images["identity_known"][:])
-    if len(patients) < BATCH:
+    if len(patients) < BATCH or not generators.readable(study):
         return None
     reader, plan = generators.reader_entry(study), training.Plan(study.settings.copies[3], BATCH, 2e-3, decay=0.05)
 

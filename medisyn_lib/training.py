@@ -6,6 +6,7 @@ goes on bit-identically after an interruption and may change its number of proce
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import torch
 
 from medisyn_lib import models, store
 from medisyn_lib.errors import InputError
+from medisyn_lib.store import Names
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,13 +59,13 @@ class Plan:
 
 def sample_rows(seed: int, n: int, step: int, batch: int) -> np.ndarray:
     """Which of n samples the global batch of a step holds: int64 (batch,), epoch by epoch shuffled."""
-    places = np.arange(step * batch, (step + 1) * batch)
-    rows = np.empty(batch, np.int64)
-    for epoch in np.unique(places // n):
-        order = np.random.default_rng([seed, 7, int(epoch)]).permutation(n)
-        inside = places // n == epoch
-        rows[inside] = order[places[inside] % n]
-    return rows
+    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), n)
+    return np.concatenate([_order(seed, n, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
+
+
+@functools.lru_cache(1)  # of the epoch under way
+def _order(seed: int, n: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, 7, epoch]).permutation(n)
 
 
 def rate_at(plan: Plan, step: int) -> float:
@@ -129,9 +131,7 @@ class _Run:
         self.objective, self.plan, self.directory, self.accel = objective, plan, directory, accel
         self.model = accel.prepare_model(objective)
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.99), fused=True
-        )
+        self.optimiser = torch.optim.AdamW(self.parameters, plan.rate, (0.9, 0.99), weight_decay=plan.decay, fused=True)
         self.average = [p.detach().clone() for p in self.parameters] if plan.average else []
         self.history: list[tuple[int, float]] = []
         self.model.train()
@@ -213,36 +213,23 @@ class _Run:
 
 
 def keep_together(
-    step: str,
-    settings: Mapping[str, Any],
-    make: Callable[[Path], None],
-    *,
-    inputs: Sequence[str] = (),
-    code: Sequence[str] = (),
+    step: str, settings: Mapping[str, Any], make: Callable[[Path], None], *, inputs: Names = (), code: Names = ()
 ) -> Path:
-    """`store.keep` under `accelerate launch`: the first process keeps, the others train with it."""
-    from accelerate import PartialState
+    """`store.keep` under `accelerate launch`: the first process keeps, all make, and none goes on before it is kept."""
     from accelerate.utils import broadcast_object_list
 
-    state = PartialState()
-    if state.num_processes == 1:
-        return store.keep(step, settings, make, inputs=inputs, code=code)
-    if not state.is_main_process:
-        (needed,) = broadcast_object_list([None])
-        if needed:
-            make(store.store_dir() / f"{store.key(step, settings, inputs, code)}.tmp")
-        state.wait_for_everyone()
-        return store.store_dir() / store.key(step, settings, inputs, code)
-    told = False
+    accel = accelerator()  # unlike a bare PartialState it sees processes on CPUs, too
 
     def make_with_all(directory: Path) -> None:
-        nonlocal told
-        told = True
-        broadcast_object_list([True])
+        broadcast_object_list([str(directory)])
         make(directory)
+        accel.wait_for_everyone()  # else the entry might be closed while a slower process still writes
 
-    path = store.keep(step, settings, make_with_all, inputs=inputs, code=code)
-    if not told:
-        broadcast_object_list([False])
-    state.wait_for_everyone()
-    return path
+    if accel.is_main_process:
+        store.keep(step, settings, make_with_all, inputs=inputs, code=code)
+        broadcast_object_list([None])
+    while not accel.is_main_process and (directory := broadcast_object_list([None])[0]):
+        make(Path(directory))
+        accel.wait_for_everyone()
+    accel.wait_for_everyone()
+    return store.store_dir() / store.key(step, settings, inputs, code)

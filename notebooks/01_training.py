@@ -32,6 +32,9 @@
 # **Controls.** Positive: real images are read right, in modality at least 95%, in finding above chance. Negative:
 # untrained denoisers' images are read at chance, and so are findings against captions deranged within a modality.
 #
+# With `generator` that one is judged: the parts on first stage and training, and the untrained denoisers, which are
+# about models trained here, are left out.
+#
 # The protocol is **our own**; the paper's is not public to us. A small model on two processor cores is not the
 # paper's model. Phantoms are not patients. Not for clinical use.
 
@@ -43,7 +46,8 @@ out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 retrain_first_stage: bool = False  # True: train the first stage from random weights, too
 
 # %% [markdown]
-# What was made before under the same settings, code and data is read from the store; the rest is made now.
+# What was made before under the same settings, code and data is read from the store; the rest is made now. Held-out
+# images are of patients that no model here was trained on.
 
 # %%
 import time
@@ -57,6 +61,10 @@ from medisyn_lib import data as sources
 start = time.perf_counter()
 study = generators.Study(profile, data, retrain_first_stage)
 settings, folder = study.settings, study.folder(out)
+held_out = study.images("test")
+real = sources.pixels(held_out)
+modality = np.array(held_out["modality"][:])
+names = list(dict.fromkeys(modality.tolist()))
 print(study.scale, f"| {settings.images} images a modality at most")
 
 # %% [markdown]
@@ -68,29 +76,25 @@ print(study.scale, f"| {settings.images} images a modality at most")
 # own that judges nothing here. Its loss of detail bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
-stage = generators.first_stage_entry(study)
-vae = generators.load_first_stage(stage)
-held_out = study.images("test")
-real = sources.pixels(held_out)
-decoded = first_stage.decode(vae, first_stage.encode(vae, real))
-decibels = first_stage.peak_signal_to_noise(real=real, decoded=decoded)
-modality = np.array(held_out["modality"][:])
-names = list(dict.fromkeys(modality.tolist()))
-for name in names:
-    print(f"{name:18} about {np.round(decibels[modality == name].mean()):.0f} dB")
+if not generator:
+    decoded = generators.decoded(study, real)
+    decibels = first_stage.peak_signal_to_noise(real=real, decoded=decoded)
+    for name in names:
+        print(f"{name:18} about {np.round(decibels[modality == name].mean()):.0f} dB")
 
 # %% [markdown]
 # Peak signal-to-noise ratio of held-out images that went through the first stage and back. Speckle and fine
 # texture cost most: they are noise to an autoencoder.
 
 # %%
-first = [int(np.flatnonzero(modality == name)[place]) for name in names for place in (0, 1, 2)]
-pairs = np.stack([real[first], decoded[first]], 1).reshape(-1, *real.shape[1:])
-sheet = pd.DataFrame({"row": np.repeat(range(len(names)), 6), "column": np.tile(range(6), len(names))})
-sheet["row_label"] = [names[row].replace("_", " ") for row in sheet["row"]]
-sheet["column_label"] = np.where(sheet["column"] % 2, "decoded", "original")
-sheet["title"] = f"Held-out images and the first stage's copies ({study.scale})"
-figures.draw("01_first_stage", sheet, folder / "figures", pairs, real=data != "phantom")
+if not generator:
+    first = [int(np.flatnonzero(modality == name)[place]) for name in names for place in (0, 1, 2)]
+    pairs = np.stack([real[first], decoded[first]], 1).reshape(-1, *real.shape[1:])
+    sheet = pd.DataFrame({"row": np.repeat(range(len(names)), 6), "column": np.tile(range(6), len(names))})
+    sheet["row_label"] = [names[row].replace("_", " ") for row in sheet["row"]]
+    sheet["column_label"] = np.where(sheet["column"] % 2, "decoded", "original")
+    sheet["title"] = f"Held-out images and the first stage's copies ({study.scale})"
+None if generator else figures.draw("01_first_stage", sheet, folder / "figures", pairs, real=data != "phantom")
 
 # %% [markdown]
 # Left of each pair an image, right what is left of it after the first stage.
@@ -104,18 +108,19 @@ figures.draw("01_first_stage", sheet, folder / "figures", pairs, real=data != "p
 # as the generalist does.
 
 # %%
-suite = {"generalist": generators.denoiser_entry(study)}
-for name in settings.specialists:
-    if name in names:
+suite = {}
+if not generator:
+    suite["generalist"] = generators.denoiser_entry(study)
+    for name in [name for name in settings.specialists if name in names]:
         suite[f"specialist {name}"] = generators.denoiser_entry(study, name)
-history = pd.concat(
-    pd.read_csv(entry / "history.csv").assign(model=model, step=lambda t: t["step"] * settings.denoiser_batch)
-    for model, entry in suite.items()
-)
-history = history.rename(columns={"step": "images_seen"})
-history["loss"] = history.groupby("model")["loss"].transform(lambda v: v.rolling(9, 1, center=True).mean())
-history["title"] = f"Training of generalist and specialists ({study.scale})"
-figures.draw("01_losses", history, folder / "figures")
+    history = pd.concat(
+        pd.read_csv(entry / "history.csv").assign(model=model, step=lambda t: t["step"] * settings.denoiser_batch)
+        for model, entry in suite.items()
+    )
+    history = history.rename(columns={"step": "images_seen"})
+    history["loss"] = history.groupby("model")["loss"].transform(lambda v: v.rolling(9, 1, center=True).mean())
+    history["title"] = f"Training of generalist and specialists ({study.scale})"
+None if generator else figures.draw("01_losses", history, folder / "figures")
 
 # %% [markdown]
 # The loss falls fast while a model learns what its modalities look like and slowly after that. Losses of models on
@@ -127,20 +132,20 @@ figures.draw("01_losses", history, folder / "figures")
 # The same prompt and seed a modality, from weights kept on the way.
 
 # %%
-trained = generators.generator_entry(study)
-some = [int(np.flatnonzero(modality == name)[0]) for name in names]
-prompts = [held_out[row]["caption"] for row in some]
-steps = generators.snapshot_steps(generators.denoiser_plan(study))
-strips = []
-for step in (0, *steps):
-    stop = generators.generator_entry(study, step=step)
-    strips.append(alignment.load_samples(alignment.samples_entry(stop, prompts, first_seed=7)))
-progress = pd.DataFrame([(row, column) for column in range(len(strips)) for row in range(len(names))])
-progress.columns = ["row", "column"]
-progress["row_label"] = [names[row].replace("_", " ") for row in progress["row"]]
-progress["column_label"] = progress["column"].map(lambda c: f"{(0, *steps)[c]} steps")
-progress["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
-figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips))
+if not generator:
+    some = [int(np.flatnonzero(modality == name)[0]) for name in names]
+    prompts = [held_out[row]["caption"] for row in some]
+    steps = generators.snapshot_steps(generators.denoiser_plan(study))
+    strips = []
+    for step in (0, *steps):
+        stop = generators.generator_entry(study, step=step)
+        strips.append(alignment.load_samples(alignment.samples_entry(stop, prompts, first_seed=7)))
+    progress = pd.DataFrame([(row, column) for column in range(len(strips)) for row in range(len(names))])
+    progress.columns = ["row", "column"]
+    progress["row_label"] = [names[row].replace("_", " ") for row in progress["row"]]
+    progress["column_label"] = progress["column"].map(lambda c: f"{(0, *steps)[c]} steps")
+    progress["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
+None if generator else figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips))
 
 # %% [markdown]
 # From noise to a modality in the first quarter; the rest of the training sharpens it.
@@ -152,7 +157,7 @@ figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips)
 # model trained here by any other.
 
 # %%
-judged = sampling.resolve(generator) if generator else str(trained)
+judged = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
 synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), study.settings.size)
 eight = [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3][:8]]
 sheet = pd.DataFrame({"row": [names.index(modality[row]) for row in eight]})
@@ -177,7 +182,7 @@ for prompt in sheet["prompt"][::8]:
 
 # %%
 reader, noise = evaluators.Reader(generators.reader_entry(study)), []
-for seed in range(5):
+for seed in range(0 if generator else 5):
     untrained = generators.generator_entry(study, seed=seed, step=0, trained=suite["generalist"])
     some = held_out.select(range(5 * seed, len(held_out), 25))
     made = alignment.load_samples(alignment.samples_entry(untrained, some["caption"][:]))
@@ -190,9 +195,10 @@ for seed in range(5):
 read = {
     "real": alignment.readings(reader, real, held_out),
     "synthetic": alignment.readings(reader, synthetic, held_out),
-    "untrained": pd.concat(noise, ignore_index=True),
     "deranged": alignment.readings(reader, synthetic, alignment.derange(held_out)),
 }
+if noise:
+    read["untrained"] = pd.concat(noise, ignore_index=True)
 table = alignment.by_modality(real=read["real"], synthetic=read["synthetic"])
 table["title"] = f"Prompts read back, 95% intervals by patient ({study.scale}, n = {len(real)} images a side)"
 figures.draw("01_read_back", table, folder / "figures")

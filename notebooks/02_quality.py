@@ -59,7 +59,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from medisyn_lib import claims, fidelity, figures, first_stage, generators, noninferiority, quality, sampling
+from medisyn_lib import claims, fidelity, figures, generators, noninferiority, quality, sampling
 from medisyn_lib import data as sources
 from medisyn_lib.statistics import Estimate, delete_group, student
 
@@ -140,13 +140,12 @@ for turn, (seed, deal) in enumerate(zip(settings.seeds, asked, strict=True)):
 # %%
 half = generators.generator_entry(study, seed=first, step=generators.denoiser_plan(study).steps // 2)
 halfway, calibration = quality.drawn(half, asked[0], names, 0), quality.deals(study, "calibration")[0]
-vae = generators.load_first_stage(generators.first_stage_entry(study))
 for name in names:
     others = sources.pixels(calibration, quality.rows_of(calibration, name))
     pixels["half the steps", name, 0] = halfway[name]
     pixels["other patients", name, 0] = others
     pixels["blurred", name, 0] = gaussian_filter(others, (0, 1, 1, 0))
-    pixels["first stage", name, 0] = first_stage.decode(vae, first_stage.encode(vae, pixels["real", name, 0]))
+    pixels["first stage", name, 0] = generators.decoded(study, pixels["real", name, 0])
 
 # %% [markdown]
 # A long specialist's own best checkpoint is the one whose images of calibration captions lie nearest to the calibration

@@ -86,7 +86,7 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import load_file
 
-from medisyn_lib import alignment, attributes, claims, evaluators, figures, first_stage, generators, quality, sampling
+from medisyn_lib import alignment, attributes, claims, evaluators, figures, generators, quality, sampling
 from medisyn_lib import data as sources
 from medisyn_lib import statistics as stats
 from medisyn_lib.modalities import MODALITIES, caption
@@ -128,9 +128,7 @@ print(asked.groupby("attribute", sort=False).size().to_string())
 # %%
 read = {"real": attributes.read(reader, heads, real, asked)}
 if not generator:
-    vae = generators.load_first_stage(generators.first_stage_entry(study))
-    copies = first_stage.decode(vae, first_stage.encode(vae, real))
-    read["real, first stage"] = attributes.read(reader, heads, copies, asked)
+    read["real, first stage"] = attributes.read(reader, heads, generators.decoded(study, real), asked)
 read["synthetic"] = attributes.read(reader, heads, synthetic, asked)
 deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality' and modality in @tested")
 deranged["patient"] = patient[deranged["image"]]

@@ -373,7 +373,7 @@ if not generator:
         seen["trained on all images", step * plan.batch / len(training)] = flags(found.ratio)
     seen["trained on all images", plan.steps * plan.batch / len(training)] = flagged
 for (many, step), found in ({(len(few), step): found for step, found in copied.items()} | wider).items():
-    seen[f"trained on with {many} images", step * 16 / many] = found
+    seen[f"then on {many} images alone", step * 16 / many] = found
 for (group, passes), found in seen.items():
     point = exact_proportion(int(found.sum()), len(found))
     rows.append((group, passes, point.value, point.ci_low, point.ci_high))

@@ -96,6 +96,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*READERS, "--generator", "empty"], "has no model_index.json or metadata.csv"),
         ([*READERS, "--data", "npz:none"], "npz:none"),
         (["readers", "analyse", "empty"], "absent, damaged or no file of a reader study"),
+        (["readers", "analyse", "file"], "analysis': cannot be written; give a folder that can"),
         (["diff", "empty", "empty"], "holds no NN_name.json"),
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from medisyn_lib.errors import InputError
 
 SHEET = pd.DataFrame({"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "row_label": list("aabb"), "title": "sheet"})
 TILES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store for each test, so that nothing it draws was drawn before."""
+    store = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("MEDISYN_STORE", str(store))
+    return store
 
 
 def read_back() -> pd.DataFrame:
@@ -83,19 +92,42 @@ def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None
     assert np.array_equal(picture, again)
 
 
-def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(tmp_path: Path) -> None:
+def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(tmp_path: Path, own_store: Path) -> None:
     figures.draw("01_read_back", read_back(), tmp_path / "run")
     figures.draw("05_pairs", SHEET, tmp_path / "run", TILES, real=True)
     assert not list(tmp_path.rglob("*.pdf")), "a notebook need not wait for it"
     figures.redraw(tmp_path)
     made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert made["run/01_read_back.pdf"].startswith(b"%PDF-") and b"CreationDate" not in made["run/01_read_back.pdf"]
-    figures.redraw(tmp_path)
+    shutil.rmtree(own_store)
+    figures.redraw(tmp_path, jobs=2)
     assert made == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     page = made["README.md"].decode()
     assert "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
     (marked,) = [line for line in page.splitlines() if "Shows real images: not to be passed on" in line]
     assert "run/05_pairs.real.png" in marked and "tiles" not in page
+
+
+def test_what_was_drawn_is_read_and_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[pd.DataFrame] = []
+    forest = figures.forest
+    monkeypatch.setitem(figures.KINDS, "forest", lambda table: drawn.append(table) or forest(table))
+    shown = figures.draw("01_read_back", read_back(), tmp_path)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "01_read_back.png").write_bytes(b"spoilt")
+    (tmp_path / "01_read_back.svg").unlink()
+    assert shown and (again := figures.draw("01_read_back", read_back(), tmp_path)) and again.data == shown.data
+    assert len(drawn) == 1 and first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = read_back()
+    other.loc[0, "share"] += 1e-9  # less than the CSV shows
+    figures.draw("01_read_back", other, tmp_path)
+    figures.draw("01_read_back", read_back().assign(title="t2"), tmp_path)
+    monkeypatch.setitem(figures.FIGURES, "01_read_back", figures.FIGURES["01_read_back"] | {"labels": {"xlabel": "x"}})
+    figures.draw("01_read_back", read_back(), tmp_path)
+    assert len(drawn) == 4
+    figures.redraw(tmp_path)
+    figures.redraw(tmp_path)
+    assert len(drawn) == 5
 
 
 def test_every_committed_figure_is_in_the_gallery() -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from medisyn_lib import data, denoising, evaluators, first_stage, generators, models, sampling, training
 from medisyn_lib.errors import InputError
+from medisyn_lib.modalities import MODALITIES
 
 PROMPTS = ["brain MRI, no abnormality", "fundus photograph showing no diabetic retinopathy, left eye", "endoscopy"]
 
@@ -43,6 +44,36 @@ def test_tokenizer_reads_any_text() -> None:
         models.tokens(tokenizer, ["zebra quagga " * 30])
 
 
+def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
+    """Byte pairs of equal counts were merged in an order that depended on the memory's addresses."""
+    captions = [
+        f"{name}, {finding.name}" for row in MODALITIES.values() for name in row.names for finding in row.findings
+    ]
+    learnt = {models.tokenizer(captions * 5).backend_tokenizer.to_str() for _ in range(8)}
+    assert len(learnt) == 1
+    merges = json.loads(learnt.pop())["model"]["merges"]
+    assert len(merges) > 100 and all(pair in merges for pair in (["c", "h"], ["f", "u"]))
+
+
+def test_images_without_findings_keep_the_shipped_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File and caption alone: no reader could guide the adaptation, and none is asked for."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    rows = []
+    for number in range(60):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append((f"{number}.png", f"scan number {number}"))
+    with (tmp_path / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "text"), *rows])
+    study = generators.Study("tiny", f"folder:{tmp_path}")
+    assert not generators.readable(study) and generators.readable(generators.Study("tiny", "phantom"))
+    found = generators.load_first_stage(generators.first_stage_entry(study)).state_dict()
+    shipped = first_stage.load_shipped().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in shipped.items())
+    with pytest.raises(InputError, match="at least 2 classes"):
+        generators.reader_entry(study)
+
+
 def test_standardising_changes_latents_and_nothing_else() -> None:
     with models.seeded(1):
         vae = models.first_stage(first_stage.WIDTHS).eval()
@@ -56,6 +87,26 @@ def test_standardising_changes_latents_and_nothing_else() -> None:
     assert latents.shape == (12, models.LATENT_CHANNELS, 4, 4)
     np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=0.02)
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
+
+
+def test_latents_are_written_in_blocks_as_one_array_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n, shape = 2500, (models.LATENT_CHANNELS, 8, 8)
+    blocks: list[int] = []
+
+    def encode(vae: object, rows: np.ndarray) -> np.ndarray:
+        blocks.append(len(rows))
+        return np.stack([np.random.default_rng(row).standard_normal(shape, np.float32) for row in rows])
+
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(generators, "first_stage_entry", lambda study: tmp_path)
+    monkeypatch.setattr(generators, "load_first_stage", lambda entry: None)
+    monkeypatch.setattr(generators.Study, "images", lambda study, role: range(n))
+    monkeypatch.setattr(data, "pixels", lambda images, rows: rows)
+    monkeypatch.setattr(first_stage, "encode", encode)
+    entry = generators.latents_entry(generators.Study("tiny", "phantom"))
+    assert blocks == [1024, 1024, 452]
+    np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
+    assert (entry / "latents.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
 def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:

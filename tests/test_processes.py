@@ -33,7 +33,7 @@ from test_training import PLAN, Regression, batch_of
 from medisyn_lib import models, training
 
 notes, kill_at = Path(sys.argv[2]), int(sys.argv[3])
-accel = training.accelerator()  # before keep_together, which alone would not see processes on CPUs
+accel = training.accelerator()
 net, seen = Regression(), []
 
 def watched(rows, draws):
@@ -139,7 +139,6 @@ training.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 
 
 @pytest.mark.full
-@pytest.mark.xfail(reason="PartialState() in keep_together does not read ACCELERATE_USE_CPU", strict=True)
 def test_keep_together_sees_processes_on_cpus(tmp_path: Path) -> None:
     done = launched(2, tmp_path, UNSEEN)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -147,7 +146,6 @@ def test_keep_together_sees_processes_on_cpus(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.xfail(reason="the first process closes an entry while others still write into it", strict=True)
 def test_keep_together_waits_for_slower_processes(tmp_path: Path) -> None:
     done = launched(2, tmp_path, SLOW)
     assert done.returncode == 0, done.stderr[-2000:]

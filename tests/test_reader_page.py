@@ -224,6 +224,47 @@ def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
     assert any(pairs) and not all(pairs)
 
 
+def tap(driver: Any, selector: str) -> None:
+    """Touches the middle of an element with a finger."""
+    from selenium.webdriver.common.action_chains import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    finger = ActionBuilder(driver, mouse=PointerInput("touch", "finger"))
+    finger.pointer_action.move_to(driver.find_element("css selector", selector)).pointer_down().pointer_up()
+    finger.perform()
+
+
+@in_browser
+def test_touch_zoom_and_pause_on_a_phone(study: Path, browser: Any) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    page = (study / "pages" / "reader-2.html").as_uri()
+    browser.get(page)
+    browser.execute_script("window.touched = 0; document.addEventListener('touchstart', () => window.touched++)")
+    tap(browser, "#start")
+    while item_of(browser)["kind"] != "pair":
+        answer_by_keyboard(browser, 1)
+    token, size = item_of(browser)["token"], "return document.querySelector('.frame img').getBoundingClientRect().width"
+    kept = "return [state.answers[arguments[0]].choice, at('item').hidden, at('paused').hidden]"
+    before = browser.execute_script(size)
+    tap(browser, ".choice input[value='B']")
+    tap(browser, "#larger")
+    assert browser.execute_script(size) == pytest.approx(1.5 * before, rel=0.02)
+    inside = "const f = document.querySelector('.frame'); return [f.scrollWidth > f.clientWidth, f.tabIndex]"
+    assert browser.execute_script(inside) == [True, 0], "what is larger than its frame is scrolled there, by keys, too"
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    press(browser, "-")
+    assert browser.execute_script(size) == pytest.approx(before, rel=0.02)
+    tap(browser, "#pause")
+    press(browser, "a")  # a paused page takes no answer
+    assert browser.execute_script(kept, token) == ["B", True, False] and browser.execute_script("return touched") == 4
+    browser.get(page)  # closed and opened again: on with the item that was shown, its answer kept
+    assert item_of(browser)["token"] == token and browser.execute_script(kept, token) == ["B", False, True]
+    tap(browser, "#next")
+    assert int(item_of(browser)["token"]) == int(token) + 1 and left_the_page(browser) == []
+
+
 @in_browser
 def test_an_edited_page_is_noticed(study: Path, browser: Any, tmp_path: Path) -> None:
     page = (study / "pages" / "reader-2.html").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import struct
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-from medisyn_lib import cli
+from medisyn_lib import cli, store
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms import draw
 from medisyn_lib.reader_study import analysis, answers, kit, simulate
@@ -142,6 +143,20 @@ def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
     assert sum(item["modality"] == "fundus" for item in items) == 4
 
 
+@pytest.mark.parametrize(("drawn", "shown"), [(16, 32), (300, 256)])
+def test_images_of_a_side_that_the_source_lacks_are_brought_to_one_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: int, shown: int
+) -> None:
+    """Phantoms have 32 to 256 pixels; a pipeline from elsewhere may draw any number, in oblongs, too."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    made = lambda generator, items, seed: np.zeros((len(items), drawn, drawn + 8, 3), np.uint8)  # noqa: E731
+    monkeypatch.setattr(kit, "synthetic_images", made)
+    kit.new("owner/name", "phantom", tmp_path / "kit", readers=1, pairs=12, margin=0.2, seed=0)
+    uris = [uri for item in content_of(tmp_path / "kit" / "pages" / "reader-1.html")["items"] for uri in item["images"]]
+    sizes = {Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size for uri in uris}
+    assert sizes == {(shown, shown)} and f"{shown} x {shown} pixels" in (tmp_path / "kit" / "PROTOCOL.md").read_text()
+
+
 def edit(study: Path, reader: str, change: Any, name: str = "") -> str:
     path = study / "answers" / f"{reader}.json"
     content = json.loads(path.read_text())
@@ -185,6 +200,23 @@ def test_no_answers_yet(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["readers", "analyse", str(made)]) == 2
     assert "no answer file in answers/" in capsys.readouterr().err
     assert cli.main(["readers", "analyse", str(made.parent)]) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_work(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a read-only disk, say (an administrator is not bound by permissions), or where a file lies in the way."""
+    before, command = set(study.rglob("*")), ["readers", "analyse", str(study)]
+    with monkeypatch.context() as patch:
+        patch.setattr(store.os, "access", lambda path, mode: not mode & os.W_OK)
+        patch.setattr(answers, "read", lambda folder: pytest.fail("answers were read"))
+        assert cli.main(command) == 2
+    (study / "analysis").write_text("")
+    assert cli.main(command) == 2
+    told = capsys.readouterr()
+    lines = [f"medisyn: folder '{study / 'analysis'}': cannot be written; give a folder that can"] * 2
+    assert told.out == "" and told.err.splitlines() == lines
+    assert set(study.rglob("*")) == before | {study / "analysis"}
 
 
 def test_a_simulated_study_from_answers_to_report(study: Path) -> None:

@@ -45,6 +45,24 @@ def test_rows_cover_every_sample_once_an_epoch() -> None:
     assert list(rows[:12]) != list(rows[12:])
 
 
+def test_rows_are_those_of_a_permutation_drawn_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of an epoch is drawn once; the rows are those of drawing it at every step, whoever asks in between."""
+
+    def drawn(seed: int, n: int, place: int) -> int:
+        return int(np.random.default_rng([seed, 7, place // n]).permutation(n)[place % n])
+
+    for seed, n, batch in ((3, 20, 8), (0, 7, 16), (5, 12, 5), (3, 20, 8)):
+        for step in (0, 1, 2, 7, 3):
+            rows = training.sample_rows(seed, n, step, batch)
+            assert rows.tolist() == [drawn(seed, n, place) for place in range(step * batch, (step + 1) * batch)]
+            assert rows.dtype == np.int64
+    made, real = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda key: made.append(key) or real(key))
+    for step in range(10):
+        training.sample_rows(9, 50, step, 10)
+    assert made == [[9, 7, 0], [9, 7, 1]]
+
+
 def test_rate_warms_up_and_falls_to_zero() -> None:
     plan = training.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
     assert training.rate_at(plan, 0) == pytest.approx(0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -19,12 +20,10 @@ GRADES = (1, 2, 3, 4, 5)
 
 def load(path: Path) -> dict[str, Any]:
     """A key or answer file. Raises InputError where it is none."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         content = json.loads(path.read_text("utf-8"))
         if content["format"] == FORMAT:
             return dict(content)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
     raise InputError(f"{path}: absent, damaged or no file of a reader study; take what `readers new` or a page wrote")
 
 

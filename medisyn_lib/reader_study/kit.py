@@ -82,12 +82,12 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
     return np.stack([np.asarray(ImageOps.fit(one.convert("RGB"), square, Image.Resampling.LANCZOS)) for one in images])
 
 
-def data_uri(pixels: np.ndarray) -> str:
-    """A uint8 image (h, w, 3) as a PNG data URI without metadata, whose length depends on h and w alone."""
-    from PIL import Image
+def data_uri(pixels: np.ndarray, side: int) -> str:
+    """A uint8 image (h, w, 3), brought to `side` pixels, as a PNG data URI whose length depends on `side` alone."""
+    from PIL import Image, ImageOps
 
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)  # compressed, smooth images would be shorter
+    buffer, fitted = io.BytesIO(), ImageOps.fit(Image.fromarray(pixels), (side, side), Image.Resampling.LANCZOS)
+    fitted.save(buffer, "PNG", compress_level=0)  # compressed, smooth images would be shorter
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -130,14 +130,15 @@ def new(generator: str, source: str, out: Path, *, readers: int, pairs: int, mar
     items = draw_items(table, counts, seed)
     made = [item for item in items if item["kind"] in ("pair", "synthetic")]
     pictures = synthetic_images(generator, made, seed)
-    kept = data.load(source, **asked, size=pictures.shape[1])
+    side = int(np.clip(pictures.shape[1], *getattr(data.source_module(source), "SIZES", data.SIZES)))
+    kept = data.load(source, **asked, size=side)
     for item in items:
         shown = [] if item["kind"] == "synthetic" else item["rows"]
-        item["images"] = [data_uri(image) for image in data.pixels(kept, shown)] if shown else []
+        item["images"] = [data_uri(image, side) for image in data.pixels(kept, shown)] if shown else []
     for item, picture in zip(made, pictures, strict=True):  # the last of two is the synthetic one, or called so
-        item["images"].append(data_uri(picture))
+        item["images"].append(data_uri(picture, side))
     words: dict[str, Any] = {"generator": Path(generator).name, "source": data_label(source), "seed": seed, **counts}
-    words |= {"readers": readers, "margin": f"{100 * margin:g}", "size": pictures.shape[1]}
+    words |= {"readers": readers, "margin": f"{100 * margin:g}", "size": side}
     words |= {"modalities": ", ".join(dict.fromkeys(table["modality"])), "power": power_table(margin, readers)}
     words["repeats"] = sum(item["repeat"] for item in items)
     study = f"study-{hashlib.sha256(json.dumps([items, words]).encode()).hexdigest()[:10]}"

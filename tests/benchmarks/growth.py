@@ -24,6 +24,7 @@ import pairs
 STEPS, LEFT_OUT = 5, 2
 CAPTIONS = 400
 ORDERED = (10_000, 200_000, 1_000_000, 5_000_000)  # samples whose order is drawn
+STEPS_OF_AN_EPOCH = 500
 EVALUATED = (250, 500, 1000, 2000)  # images
 WIDTH = 1280  # of the encoder's features
 
@@ -103,11 +104,14 @@ def slopes(times: dict[int, list[float]]) -> list[float]:
 
 
 def ordering(runs: int) -> dict[int, list[float]]:
-    """Processor seconds of drawing which samples a step sees, by the number of samples."""
+    """Processor seconds of finding a step's samples, the epoch's order being drawn, by how many there are."""
     from medisyn_lib import training
 
-    training.sample_rows(0, 100, 3, 16)  # imports
-    sides = {str(n): lambda n=n: took(lambda: training.sample_rows(0, n, 3, 16)) for n in ORDERED}
+    def one(n: int) -> float:
+        training.sample_rows(0, n, 3, 16)  # draws the order
+        return took(lambda: [training.sample_rows(0, n, step, 16) for step in range(STEPS_OF_AN_EPOCH)])
+
+    sides = {str(n): lambda n=n: one(n) / STEPS_OF_AN_EPOCH for n in ORDERED}
     return {int(n): times for n, times in pairs.interleaved(sides, runs).items()}
 
 
@@ -151,7 +155,7 @@ def main() -> None:
     )
     rows = [[f"{n:,}", pairs.spread([1000 * x for x in times])] for n, times in order.items()]
     print(
-        "\n" + pairs.table(["samples", "of the step, to draw the order (`training.sample_rows`): milliseconds"], rows)
+        "\n" + pairs.table(["samples", "of the step, to find its samples (`training.sample_rows`): milliseconds"], rows)
     )
     head = [f"measure, width {WIDTH}", *(f"n = {n:,}, seconds" for n in EVALUATED), "slope of log time over log n"]
     rows = [
@@ -174,7 +178,7 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
     }
     first = next(iter(sets))
     curves["time of a step", "processor seconds", "whole step"] = dict(zip(given.rows, sets[first], strict=True))
-    curves["time of a step", "processor seconds", "of it drawing the order"] = order
+    curves["time of a step", "processor seconds", "of it finding its samples"] = order
     curves |= {("evaluation", "processor seconds", kind): times for kind, times in evaluated.items()}
     table = pd.DataFrame(
         {

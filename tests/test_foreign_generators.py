@@ -1,0 +1,149 @@
+"""Generators that this project did not train: Stable Diffusion 1.5 and XL in miniature, and folders of finished images.
+
+The miniatures are of diffusers' own classes, with random weights: what they draw shows nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from medisyn_lib import alignment, cli, data, memorization, models, sampling
+from medisyn_lib.claims import read_result
+from medisyn_lib.generators import Study
+from medisyn_lib.modalities import MODALITIES
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+BLOCKS = {"block_out_channels": (16, 32), "norm_num_groups": 8}
+WORDS = [f"{name} {finding.name}" for row in MODALITIES.values() for name in row.names for finding in row.findings]
+
+
+def parts(wide: int, **unet: Any) -> dict[str, Any]:
+    """Tokenizer, autoencoder (16 to 8 pixels), U-Net of text width `wide`."""
+    tokenizer = models.tokenizer(WORDS * 2)
+    tokenizer.model_max_length = 77
+    down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
+    ends = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    blocks = BLOCKS | {"down_block_types": down, "up_block_types": up, "layers_per_block": 1, "sample_size": 8}
+    vae = AutoencoderKL(latent_channels=4, **BLOCKS | ends)
+    return {"tokenizer": tokenizer, "vae": vae, "unet": UNet2DConditionModel(cross_attention_dim=wide, **blocks | unet)}
+
+
+def words_of(tokenizer: Any, act: str) -> CLIPTextConfig:
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    size = {"hidden_size": 32, "intermediate_size": 37, "num_attention_heads": 4, "num_hidden_layers": 2}
+    return CLIPTextConfig(vocab_size=len(tokenizer), projection_dim=32, hidden_act=act, **size, **ids)
+
+
+def stable_diffusion() -> StableDiffusionPipeline:
+    made = parts(32)
+    made |= {"text_encoder": CLIPTextModel(words_of(made["tokenizer"], "quick_gelu"))}
+    made |= {"scheduler": PNDMScheduler(skip_prk_steps=True, **BETAS)}
+    return StableDiffusionPipeline(**made, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+
+def stable_diffusion_xl() -> StableDiffusionXLPipeline:
+    more = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "use_linear_projection": True}
+    more |= {"projection_class_embeddings_input_dim": 80, "transformer_layers_per_block": (1, 2)}  # 6 x 8 + 32
+    made = parts(64, attention_head_dim=(2, 4), **more)
+    text = words_of(made["tokenizer"], "gelu")
+    made |= {"text_encoder": CLIPTextModel(text), "text_encoder_2": CLIPTextModelWithProjection(text)}
+    made |= {"tokenizer_2": made["tokenizer"], "scheduler": EulerDiscreteScheduler(timestep_spacing="leading", **BETAS)}
+    return StableDiffusionXLPipeline(**made)
+
+
+KINDS = {"sd15": stable_diffusion, "sdxl": stable_diffusion_xl}
+
+
+@pytest.fixture(scope="module")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("foreign")
+    for name, make in KINDS.items():
+        with models.seeded(0):
+            make().save_pretrained(place / name)
+    return place
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_draws_by_prompt_and_seed(
+    pipelines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Through the store, with the pipeline's own settings but for the steps; neither batch nor order matters."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    model, prompts = str(pipelines / kind), ["brain MRI, tumour", "chest X-ray, pneumonia", "brain MRI, tumour"]
+    entry = alignment.samples_entry(model, prompts, first_seed=3, num_inference_steps=3)
+    drawn = alignment.load_samples(entry)
+    assert sampling.settings_of(model) == {} and drawn.shape == (3, 16, 16, 3) and drawn.dtype == np.uint8
+    assert alignment.load_samples(entry, 64).shape == (3, 64, 64, 3)
+    alone = sampling.sample(sampling.load_pipeline(model), prompts[1:2], [4], num_inference_steps=3)
+    assert (np.abs(alone[0].astype(int) - drawn[1]) > 1).mean() <= 0.01
+    assert np.abs(drawn[0].astype(int) - drawn[2]).mean() > 1  # same prompt, other seed
+    other = alignment.samples_entry(str(pipelines / "sd15"), prompts, first_seed=3, num_inference_steps=3)
+    assert (other == entry) == (kind == "sd15")
+
+
+def test_an_audit_trains_nothing_that_it_does_not_need(
+    pipelines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Notebook 01 on a pipeline from elsewhere: a reader is trained, no first stage, text encoder or denoiser."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    command = ["audit", "--generator", str(pipelines / "sd15"), "--data", "phantom", "--profile", "tiny"]
+    assert cli.main([*command, "--claims", "training", "--jobs", "1", "--out", str(tmp_path / "out")]) == 3
+    told = capsys.readouterr().out
+    assert "training: " in told and "this could not be told from this run" in told and "was not asked for" in told
+    kinds = {path.name.split("-")[0] for path in (tmp_path / "store").glob("*/") if not path.name.startswith(".")}
+    assert kinds == {"data", "reader", "samples"}
+    (claim,) = read_result(tmp_path / "out" / "results" / "01_training.json").claims
+    controls = [control.name for control in claim.controls]
+    assert controls == ["real_modality", "real_finding", "deranged_captions"]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Audit of sd15" in page and "could not be told" in page
+    assert sorted(path.name for path in (tmp_path / "out" / "figures").glob("*.csv")) == [
+        "01_prompts.csv",
+        "01_read_back.csv",
+    ]
+
+
+def folder_of(images: Any, place: Path) -> Path:
+    """A folder of finished images: their PNGs and metadata.csv with captions."""
+    place.mkdir()
+    for number, pixels in enumerate(data.pixels(images)):
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    with (place / "metadata.csv").open("w", newline="") as file:
+        rows = [(f"{k}.png", *row) for k, row in enumerate(zip(images["caption"], images["modality"], strict=True))]
+        csv.writer(file).writerows([("file_name", "text", "modality"), *rows])
+    return place
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize(("kind", "code", "words"), [("copies", 1, "the rule is broken"), ("fresh", 0, "is kept")])
+def test_a_copier_breaks_the_rule_and_fresh_real_images_do_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, code: int, words: str
+) -> None:
+    """Profile quick, as tiny has too few patients for a threshold; fresh ones neither calibrate nor are held out."""
+    study = Study("quick", "phantom")
+    images = memorization.training_images(study) if kind == "copies" else study.images("evaluator")
+    some = images.select(np.linspace(0, len(images) - 1, 600).astype(int).tolist())
+    given = folder_of(some, tmp_path / kind)
+    command = ["audit", "--generator", str(given), "--data", "phantom", "--claims", "memorization"]
+    assert cli.main([*command, "--jobs", "1", "--out", str(tmp_path / "out")]) == code
+    assert words in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "results" / "05_memorization.json").read_text())
+    share = next(m["value"] for m in result["claims"][0]["measures"] if m["name"] == "share_flagged")
+    assert share > 0.95 if kind == "copies" else share < 0.03
