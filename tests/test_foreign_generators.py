@@ -107,7 +107,7 @@ def test_an_audit_trains_nothing_that_it_does_not_need(
     told = capsys.readouterr().out
     assert "training: " in told and "this could not be told from this run" in told and "was not asked for" in told
     kinds = {path.name.split("-")[0] for path in (tmp_path / "store").glob("*/") if not path.name.startswith(".")}
-    assert kinds == {"data", "reader", "samples"}
+    assert kinds == {"data", "figure", "reader", "samples"}
     (claim,) = read_result(tmp_path / "out" / "results" / "01_training.json").claims
     controls = [control.name for control in claim.controls]
     assert controls == ["real_modality", "real_finding", "deranged_captions"]
