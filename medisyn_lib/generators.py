@@ -90,7 +90,7 @@ def first_stage_entry(study: Study) -> Path:
     reader trained on the same patients; a source that names no two classes keeps the shipped one, too.
     """
     settings, retrain = study.settings, study.retrain
-    shipped = (study.source == "phantom" or not readable(study, "first_stage")) and not retrain
+    shipped = not retrain and (study.source == "phantom" or not readable(study, "first_stage"))
     steps = 0 if shipped else settings.retrain_steps if retrain else settings.first_stage_steps
     plan = training.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
     weights = hashlib.sha256(first_stage.shipped_weights().read_bytes()).hexdigest()

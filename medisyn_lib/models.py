@@ -89,9 +89,8 @@ def tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     symbols = sorted(ByteLevel.alphabet())
-    symbols += [
-        f"{symbol}</w>" for symbol in symbols
-    ]  # told beforehand: equal counts are merged by number, else by luck
+    # Ends of words are told beforehand: pairs of equal counts are merged in the order of their numbers, else by luck.
+    symbols += [f"{symbol}</w>" for symbol in symbols]
     learnt = CLIPTokenizer().train_new_from_iterator(
         captions, vocabulary, new_special_tokens=symbols[256:], show_progress=False
     )

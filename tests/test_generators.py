@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_data_sources import write_folder
 
 from medisyn_lib import data, denoising, evaluators, first_stage, generators, models, sampling, training
 from medisyn_lib.errors import InputError
@@ -58,14 +59,9 @@ def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
 def test_images_without_findings_keep_the_shipped_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """File and caption alone: no reader could guide the adaptation, and none is asked for."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    rows = []
-    for number in range(60):
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        rows.append((f"{number}.png", f"scan number {number}"))
-    with (tmp_path / "metadata.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file_name", "text"), *rows])
-    study = generators.Study("tiny", f"folder:{tmp_path}")
+    lines = [{"file_name": f"{number}.png", "text": f"scan number {number}"} for number in range(60)]
+    write_folder(tmp_path / "scans", lines)
+    study = generators.Study("tiny", f"folder:{tmp_path / 'scans'}")
     assert not generators.readable(study) and generators.readable(generators.Study("tiny", "phantom"))
     found = generators.load_first_stage(generators.first_stage_entry(study)).state_dict()
     shipped = first_stage.load_shipped().state_dict()
