@@ -146,13 +146,9 @@ def worst(verdicts: Iterable[str]) -> str:
 
 
 def make_claim(
-    *,
-    passed: bool | None,
-    partly: bool = False,
-    measures: Sequence[Measure],
-    controls: Sequence[Control] = (),
+    *, passed: bool | None, partly: bool = False, measures: Sequence[Measure], controls: Sequence[Control] = (),
     **of: Any,
-) -> Claim:
+) -> Claim:  # fmt: skip
     """A claim with the verdict that its rule and controls give; `of` are the other fields of `Claim`.
 
     `passed` is the outcome of the rule, None where undecidable. A primary estimate without an interval is not

@@ -93,12 +93,11 @@ def _audit(given: argparse.Namespace) -> int:
 
 
 def _generate(given: argparse.Namespace) -> None:
-    if not given.prompt.strip():
-        raise InputError("--prompt is empty: describe an image, such as 'brain MRI, no abnormality'")
+    from medisyn_lib.data.samples import check_text
+
+    check_text(given.prompt, "--prompt")  # metadata.csv, which holds it, may be opened as a sheet
     if len(given.prompt) > PROMPT_LIMIT:
         raise InputError(f"--prompt has {len(given.prompt)} characters: shorten it to {PROMPT_LIMIT}")
-    if not given.prompt.isprintable() or given.prompt.lstrip()[0] in "=+-@":  # metadata.csv may be opened as a sheet
-        raise InputError("--prompt holds control characters or begins as a formula does: write plain text on one line")
     model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
     from medisyn_lib.sampling import generate
 
@@ -174,6 +173,11 @@ def _model(text: str, option: str, *marks: str) -> str:
     if text and folder.is_dir():
         if not any((folder / mark).is_file() for mark in marks):
             raise InputError(f"{option} {text!r}: has no {' or '.join(marks)}; name a diffusers pipeline folder")
+        index, settings = folder / GENERATOR[0], folder / "sampling.json"
+        if index.is_file() and "tokenizer" not in index.read_text("utf-8", "replace") and not settings.is_file():
+            raise InputError(
+                f"{option} {text!r}: takes no text; say in {settings.name} which `captions` mean which class"
+            )
         return str(folder)
     if not re.fullmatch(HUB_ID, text):
         raise InputError(f"{option} {text!r}: no such folder, nor a hub id such as OWNER/NAME")

@@ -38,14 +38,9 @@ class FlowMatching(torch.nn.Module):
 
 
 def train(
-    denoiser: UNet2DConditionModel,
-    latents: np.ndarray,
-    embeddings: np.ndarray,
-    caption: np.ndarray,
-    plan: training.Plan,
-    directory: Path,
-    snapshots: tuple[int, ...] = (),
-) -> None:
+    denoiser: UNet2DConditionModel, latents: np.ndarray, embeddings: np.ndarray, caption: np.ndarray,
+    plan: training.Plan, directory: Path, snapshots: tuple[int, ...] = (),
+) -> None:  # fmt: skip
     """Trains `denoiser` in place.
 
     `latents` float (n, 16, h, w); `embeddings` float (m + 1, tokens, width), the last of no text;

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import datasets
 
 VECTORS = "vectors.npy"
-ROWS, SPARE = 8192, 8  # of the index in one block of products; winners beyond k, so that rounding does not decide
+ROWS, SPARE = 4096, 8  # of the index in one block of products; winners beyond k, so that rounding does not decide
 GRID, CENTRE, CROP = 12, 0.8, 0.8  # cells a side of a window; its side in the index; the smallest crop, by area
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # luma of red, green and blue (ITU-R BT.601)
 
@@ -67,19 +67,22 @@ def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray,
 def _candidates(views: np.ndarray, index: np.ndarray, keep: int) -> np.ndarray:
     """The numbers (q, keep) of the nearest rows of an index in float32, in no order."""
     (q, v, d), start, size = views.shape, 0, keep
-    flat = views.reshape(q * v, d)
-    own, of = np.einsum("ij,ij->i", flat, flat)[:, None], np.repeat(np.arange(q), keep)
-    best, number = np.full((q, keep), np.inf, np.float32), np.full((q, keep), -1)
+    flat = np.ones((v * q, d + 2), np.float32)  # with a column of squared lengths, and one of ones for the index's
+    flat[:, :d] = views.swapaxes(0, 1).reshape(v * q, d)
+    flat[:, d] = np.einsum("ij,ij->i", flat[:, :d], flat[:, :d])
+    best, number, of = np.full((q, keep), np.inf, np.float32), np.full((q, keep), -1), np.repeat(np.arange(q), keep)
+    room = np.empty((min(ROWS, len(index)), v * q), np.float32)
     while start < len(index):
-        rows = np.asarray(index[start : start + size], np.float32)
-        squared = flat @ (-2 * rows).T
-        squared += own
-        squared += np.einsum("ij,ij->i", rows, rows)
-        squared = squared.reshape(q, v, len(rows)).min(1)
-        query, column = np.nonzero(squared < best.max(1)[:, None])
+        rows = index[start : start + size]
+        block = np.ones((len(rows), d + 2), np.float32)
+        np.multiply(rows, -2, out=block[:, :d])
+        block[:, d + 1] = np.einsum("ij,ij->i", block[:, :d], block[:, :d]) / 4
+        squared = np.matmul(block, flat.T, out=room[: len(rows)]).reshape(-1, v, q)
+        squared = squared[:, 0] if v == 1 else squared.min(1)
+        row, query = np.divmod(np.flatnonzero(squared < best.max(1)), q)
         # Blocks grow twofold, so that not many more of a block than `keep` are nearer than the best before it.
-        value = np.concatenate([best.ravel(), squared[query, column]])
-        names, owner = np.concatenate([number.ravel(), start + column]), np.concatenate([of, query])
+        value = np.concatenate([best.ravel(), squared[row, query]])
+        names, owner = np.concatenate([number.ravel(), start + row]), np.concatenate([of, query])
         order = np.lexsort((names, value, owner))
         take = order[np.searchsorted(owner[order], np.arange(q))[:, None] + np.arange(keep)]
         best, number = value[take], names[take]

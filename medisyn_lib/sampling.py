@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from medisyn_lib.paths import resolve_out
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-SETTINGS = "sampling.json"  # beside model_index.json: the call's arguments that suit this model
+SETTINGS = "sampling.json"  # beside model_index.json: the arguments of `sample` that suit this model
 
 
 def load_pipeline(model: str) -> DiffusionPipeline:
@@ -68,26 +68,43 @@ def settings_of(model: str) -> dict[str, Any]:
 
 
 def sample(
-    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], *, batch: int = 32, **call: Any
-) -> np.ndarray:
+    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], *, batch: int = 32,
+    captions: Mapping[str, int] | None = None, **call: Any,
+) -> np.ndarray:  # fmt: skip
     """uint8 images (n, h, w, 3): image i from prompt i and seed i.
 
-    `call` goes to the pipeline (num_inference_steps, guidance_scale, ...). Raises InputError for a
-    prompt that is empty or longer than the model reads.
+    `captions` are for a class-conditional pipeline, such as DiT: the words in a prompt that stand for each of its
+    classes; of several the longest count. `call` goes to the pipeline (num_inference_steps, guidance_scale, ...).
+    Raises InputError for a prompt that is empty, longer than the model reads or of no class.
     """
     if len(prompts) != len(seeds) or not prompts:
         raise InputError(f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one and as many of both")
     if blank := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
         raise InputError(f"prompt {blank[0]} is empty: describe an image, such as 'brain MRI, no abnormality'")
-    models.tokens(pipeline.tokenizer, prompts)
-    parts = []
+    asked, parts = _asked(pipeline, prompts, captions), []
+    batch = 1 if captions else batch  # pipelines that take classes may draw noise from torch's own generator, too
     with torch.inference_mode():
         for start in range(0, len(prompts), batch):
             some = slice(start, start + batch)
             generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[some]]
-            images = pipeline(list(prompts[some]), generator=generators, output_type="np", **call).images
+            with models.seeded(int(seeds[start])):
+                images = pipeline(asked[some], generator=generators, output_type="np", **call).images
             parts.append(np.rint(images * 255.0).astype(np.uint8))
     return np.concatenate(parts)
+
+
+def _asked(pipeline: Any, prompts: Sequence[str], captions: Mapping[str, int] | None) -> list[Any]:
+    """What a pipeline is called with for these prompts: themselves, or classes."""
+    if captions is None:
+        if not hasattr(pipeline, "tokenizer"):
+            raise InputError(f"model takes no text: say in its {SETTINGS} which `captions` stand for which class")
+        models.tokens(pipeline.tokenizer, prompts)
+        return list(prompts)
+    held = [[words for words in captions if words.lower() in prompt.lower()] for prompt in prompts]
+    if [] in held:
+        bare = prompts[held.index([])]
+        raise InputError(f"prompt {bare[:80]!r}: holds none of the `captions` of the model's {SETTINGS}; add one")
+    return [captions[max(words, key=len)] for words in held]
 
 
 def png(pixels: np.ndarray, *, model: str, prompt: str, seed: int) -> bytes:

@@ -84,15 +84,9 @@ def accelerator() -> Accelerator:
 
 
 def fit(
-    objective: torch.nn.Module,
-    batch_of: Callable[[np.ndarray, Draws], Mapping[str, torch.Tensor]],
-    *,
-    n: int,
-    plan: Plan,
-    directory: Path,
-    snapshots: Sequence[int] = (),
-    half: bool = True,
-) -> None:
+    objective: torch.nn.Module, batch_of: Callable[[np.ndarray, Draws], Mapping[str, torch.Tensor]], *, n: int,
+    plan: Plan, directory: Path, snapshots: Sequence[int] = (), half: bool = True,
+) -> None:  # fmt: skip
     """Trains `objective` in place, whose forward takes a batch and returns the loss.
 
     `batch_of(rows, draws)` makes this process's share of the batch: `rows` are numbers of samples

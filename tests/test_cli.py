@@ -24,9 +24,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     notebooks = [f"notebooks/{name}.ipynb" for name in ("00_a", *audit.CLAIMS.values(), "99_c")]
     for name in [*notebooks, "model/model_index.json"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text('{"tokenizer": []}')
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "model_index.json").write_text('{"_class_name": "DiTPipeline"}')
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "metadata.csv").write_text("file_name,text\n")
     return tmp_path
@@ -61,6 +63,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*AUDIT, "--claims", ""], "--claims '' is unknown"),
         ([*AUDIT, "--generator", "empty"], "has no model_index.json or metadata.csv"),
         ([*AUDIT, "--generator", ""], "--generator ''"),
+        ([*AUDIT, "--generator", "classes"], "takes no text; say in sampling.json which `captions` mean which class"),
         ([*AUDIT, "--data", ""], "data source '' is unknown"),
         ([*AUDIT, "--data", "npz:none"], "npz:none"),
         ([*AUDIT, "--seed", "-1"], "--seed is -1"),
@@ -74,7 +77,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
         ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
-        ([*GENERATE, "--prompt", "=HYPERLINK(0)"], "begins as a formula does"),
+        ([*GENERATE, "--prompt", "=HYPERLINK(0)"], "--prompt begins as a spreadsheet's formula does"),
         ([*GENERATE, "-n", "0"], "-n is 0"),
         ([*GENERATE, "-n", "10001"], "1 to 10000"),
         ([*GENERATE, "-n", "two"], "invalid int value: 'two'"),

@@ -125,6 +125,7 @@ BIG = np.zeros((20, 20, 24, 3), np.uint8)
         ({"train_labels": np.zeros(20, int), "class_names": None}, "class 'class_1' has no train image"),
         ({"class_names": np.array(["a", "A"])}, "class_names has a name twice"),
         ({"class_names": np.array(["a", "b\nc"])}, "control characters"),
+        ({"class_names": np.array(["a", "+1"])}, "begins as a spreadsheet's formula does"),
         ({"class_names": np.array(["a", "b", "c"])}, "class 'c' has no train image"),
         ({"train_source_ids": np.array(["x"] * 3)}, "train_source_ids has shape"),
         ({"test_source_ids": np.array(["train0"] * 6)}, "is in train and in test"),
@@ -266,6 +267,8 @@ def test_fingerprint_of_a_folder_follows_its_images(tmp_path):
     [
         ({"text": ""}, "text is empty"),
         ({"text": "a\x07b"}, "text holds control characters"),
+        ({"text": " =HYPERLINK(0)"}, "text begins as a spreadsheet's formula does"),
+        ({"patient_id": "@SUM(1)"}, "patient_id begins as a spreadsheet's formula does"),
         ({"file_name": "gone.jpg"}, "no image file 'gone.jpg'"),
         ({"file_name": "../x.png"}, "leads out of the folder"),
         ({"file_name": "/etc/hostname"}, "leads out of the folder"),

@@ -12,8 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
     EulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
@@ -25,6 +30,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from medisyn_lib import alignment, cli, data, memorization, models, sampling
 from medisyn_lib.claims import read_result
+from medisyn_lib.errors import InputError
 from medisyn_lib.generators import Study
 from medisyn_lib.modalities import MODALITIES
 
@@ -95,6 +101,50 @@ def test_it_draws_by_prompt_and_seed(
     assert np.abs(drawn[0].astype(int) - drawn[2]).mean() > 1  # same prompt, other seed
     other = alignment.samples_entry(str(pipelines / "sd15"), prompts, first_seed=3, num_inference_steps=3)
     assert (other == entry) == (kind == "sd15")
+
+
+def by_class(folder: Path, scheduler: Any, captions: dict[str, int]) -> str:
+    """A class-conditional pipeline (DiT) with the words that stand for its classes."""
+    size = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 1, "norm_num_groups": 4}
+    with models.seeded(0):
+        net = DiTTransformer2DModel(sample_size=8, patch_size=2, in_channels=4, out_channels=8, **size)
+        for block in net.transformer_blocks:  # as released they start without any influence of the class
+            torch.nn.init.normal_(block.norm1.emb.class_embedder.embedding_table.weight, std=9.0)
+        DiTPipeline(net, parts(32)["vae"], scheduler).save_pretrained(folder)
+    (folder / sampling.SETTINGS).write_text(json.dumps({"captions": captions, "num_inference_steps": 3}))
+    return str(folder)
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, DDPMScheduler])
+def test_a_class_conditional_model_is_asked_by_the_words_of_a_caption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: Any
+) -> None:
+    """The longest words decide; neither batch nor order matters, though DDPM draws noise at every step."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    model = by_class(tmp_path / "dit", scheduler(), {"pneumonia": 1, "viral pneumonia": 2, "normal": 0})
+    prompts = ["Chest X-ray, pneumonia", "X-ray, viral pneumonia", "X-ray, Normal"]
+    drawn = alignment.load_samples(alignment.samples_entry(model, prompts, first_seed=3))
+    assert drawn.shape == (3, 16, 16, 3) and drawn.dtype == np.uint8
+    pipeline, settings = sampling.load_pipeline(model), sampling.settings_of(model)
+    again = sampling.sample(pipeline, prompts[::-1], [5, 4, 3], **settings)
+    assert (again[::-1] == drawn).all()
+    other = sampling.sample(pipeline, ["pneumonia, viral pneumonia", "normal"], [3, 3], **settings)
+    same = sampling.sample(pipeline, [prompts[1]], [3], **settings)
+    assert (other[0] == same[0]).all() and (other[1] != same[0]).any() and (drawn[0] != same[0]).any()
+    with pytest.raises(InputError, match="'fundus': holds none of the `captions`"):
+        sampling.sample(pipeline, ["normal", "fundus"], [0, 1], **settings)
+    with pytest.raises(InputError, match="takes no text: say in its sampling"):
+        sampling.sample(pipeline, ["normal"], [0])
+
+
+def test_a_class_conditional_model_is_audited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    words = {name: number for number, row in enumerate(MODALITIES.values()) for name in row.names}
+    command = ["audit", "--generator", by_class(tmp_path / "dit", DDIMScheduler(), words), "--data", "phantom"]
+    command += ["--profile", "tiny", "--claims", "training", "--jobs", "1", "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 3 and "training: " in capsys.readouterr().out
 
 
 def test_an_audit_trains_nothing_that_it_does_not_need(

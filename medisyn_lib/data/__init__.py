@@ -74,15 +74,9 @@ def rows(source: str) -> list[Row]:
 
 
 def load(
-    source: str,
-    split: str | None = None,
-    *,
-    role: str | None = None,
-    size: int = 64,
-    per_modality: int | None = None,
-    modalities: Sequence[str] | None = None,
-    seed: int = 0,
-) -> datasets.Dataset:
+    source: str, split: str | None = None, *, role: str | None = None, size: int = 64,
+    per_modality: int | None = None, modalities: Sequence[str] | None = None, seed: int = 0,
+) -> datasets.Dataset:  # fmt: skip
     """The images of a split or a role, built once, kept in the store and mapped into memory.
 
     At least one of `split` (train, val, test) and `role` is given. Roles never share a patient: of a

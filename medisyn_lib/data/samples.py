@@ -58,8 +58,9 @@ def deal_split(patient_id: str) -> str:
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise InputError where a text is empty or holds control characters; `where` names it."""
-    require(text.strip(), f"{where} is empty: give every image one")
+    """Raise InputError where a text is empty, holds control characters or begins as a formula; `where` names it."""
+    require(text.strip(), f"{where} is empty: write one")
+    require(text.lstrip()[0] not in "=+-@", f"{where} begins as a spreadsheet's formula does: begin with a letter")
     require(not CONTROL.search(text), f"{where} holds control characters: replace line breaks and tabs by blanks")
 
 
@@ -112,14 +113,19 @@ def opened(chosen: Sequence[Row], open_one: Callable[[str], Image.Image]) -> Ite
         yield image
 
 
+def fit(image: Image.Image | np.ndarray, side: int) -> Image.Image:
+    """The centre square of a picture, upright, in RGB of (side, side), resampled with Lanczos."""
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
+    return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+
+
 def sample(row: Row, image: Image.Image | np.ndarray, *, role: str, size: int, seed: Sequence[int]) -> dict[str, Any]:
     """One record: the row with the centre square of its pixels, RGB (size, size).
 
     Where the source has no text of its own the caption is drawn by `seed`.
     """
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
     return {key: value for key, value in row.items() if key not in ("place", "text")} | {
-        "image": ImageOps.fit(picture.convert("RGB"), (size, size), method=Image.Resampling.LANCZOS),
+        "image": fit(image, size),
         "caption": row["text"] or caption(row["modality"], row["finding"], row, rng=np.random.default_rng(seed)),
         "specialty": MODALITIES[row["modality"]].specialty if row["modality"] in MODALITIES else "",
         "role": role,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib import data, store
+from medisyn_lib.data.samples import fit
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.provenance import data_label
@@ -66,8 +67,6 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
 
         prompts = [item["caption"] for item in items]
         return np.array(alignment.load_samples(alignment.samples_entry(generator, prompts, first_seed=seed)))
-    from PIL import Image, ImageOps
-
     rows, chosen = data.rows(source := f"folder:{generator}"), []
     left = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     for item in items:
@@ -78,16 +77,13 @@ def synthetic_images(generator: str, items: Sequence[dict[str, Any]], seed: int)
         chosen.append(row)
         item["caption"] = row["text"]
     images = list(data.source_module(source).images(chosen))
-    square = (min(images[0].size),) * 2
-    return np.stack([np.asarray(ImageOps.fit(one.convert("RGB"), square, Image.Resampling.LANCZOS)) for one in images])
+    return np.stack([np.asarray(fit(one, min(images[0].size))) for one in images])
 
 
 def data_uri(pixels: np.ndarray, side: int) -> str:
     """A uint8 image (h, w, 3), brought to `side` pixels, as a PNG data URI whose length depends on `side` alone."""
-    from PIL import Image, ImageOps
-
-    buffer, fitted = io.BytesIO(), ImageOps.fit(Image.fromarray(pixels), (side, side), Image.Resampling.LANCZOS)
-    fitted.save(buffer, "PNG", compress_level=0)  # compressed, smooth images would be shorter
+    buffer = io.BytesIO()
+    fit(pixels, side).save(buffer, "PNG", compress_level=0)  # compressed, smooth images would be shorter
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
