@@ -117,7 +117,11 @@ def _data(given: argparse.Namespace) -> None:
     source = getattr(given, "source", None)
     if source is not None:
         data.preflight(source)
-    rows = data.describe() if source is None else data.check(source)
+    rows = (
+        [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
+        if source is None
+        else data.check(source)
+    )
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -70,14 +70,9 @@ def first_stage(widths: Sequence[int]) -> AutoencoderKL:
         block_out_channels=tuple(widths),
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
-        layers_per_block=1,
-        norm_num_groups=8,
-        latent_channels=LATENT_CHANNELS,
-        mid_block_add_attention=False,
-        sample_size=64,
-        scaling_factor=1.0,
-        force_upcast=False,
-    )
+        layers_per_block=1, norm_num_groups=8, latent_channels=LATENT_CHANNELS, mid_block_add_attention=False,
+        sample_size=64, scaling_factor=1.0, force_upcast=False,
+    )  # fmt: skip
     return model.to(memory_format=torch.channels_last)
 
 
@@ -126,13 +121,10 @@ def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int 
         block_out_channels=tuple(widths),
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (len(widths) - 1)),
         up_block_types=(*("CrossAttnUpBlock2D",) * (len(widths) - 1), "UpBlock2D"),
-        layers_per_block=layers,
-        cross_attention_dim=text_width,
-        addition_embed_type="text",
-        addition_embed_type_num_heads=4,
+        layers_per_block=layers, cross_attention_dim=text_width, norm_num_groups=32,
+        addition_embed_type="text", addition_embed_type_num_heads=4,
         attention_head_dim=tuple(width // 32 for width in widths),
-        norm_num_groups=32,
-    )
+    )  # fmt: skip
     return model.to(memory_format=torch.channels_last)
 
 
@@ -141,15 +133,10 @@ def scheduler() -> DPMSolverMultistepScheduler:
     from diffusers import DPMSolverMultistepScheduler
 
     return DPMSolverMultistepScheduler(
-        num_train_timesteps=TIMESTEPS,
-        prediction_type="flow_prediction",
-        use_flow_sigmas=True,
+        num_train_timesteps=TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True,
         steps_offset=1,  # of no effect on these time steps, but the pipeline warns without it
-        flow_shift=1.0,
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        final_sigmas_type="zero",
-    )
+        flow_shift=1.0, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero",
+    )  # fmt: skip
 
 
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -130,13 +129,15 @@ def test_bad_input_imports_nothing_heavy(place: Path):
     assert done.stdout == "set()\n"
 
 
-def test_help_is_quick_and_ends_with_zero():
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "medisyn_lib.cli", "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+def test_help_waits_for_no_numbers():
+    """How long it takes is measured in `tests/benchmarks/whole_runs.py`; here that it loads nothing for it."""
+    code = (
+        "import contextlib, sys; from medisyn_lib.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "print({'numpy', 'PIL', 'torch', 'datasets', 'diffusers', 'pandas', 'jinja2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: medisyn") and done.stdout.endswith("\nset()\n")
 
 
 @pytest.mark.parametrize(

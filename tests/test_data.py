@@ -163,14 +163,14 @@ def test_testable_names_the_reason():
 def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
     from medisyn_lib.store import code_hash
 
-    assert [row["kind"] for row in data.describe()] == ["phantom", "npz", "medmnist", "folder", "hub"]
-    assert all("\n" not in row["help"] for row in data.describe())
+    assert list(data.KINDS) == ["phantom", "npz", "medmnist", "folder", "hub"]
+    assert all("\n" not in row["help"] for row in data.KINDS.values())
     assert data.fingerprint("phantom") == code_hash("medisyn_lib.phantoms", "medisyn_lib.modalities")
 
 
 def test_preflight_imports_nothing_heavy(tmp_path):
     code = (
-        "import sys; from medisyn_lib import data; data.preflight('phantom'); data.describe()\n"
+        "import sys; from medisyn_lib import data; data.preflight('phantom')\n"
         "print([m for m in ('torch', 'datasets', 'pandas', 'pyarrow', 'medmnist') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

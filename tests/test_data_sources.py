@@ -198,6 +198,21 @@ def test_check_counts_a_split_without_images_as_nought(tmp_path):
     assert row["classes"] == "moderate_npdr 10/0/3, no_dr 10/0/3"
 
 
+def test_check_tells_the_stored_sizes_and_marks_in_colour(tmp_path):
+    """Two grey images with calipers in yellow are counted, one with white ones and pictures in colour are not."""
+    grey = np.random.default_rng(0).integers(0, 200, (4, 50, 40, 1), np.uint8).repeat(3, 3)
+    grey[:2, 10, 5:25] = 255, 255, 0
+    grey[2, 10, 5:25] = 255
+    lines = [{"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "us"} for n in range(4)]
+    lines += [{"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "skin"} for n in range(4, 6)]
+    source = write_folder(tmp_path, lines)
+    for n, image in enumerate(grey):
+        Image.fromarray(image).save(tmp_path / f"{n}.png")
+    Image.new("RGB", (64, 48), (200, 90, 20)).save(tmp_path / "4.png")
+    found = {row["modality"]: (row["sizes"], row["marked"]) for row in data.check(source)}
+    assert found == {"us": ("40 x 50", 2), "skin": ("30 x 20 to 64 x 48", 0)}
+
+
 def write_folder(place, lines, name="metadata.csv"):
     place.mkdir(exist_ok=True)
     for line in lines:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -42,11 +42,6 @@ def source_module(source: str) -> ModuleType:
     mend = f"write phantom or one of {', '.join(FINITE)} and ':...'"
     require(kind in KINDS, f"data source {source!r} is unknown: {mend}")
     return importlib.import_module(f"medisyn_lib.data.{KINDS[kind]['module']}")
-
-
-def describe() -> list[dict[str, str]]:
-    """One row a kind of source: `kind` and one line of `help`."""
-    return [{"kind": kind, "help": str(row["help"])} for kind, row in KINDS.items()]
 
 
 def preflight(source: str) -> None:
@@ -195,23 +190,25 @@ def testable(source: str | datasets.Dataset) -> dict[str, str]:
 def check(source: str) -> list[dict[str, Any]]:
     """One row a modality: images, patients and classes by split, empty classes, identity, leaks, why not testable.
 
-    `classes` and `patients` are written train/val/test; `near_duplicates` counts pairs of images in
-    different splits. Of phantoms 150 images a split and modality are looked at. Raises InputError
-    as `preflight` and `load` do.
+    `classes` and `patients` are written train/val/test; `near_duplicates` counts pairs of images in different splits;
+    `sizes` are the smallest and largest width x height as stored, `marked` how many images seem to have marks burnt in
+    (`samples.seen`). Of phantoms 150 a split and modality are seen. Raises InputError as `preflight` and `load` do.
     """
     import datasets
 
-    phantom = source == "phantom"
-    there = SPLITS if phantom else {row["split"] for row in rows(source)}
-    cap = PHANTOMS_CHECKED if phantom else None
+    every, looked = _checked_rows(source, fingerprint(source)), defaultdict(list)
+    there, cap = {row["split"] for row in every} or SPLITS, None if every else PHANTOMS_CHECKED
     parts = [load(source, split, per_modality=cap) for split in SPLITS if split in there]
     whole, reasons = datasets.concatenate_datasets(parts), testable(source)
     home = dict(zip(whole["image_id"], whole["modality"], strict=True))
     leaks = Counter(home[first] for first, _, _ in near_duplicates(whole))
+    for row, image in zip(every, source_module(source).images(every) if every else (), strict=True):
+        looked[row["modality"]].append(samples.seen(image))
     report = []
     for name, own in whole.remove_columns("image").to_pandas().groupby("modality", sort=False):
         cells = own.groupby(["finding", "split"]).size().unstack(fill_value=0).reindex(columns=SPLITS, fill_value=0)
         patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
+        sizes = sorted(size for size, _ in looked[name])
         empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
         line = {
             "modality": name,
@@ -221,6 +218,8 @@ def check(source: str) -> list[dict[str, Any]]:
             "empty": ", ".join(empty),
             "identity": "known" if own["identity_known"].all() else "unknown",
             "near_duplicates": leaks[name],
+            "sizes": " to ".join("{} x {}".format(*size) for size in dict.fromkeys(sizes[:1] + sizes[-1:])) or "any",
+            "marked": sum(marked for _, marked in looked[name]),
             "not_testable": reasons[name],
         }
         report.append(line)

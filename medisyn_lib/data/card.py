@@ -40,6 +40,8 @@ def _section(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
         "Patients": f"{row['patients']}; identity {row['identity']}",
         "Classes": row["classes"],
         "Pairs of look-alikes across splits": row["near_duplicates"],
+        "Sizes as stored": row["sizes"],
+        "Grey images with marks in colour burnt in": row["marked"],
         "Not testable": row["not_testable"] or "no reason found",
         "Licence": f"{known['licence']} ({known['licence_basis']})" if known else TO_FILL,
         "Source and citation": f"{known['dataset']}: {known['citation']}" if known else TO_FILL,

@@ -119,6 +119,17 @@ def fit(image: Image.Image | np.ndarray, side: int) -> Image.Image:
     return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
 
 
+def seen(image: Image.Image | np.ndarray) -> tuple[tuple[int, int], bool]:
+    """Width and height of an image as it is stored, and whether, grey for the rest, it bears marks in colour.
+
+    So machines burn in calipers and writing; what is white is not found. A thousandth of the pixels must have channels
+    over 60 of 255 apart, and 90% at most 12.
+    """
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    spread = np.ptp(np.asarray(picture.convert("RGB")), axis=2)
+    return picture.size, bool(np.percentile(spread, 90) <= 12 and (spread > 60).mean() > 0.001)
+
+
 def sample(row: Row, image: Image.Image | np.ndarray, *, role: str, size: int, seed: Sequence[int]) -> dict[str, Any]:
     """One record: the row with the centre square of its pixels, RGB (size, size).
 
