@@ -273,9 +273,8 @@ def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionMode
     from transformers import CLIPTextModel, CLIPTokenizer
 
     pipeline = StableDiffusionPipeline(
-        vae=load_first_stage(stage), unet=net, scheduler=models.scheduler(),
-        text_encoder=CLIPTextModel.from_pretrained(words / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(words / "tokenizer"),
+        vae=load_first_stage(stage), text_encoder=CLIPTextModel.from_pretrained(words / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(words / "tokenizer"), unet=net, scheduler=models.scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.save_pretrained(directory, safe_serialization=True)

@@ -121,9 +121,9 @@ def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int 
         block_out_channels=tuple(widths),
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (len(widths) - 1)),
         up_block_types=(*("CrossAttnUpBlock2D",) * (len(widths) - 1), "UpBlock2D"),
-        layers_per_block=layers, cross_attention_dim=text_width, norm_num_groups=32,
+        layers_per_block=layers, cross_attention_dim=text_width,
         addition_embed_type="text", addition_embed_type_num_heads=4,
-        attention_head_dim=tuple(width // 32 for width in widths),
+        attention_head_dim=tuple(width // 32 for width in widths), norm_num_groups=32,
     )  # fmt: skip
     return model.to(memory_format=torch.channels_last)
 

@@ -68,24 +68,26 @@ def _candidates(views: np.ndarray, index: np.ndarray, keep: int) -> np.ndarray:
     """The numbers (q, keep) of the nearest rows of an index in float32, in no order."""
     (q, v, d), start, size = views.shape, 0, keep
     flat = np.ones((v * q, d + 2), np.float32)  # with a column of squared lengths, and one of ones for the index's
-    flat[:, :d] = views.swapaxes(0, 1).reshape(v * q, d)
-    flat[:, d] = np.einsum("ij,ij->i", flat[:, :d], flat[:, :d])
-    best, number, of = np.full((q, keep), np.inf, np.float32), np.full((q, keep), -1), np.repeat(np.arange(q), keep)
+    np.multiply(views.swapaxes(0, 1).reshape(v * q, d), -2, out=flat[:, :d])
+    flat[:, d] = np.einsum("ij,ij->i", flat[:, :d], flat[:, :d]) / 4
+    best, number = np.full((q, keep), np.inf, np.float32), np.full((q, keep), -1)
     room = np.empty((min(ROWS, len(index)), v * q), np.float32)
+    block = np.ones((len(room), d + 2), np.float32)
     while start < len(index):
-        rows = index[start : start + size]
-        block = np.ones((len(rows), d + 2), np.float32)
-        np.multiply(rows, -2, out=block[:, :d])
-        block[:, d + 1] = np.einsum("ij,ij->i", block[:, :d], block[:, :d]) / 4
-        squared = np.matmul(block, flat.T, out=room[: len(rows)]).reshape(-1, v, q)
+        rows = block[: len(index[start : start + size])]
+        rows[:, :d] = index[start : start + size]
+        np.einsum("ij,ij->i", rows[:, :d], rows[:, :d], out=rows[:, d + 1])
+        squared = np.matmul(rows, flat.T, out=room[: len(rows)]).reshape(-1, v, q)
         squared = squared[:, 0] if v == 1 else squared.min(1)
         row, query = np.divmod(np.flatnonzero(squared < best.max(1)), q)
         # Blocks grow twofold, so that not many more of a block than `keep` are nearer than the best before it.
-        value = np.concatenate([best.ravel(), squared[row, query]])
-        names, owner = np.concatenate([number.ravel(), start + row]), np.concatenate([of, query])
+        hit, owner = np.unique(query, return_inverse=True)
+        value = np.concatenate([best[hit].ravel(), squared[row, query]])
+        names = np.concatenate([number[hit].ravel(), start + row])
+        owner = np.concatenate([np.repeat(np.arange(len(hit)), keep), owner])
         order = np.lexsort((names, value, owner))
-        take = order[np.searchsorted(owner[order], np.arange(q))[:, None] + np.arange(keep)]
-        best, number = value[take], names[take]
+        take = order[np.searchsorted(owner[order], np.arange(len(hit)))[:, None] + np.arange(keep)]
+        best[hit], number[hit] = value[take], names[take]
         start, size = start + size, min(2 * size, ROWS)
     return number
 

@@ -51,11 +51,12 @@ retrain_first_stage: bool = False  # True: train the first stage from random wei
 
 # %%
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from medisyn_lib import alignment, claims, evaluators, figures, first_stage, generators, sampling
+from medisyn_lib import alignment, claims, evaluators, figures, first_stage, generators, sampling, store
 from medisyn_lib import data as sources
 
 start = time.perf_counter()
@@ -223,6 +224,9 @@ claim = alignment.claim_one_model(read, held_out, settings, rule=rule)
 seconds = time.perf_counter() - start
 came_from = study.provenance(seconds, generators.flops_of(suite.values()))
 claims.write_result(folder / "results" / "01_training.json", came_from, [claim])
+if not generator:
+    card = (Path(judged) / "README.md").read_text("utf-8")
+    store.write_atomic(folder / "model_card.md", f"{card}\nThe store keeps it as `{Path(judged).name}`.\n")
 
 # %% [markdown]
 # First the controls: a failed one makes the claim not testable, whatever else was measured.

@@ -56,7 +56,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 from sklearn.metrics import roc_auc_score
 
 from medisyn_lib import alignment, claims, figures, first_stage, generators, memorization, models, neighbours
@@ -64,6 +63,7 @@ from medisyn_lib import data as sources
 from medisyn_lib import quality as stored
 from medisyn_lib import sampling as pipelines
 from medisyn_lib import text as captioning
+from medisyn_lib.data.samples import fit
 from medisyn_lib.memorization import RATE
 from medisyn_lib.statistics import Estimate, cluster_proportion, delete_group, exact_proportion, student
 
@@ -159,12 +159,6 @@ print(f"held out    flagged {alarms.value:.3f} ({alarms.ci_low:.3f} to {alarms.c
 
 
 # %%
-def squared(images):
-    """Pictures of any size as uint8 (n, size, size, 3), the centre square."""
-    side = (settings.size, settings.size)
-    return np.stack([np.asarray(ImageOps.fit(one.convert("RGB"), side, Image.Resampling.LANCZOS)) for one in images])
-
-
 def drawn(model, prompts, first_seed):
     """Images of prompts by a pipeline."""
     entry = alignment.samples_entry(model, prompts, first_seed=first_seed)
@@ -175,7 +169,8 @@ judged = pipelines.resolve(generator) if generator else str(generators.generator
 finished = (Path(judged) / "metadata.csv").is_file() and not (Path(judged) / "model_index.json").is_file()
 if finished:
     source = f"folder:{judged}"
-    pixels["synthetic"] = squared(sources.source_module(source).images(sources.rows(source)))
+    opened = sources.source_module(source).images(sources.rows(source))
+    pixels["synthetic"] = np.stack([np.asarray(fit(one, settings.size)) for one in opened])
 else:
     pixels["synthetic"] = drawn(judged, study.images("test")["caption"][:], seed)
 

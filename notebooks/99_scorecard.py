@@ -28,7 +28,7 @@ generator: str = ""  # unused here
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]
-# The results of this run.
+# The results of this run; its generator's model card takes them up, too.
 
 # %%
 from medisyn_lib import claims, store
@@ -37,7 +37,11 @@ from medisyn_lib.generators import Study
 study = Study(profile, data)
 folder = study.folder(out)
 rows = claims.scorecard(folder / "results")
-store.write_atomic(folder / "scorecard.md", claims.scorecard_markdown(rows))
+table = claims.scorecard_markdown(rows)
+store.write_atomic(folder / "scorecard.md", table)
+if (card := folder / "model_card.md").is_file():  # written by notebook 01
+    about = card.read_text("utf-8").partition("\n## Verdicts")[0]
+    store.write_atomic(card, f"{about}\n## Verdicts\n\n{table}")
 print(f"scorecard of {study.scale}")
 
 # %% [markdown]

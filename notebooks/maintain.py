@@ -16,6 +16,7 @@ from medisyn_lib import batch, store
 from medisyn_lib.claims import NOTEBOOKS
 from medisyn_lib.compare import results_of
 from medisyn_lib.errors import InputError
+from medisyn_lib.figures import FIGURES
 from medisyn_lib.paths import from_shell, project_root
 from medisyn_lib.provenance import run_name
 
@@ -52,8 +53,9 @@ def publish(folder: str, *names: str) -> str:
     """Copies a finished `full` run into results/ and figures/ and says under which name.
 
     Of a run that is finished in part, `names` (numbers or names of notebooks) are published beside what is there.
-    Files named `*.real.*` show real images and stay behind. Raises InputError for a run that is unfinished, failed,
-    mixed or of another profile.
+    Files named `*.real.*` show real images and stay behind, as do, of other sources than phantoms, all sheets of
+    images: not every licence allows what was learnt from its images to be shown. Raises InputError for a run that is
+    unfinished, failed, mixed or of another profile.
     """
     out, chosen = from_shell(folder), batch.select(names)
     needed = [Path("notebooks", path.name) for path in chosen]
@@ -66,6 +68,9 @@ def publish(folder: str, *names: str) -> str:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
     name, numbers = run_name(*made.pop()), {path.name[:2] for path in chosen}
     pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
+    if not name.endswith("-phantom"):
+        sheets = [figure for figure in FIGURES.values() if figure["draw"] == "sheet"]
+        pictures = [path for path in pictures if FIGURES.get(path.name.split(".")[0]) not in sheets]
     results = [out / "results" / f"{stem}.json" for stem in found]
     for kind, files in (("results", results), ("figures", pictures)):
         target = project_root() / kind / name

@@ -191,16 +191,17 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
         measures=[count("k", 1)],
     )
     write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
-    (out / "figures").mkdir()
-    for name in ("00_a.png", "00_a.svg", "01_a.csv", "01_b.real.png", "01_c.txt"):
+    (out / "figures").mkdir(exist_ok=True)
+    for name in ("00_a.png", "00_a.svg", "01_a.csv", "01_b.real.png", "01_c.txt", "01_prompts.tiles.png"):
         (out / "figures" / name).write_text(name)
-    (out / "notebooks").mkdir()
+    (out / "notebooks").mkdir(exist_ok=True)
     for name in ("00_tour", "01_training"):
         (out / "notebooks" / f"{name}.ipynb").write_text("{}")
     return out
 
 
 def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
+    """And sheets of what was learnt from real images, which not every licence allows to show; phantoms' are kept."""
     old = root / "figures" / "full-npz-real-panel"
     old.mkdir(parents=True)
     (old / "00_old.png").write_text("")
@@ -208,6 +209,8 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     assert sorted(path.name for path in old.iterdir()) == ["00_a.png", "00_a.svg", "01_a.csv"]
     assert [path.name for path in (root / "results" / old.name).iterdir()] == ["01_training.json"]
     assert not list(root.rglob("*.tmp"))
+    assert maintain.publish(str(finished_run(root, data="phantom"))) == "full-phantom"
+    assert (root / "figures" / "full-phantom" / "01_prompts.tiles.png").is_file()
 
 
 def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):

@@ -75,6 +75,7 @@ def test_the_first_code_cell_holds_the_parameters(path: Path) -> None:
         line = cells[0].source.splitlines()[(node.end_lineno or 0) - 1]
         assert re.search(r"#\s*\S", line[node.end_col_offset or 0 :]), f"{names[-1]} has no comment"
     assert names[: len(PARAMETERS)] == PARAMETERS  # a notebook may add its own after them
+    assert not {name for name in names if f"`{name}`" not in (ROOT / "README.md").read_text("utf-8")}
 
 
 @each_notebook

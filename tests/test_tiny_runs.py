@@ -62,6 +62,11 @@ def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
     for name, code in codes.items():
         assert code == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
     assert not reached.exists(), reached.read_text()
+    for name in settings:
+        card = (tmp_path / name / "model_card.md").read_text("utf-8")
+        assert (
+            "The store keeps it as `generator-" in card and "| 01_training | one model" in card.partition("\n## V")[2]
+        )
     diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in settings)]
     compared = subprocess.run(diff, capture_output=True, text=True)
     assert compared.returncode == 0, compared.stdout + compared.stderr
