@@ -17,7 +17,7 @@ help:
 	@echo "make test | test-full        all checks | those under other thread counts and processors too"
 	@echo "make figures | lab | env     redraw figures | open JupyterLab | create .venv only"
 	@echo "make refresh                 run the stored notebooks anew and keep their outputs"
-	@echo "make publish OUT=folder [NOTEBOOKS='01 05']   copy a finished full run, or a part, into results/ and figures/"
+	@echo "make publish OUT=folder [NOTEBOOKS='01 05']   copy a finished full run, or a part, into results/, figures/ and README"
 
 reproduce: env
 	$(MEDISYN) reproduce --profile "$(PROFILE)" --data "$(DATA)" $(if $(OUT),--out "$(OUT)")

@@ -71,7 +71,7 @@ def _panels(table: pd.DataFrame, height: float, fill: Callable[..., None], zero:
         axis.set_visible(False)
     for place, (axis, (panel, rows)) in enumerate(zip(axes.flat, panels, strict=False)):
         axis.set(**rows[["xlabel", "ylabel", "xscale", "yscale"]].iloc[0], title=_words(panel))
-        axis.tick_params(labelbottom=True)
+        axis.tick_params(labelbottom=True, which="both")
         if alike["sharey"] and place % columns:
             axis.set_ylabel("")
         parts = [(groups.index(name), part) for name, part in rows.groupby("group", sort=False)]

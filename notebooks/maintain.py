@@ -13,7 +13,7 @@ import nbclient
 import nbformat
 
 from medisyn_lib import batch, store
-from medisyn_lib.claims import NOTEBOOKS
+from medisyn_lib.claims import NOTEBOOKS, scorecard
 from medisyn_lib.compare import results_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.figures import FIGURES
@@ -22,6 +22,7 @@ from medisyn_lib.provenance import run_name
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
 PUBLISHED = (".png", ".svg", ".csv")
+SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of scorecard -->")
 
 
 def refresh(*names: str) -> list[Path]:
@@ -81,7 +82,26 @@ def publish(folder: str, *names: str) -> str:
         for path in [*kept, *(path for path in files if path.name[:2] in numbers)]:
             shutil.copyfile(path, fresh / path.name)
         store.replace_folder(fresh, target)
+    if (readme := project_root() / "README.md").is_file():
+        store.write_atomic(readme, with_scorecard(readme.read_text("utf-8")))
     return name
+
+
+def with_scorecard(text: str) -> str:
+    """A page whose part between `SCORECARD`'s two marks is the table of every claim in each committed run."""
+    runs = sorted(path.name for path in (project_root() / "results").iterdir() if path.is_dir())
+    cells: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for row in scorecard(project_root() / "results" / run):
+            if row["verdict"] != "not run":
+                found = f"{row['measure']} {row['value']} ({row['interval']}), n = {row['n']}"
+                said = f"**{row['verdict']}**" + (f": {found}" if row["interval"] != "none" else "")
+                cells.setdefault(f"{row['notebook'][:2]} {row['claim']}", {})[run] = said
+    lines = [["claim", *(f"`{run}`" for run in runs)], ["---"] * (1 + len(runs))]
+    lines += [[claim, *(cells[claim].get(run, "not run") for run in runs)] for claim in sorted(cells)]
+    before, _, rest = text.partition(SCORECARD[0])
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{rest.partition(SCORECARD[1])[2]}" if rest else text
 
 
 VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}

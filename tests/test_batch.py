@@ -213,6 +213,20 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     assert (root / "figures" / "full-phantom" / "01_prompts.tiles.png").is_file()
 
 
+def test_the_readme_shows_what_is_committed() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert maintain.with_scorecard(text) == text and text.count("| **reproduced**: ") > 2
+
+
+def test_publish_writes_the_scorecard_into_the_readme(root: Path):
+    (root / "README.md").write_text("a\n{}\nold\n{}\nb\n".format(*maintain.SCORECARD))
+    maintain.publish(str(finished_run(root)))
+    told = (root / "README.md").read_text()
+    assert "| claim | `full-npz-real-panel` |" in told and "| 01 s | **reproduced** |" in told
+    assert told.startswith("a\n") and told.endswith("\nb\n") and "old" not in told
+    assert maintain.with_scorecard("no marks") == "no marks"
+
+
 def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):
     out = finished_run(root)
     maintain.publish(str(out))
