@@ -92,7 +92,7 @@ from medisyn_lib.statistics import cluster_proportion, detectable_difference, me
 
 # %%
 start, FIRST = time.perf_counter(), 20261125
-study = generators.Study(profile, data)
+study, scale = generators.Study(profile, data), generators.Study(profile, "phantom").scale  # simulated on phantoms
 folder, (many_images, steps, draws, many_synthetic) = study.folder(out), study.settings.grading
 tables = [standards.read_grades(name) for name in (grades, "" if data == "phantom" else data) if name]
 load = dict(size=study.settings.size, per_modality=many_images, modalities=["fundus"])
@@ -144,7 +144,7 @@ modes["reference_label"] = "published share"
 modes["xlabel"] = "share of the images whose majority and adjudicated grade differ"
 modes["title"] = (
     f"Which error made majority and adjudication differ; 95% intervals over draws of graders and patients "
-    f"({study.scale}, {len(found)} draws, n = {n} discrepancies in test images)"
+    f"({scale}, {len(found)} draws, n = {n} discrepancies in test images)"
 )
 figures.draw("07_modes", modes, folder / "figures")
 
@@ -407,7 +407,7 @@ tuning = tuning.sort_values("panel", key=lambda names: names.str.startswith("gai
 tuning["xlabel"], tuning["ylabel"] = "images in the tuning set", tuning["panel"]
 tuning["title"] = (
     f"Algorithms by the grades that tuned them; right: paired gain over the ophthalmologists' majority at equal cost; "
-    f"95% intervals over {draws} draws of graders and patients ({study.scale}, n = {n_test} test images)"
+    f"95% intervals over {draws} draws of graders and patients ({scale}, n = {n_test} test images)"
 )
 figures.draw("07_tuning", tuning, folder / "figures")
 
@@ -427,7 +427,7 @@ swept = pd.DataFrame(rows, columns=["panel", "x", "group", "y", "low", "high"])
 swept["xlabel"] = "correlation of graders' errors"
 swept["ylabel"] = np.where(swept["panel"].str.startswith("ref"), "gain in share of images", "gain in kappa")
 swept["title"] = (
-    f"What adjudication by three specialists gains; 95% intervals over draws of graders and patients ({study.scale}, "
+    f"What adjudication by three specialists gains; 95% intervals over draws of graders and patients ({scale}, "
     f"{draws} draws, n = {n_test} test images)"
 )
 figures.draw("07_correlation", swept, folder / "figures")
@@ -488,7 +488,7 @@ for name, made in tuners.items():
         forest.append(pd.DataFrame([line], columns=kappas.columns))
 forest = pd.concat(forest).assign(xlabel="quadratic-weighted kappa with each reference")
 forest["title"] = (
-    f"Graders and algorithm judged by three references; 95% intervals by patient ({study.scale}, n = {n_test})"
+    f"Graders and algorithm judged by three references; 95% intervals by patient ({scale}, n = {n_test})"
 )
 figures.draw("07_kappas", forest, folder / "figures")
 
@@ -520,7 +520,7 @@ roc = roc[roc["loose"] | (roc["x"].between(0, 0.5) & (roc["y"] >= 0.6))]  # the 
 roc["xlabel"], roc["ylabel"] = "1 - specificity, mild or worse", "sensitivity, mild or worse"
 roc["title"] = (
     f"The same algorithm and the same ten graders under two references; 95% intervals of the sensitivity by patient "
-    f"({study.scale}, n = {n_test} test images)"
+    f"({scale}, n = {n_test} test images)"
 )
 figures.draw("07_roc", roc, folder / "figures")
 
@@ -587,7 +587,7 @@ if mixed:
     table["xlabel"] = "gain in quadratic-weighted kappa by synthetic images in the training"
     table["title"] = (
         f"{len(synthetic)} synthetic images beside {seen.sum()} phantoms, by the reference; 95% intervals over draws "
-        f"of graders and patients ({study.scale}, {draws} draws, n = {n_test} test images)"
+        f"of graders and patients ({scale}, {draws} draws, n = {n_test} test images)"
     )
     display(figures.draw("07_synthetic", table, folder / "figures"))
 
