@@ -265,8 +265,8 @@ def test_unforeseen_errors_are_one_line_and_a_kept_traceback(
     told = capsys.readouterr().err
     assert told == f"medisyn: RuntimeError two lines (traceback in {place / 'new' / 'error.log'})\n"
     assert "raise error" in (place / "new" / "error.log").read_text()
-    monkeypatch.setattr(data, "describe", raising(OSError("no")))
-    assert cli.main(["data", "list"]) == 4
+    monkeypatch.setattr(data, "check", raising(OSError("no")))
+    assert cli.main(["data", "check", "phantom"]) == 4
     assert capsys.readouterr().err == "medisyn: OSError no (set MEDISYN_DEBUG=1 for the traceback)\n"
 
 
