@@ -233,11 +233,12 @@ def test_the_citation_names_both_papers() -> None:
     assert [len(paper["authors"]) for paper in papers.values()] == [18, 8]
 
 
-def test_the_readme_links_to_what_exists() -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md"])
+def test_pages_link_to_what_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r"src=\"([^\"]+)\"", text)
     local = [link for link in links if not re.match(r"[a-z]+:", link)]
-    assert local and [link for link in local if not (ROOT / link).exists()] == []
+    assert local and [link for link in local if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
 def test_no_file_names_a_machine() -> None:
