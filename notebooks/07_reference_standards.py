@@ -487,9 +487,7 @@ for name, made in tuners.items():
         line = (f"algorithm, tuned on {name}", against, point.value, point.ci_low, point.ci_high)
         forest.append(pd.DataFrame([line], columns=kappas.columns))
 forest = pd.concat(forest).assign(xlabel="quadratic-weighted kappa with each reference")
-forest["title"] = (
-    f"Graders and algorithm judged by three references; 95% intervals by patient ({scale}, n = {n_test})"
-)
+forest["title"] = f"Graders and algorithm judged by three references; 95% intervals by patient ({scale}, n = {n_test})"
 figures.draw("07_kappas", forest, folder / "figures")
 
 # %% [markdown]
