@@ -96,6 +96,8 @@ def _generate(given: argparse.Namespace) -> None:
     from medisyn_lib.data.samples import check_text
 
     check_text(given.prompt, "--prompt")  # metadata.csv, which holds it, may be opened as a sheet
+    if not given.prompt.isprintable():  # nor may it turn the direction of what is written after it
+        raise InputError("--prompt holds control characters: write plain text on one line")
     if len(given.prompt) > PROMPT_LIMIT:
         raise InputError(f"--prompt has {len(given.prompt)} characters: shorten it to {PROMPT_LIMIT}")
     model, out = _model(given.model, "--model", "model_index.json"), _out(given.out)
@@ -115,13 +117,11 @@ def _data(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
     source = getattr(given, "source", None)
-    if source is not None:
+    if source is None:
+        rows = [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
+    else:
         data.preflight(source)
-    rows = (
-        [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
-        if source is None
-        else data.check(source)
-    )
+        rows = data.check(source)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -13,7 +13,7 @@ import nbclient
 import nbformat
 
 from medisyn_lib import batch, store
-from medisyn_lib.claims import NOTEBOOKS, scorecard
+from medisyn_lib.claims import NOTEBOOKS, scorecard, scorecard_markdown
 from medisyn_lib.compare import results_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.figures import FIGURES
@@ -67,11 +67,12 @@ def publish(folder: str, *names: str) -> str:
     made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
     if [profile for profile, _ in made] != ["full"]:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
-    name, numbers = run_name(*made.pop()), {path.name[:2] for path in chosen}
+    ((profile, source),) = made
+    name, numbers = run_name(profile, source), {path.name[:2] for path in chosen}
     pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
-    if not name.endswith("-phantom"):
-        sheets = [figure for figure in FIGURES.values() if figure["draw"] == "sheet"]
-        pictures = [path for path in pictures if FIGURES.get(path.name.split(".")[0]) not in sheets]
+    if source != "phantom":
+        sheets = {figure for figure, row in FIGURES.items() if row["draw"] == "sheet"}
+        pictures = [path for path in pictures if path.name.split(".")[0] not in sheets]
     results = [out / "results" / f"{stem}.json" for stem in found]
     for kind, files in (("results", results), ("figures", pictures)):
         target = project_root() / kind / name
@@ -97,10 +98,11 @@ def with_scorecard(text: str) -> str:
                 found = f"{row['measure']} {row['value']} ({row['interval']}), n = {row['n']}"
                 said = f"**{row['verdict']}**" + (f": {found}" if row["interval"] != "none" else "")
                 cells.setdefault(f"{row['notebook'][:2]} {row['claim']}", {})[run] = said
-    lines = [["claim", *(f"`{run}`" for run in runs)], ["---"] * (1 + len(runs))]
-    lines += [[claim, *(cells[claim].get(run, "not run") for run in runs)] for claim in sorted(cells)]
+    rows = [
+        {"claim": claim} | {f"`{run}`": cells[claim].get(run, "not run") for run in runs} for claim in sorted(cells)
+    ]
     before, _, rest = text.partition(SCORECARD[0])
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = scorecard_markdown(rows)
     return f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{rest.partition(SCORECARD[1])[2]}" if rest else text
 
 

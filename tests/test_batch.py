@@ -211,6 +211,8 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     assert not list(root.rglob("*.tmp"))
     assert maintain.publish(str(finished_run(root, data="phantom"))) == "full-phantom"
     assert (root / "figures" / "full-phantom" / "01_prompts.tiles.png").is_file()
+    named_alike = maintain.publish(str(finished_run(root, data="npz:my-phantom")))
+    assert not list((root / "figures" / named_alike).glob("01_prompts*"))
 
 
 def test_the_readme_shows_what_is_committed() -> None:

@@ -76,6 +76,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
         ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
+        ([*GENERATE, "--prompt", "a\u202eb"], "control characters"),
         ([*GENERATE, "--prompt", "=HYPERLINK(0)"], "--prompt begins as a spreadsheet's formula does"),
         ([*GENERATE, "-n", "0"], "-n is 0"),
         ([*GENERATE, "-n", "10001"], "1 to 10000"),
