@@ -3,8 +3,6 @@
 `real` and `synthetic` are float64 (n, d), n >= 2 and equal unless `unequal`; InputError names what is not.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -32,6 +32,7 @@ WIDTH = 7.0  # inches: the text width of a page
 DPI = 100
 NOT_CLINICAL = "not for clinical use"
 PANELS_A_ROW = 3
+LETTER = 0.009  # of the longest bar: the width of a letter in it
 FEW_POINTS = 12  # of a curve, each drawn with its own interval; a longer curve has a band
 MARKERS, DASHES = "oDs^vPX*dh", ("-", "--", "-.", ":")
 DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # left out: they would make files differ each time
@@ -167,15 +168,18 @@ def sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
 
 
 def classes(table: pd.DataFrame) -> Figure:
-    """Images a finding and modality: `table` has modality, finding, images, title."""
+    """Images a finding and modality: `table` has modality, finding, images, title. Bars too short are named beside."""
     import seaborn
 
     figure, ((axis,),) = _new(table, 3.2)
-    shades = seaborn.color_palette("pastel")
+    shades, widest = seaborn.color_palette("pastel"), table.groupby("modality")["images"].sum().max()
     for name, rows in table.groupby("modality", sort=False):
         left = rows["images"].cumsum() - rows["images"]
         bars = axis.barh([_words(name)] * len(rows), rows["images"], left=left, color=shades, edgecolor="white")
-        axis.bar_label(bars, rows["finding"].map(_words), label_type="center", fontsize=5)
+        words = rows["finding"].map(_words)
+        fits = rows["images"] > words.str.len() * LETTER * widest
+        axis.bar_label(bars, words.where(fits, ""), label_type="center", fontsize=5)
+        axis.bar_label(bars, [*[""] * (len(rows) - 1), ", ".join(words[~fits])], padding=2, fontsize=5)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="images (n)")

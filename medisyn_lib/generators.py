@@ -128,8 +128,8 @@ def latents_entry(study: Study) -> Path:
     stage = first_stage_entry(study)
 
     def make(directory: Path) -> None:
-        images, vae, accel = study.images("generator"), load_first_stage(stage), training.accelerator()
-        side, path, n = study.settings.size // models.DOWNSCALE, directory / "latents.npy", len(images)
+        images, accel, path = study.images("generator"), training.accelerator(), directory / "latents.npy"
+        vae, side, n = load_first_stage(stage).to(accel.device), study.settings.size // models.DOWNSCALE, len(images)
         if accel.is_main_process:
             np.lib.format.open_memmap(path, "w+", np.float16, (n, models.LATENT_CHANNELS, side, side))
         accel.wait_for_everyone()

@@ -1,7 +1,5 @@
 """Is a candidate no worse than a reference in most modalities? A margin from a pilot, then one test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple

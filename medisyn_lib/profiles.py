@@ -1,7 +1,5 @@
 """How large a run is, read from `profiles.toml`: optimiser steps, n and seeds, never seconds."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,6 +19,7 @@ REFUSED = {
     "whole_runs.py": [["--runs", "-1"], ["--reproduce", "huge"]],
     "growth.py": [["--rows", "10"], ["--rows", "10", "x"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],
+    "fine_tune.py": [[], ["--base", "absent"], ["--base", ".", "--rate", "2"], ["--base", ".", "--data", "npz:absent"]],
 }
 
 

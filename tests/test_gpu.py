@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fine_tune
 import numpy as np
 import pytest
 import torch
+from test_foreign_generators import stable_diffusion
 
-from medisyn_lib import denoising, models, training
+from medisyn_lib import denoising, models, sampling, training
+from medisyn_lib.generators import Study
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 PLAN = training.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((16, models.LATENT_CHANNELS, 8, 8), np.float32)
@@ -35,3 +39,20 @@ def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
     first = np.loadtxt(tmp_path / training.HISTORY, delimiter=",", skiprows=1)[0, 1]
     assert first == pytest.approx(float(expected), rel=0.02)  # bfloat16 against float32
     assert (tmp_path / "step-5.safetensors").is_file()
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stable Diffusion 1.5 in miniature; what it draws is what the processor draws, but for rounding."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
+    with models.seeded(0):
+        stable_diffusion().save_pretrained(tmp_path / "base")
+    pipeline = sampling.load_pipeline(str(fine_tune.fine_tune(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN)))
+    prompts, seeds = ["brain MRI, tumour", "chest X-ray, pneumonia"], [0, 1]
+    drawn = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
+    assert pipeline.unet.device.type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    expected = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
+    assert pipeline.unet.device.type == "cpu"
+    assert np.abs(drawn.astype(int) - expected).mean() < 2

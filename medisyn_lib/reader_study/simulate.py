@@ -1,7 +1,5 @@
 """Simulated readers of known skill and bias: what the analysis must recover. They say nothing about physicians."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
