@@ -18,6 +18,7 @@ REFUSED = {
     "training_speed.py": [[], ["--peer", "absent.py"], ["--precision", "fp8"]],
     "whole_runs.py": [["--runs", "-1"], ["--reproduce", "huge"]],
     "growth.py": [["--rows", "10"], ["--rows", "10", "x"]],
+    "more_modalities.py": [["--times", "1"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],
     "fine_tune.py": [[], ["--base", "absent"], ["--base", ".", "--rate", "2"], ["--base", ".", "--data", "npz:absent"]],
 }

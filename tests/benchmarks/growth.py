@@ -29,11 +29,11 @@ EVALUATED = (250, 500, 1000, 2000)  # images
 WIDTH = 1280  # of the encoder's features
 
 
-def fabricate(folder: Path, rows: int, side: int, width: int) -> Path:
-    """A folder with latents and captions of `rows` images, and embeddings."""
+def fabricate(folder: Path, rows: int, side: int, width: int, captions: int = CAPTIONS) -> Path:
+    """A folder with latents and captions of `rows` images, and embeddings of as many captions as said."""
     from medisyn_lib import models
 
-    place, rng = folder / str(rows), np.random.default_rng(0)
+    place, rng = folder / f"{rows}-{captions}", np.random.default_rng(0)
     place.mkdir()
     shape = (rows, models.LATENT_CHANNELS, side, side)
     latents = np.lib.format.open_memmap(place / "latents.npy", "w+", np.float16, shape)
@@ -42,9 +42,9 @@ def fabricate(folder: Path, rows: int, side: int, width: int) -> Path:
             (len(latents[start : start + 5000]), *shape[1:]), np.float32
         )
     latents.flush()
-    words = rng.standard_normal((CAPTIONS + 1, models.CONTEXT, width), np.float32)
+    words = rng.standard_normal((captions + 1, models.CONTEXT, width), np.float32)
     np.save(place / "embeddings.npy", words.astype(np.float16))
-    np.save(place / "caption.npy", rng.integers(CAPTIONS, size=rows))
+    np.save(place / "caption.npy", rng.integers(captions, size=rows))
     return place
 
 

@@ -1,6 +1,6 @@
 """All benchmarks of this folder, one after the other, and their tables: the one command behind BENCHMARKS.md.
 
-    python tests/benchmarks/run.py [sampling_speed training_speed whole_runs growth cost_model]
+    python tests/benchmarks/run.py [sampling_speed training_speed whole_runs growth more_modalities cost_model]
         [--runs 5] [--peer train_text_to_image.py] [--write BENCHMARKS.md]
 
 Prints each table as it comes; `--write` also puts it between the marks of its name in a Markdown file, and `growth`'s
@@ -21,7 +21,7 @@ from medisyn_lib import store
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import project_root
 
-PARTS = ("sampling_speed", "training_speed", "whole_runs", "growth", "cost_model")
+PARTS = ("sampling_speed", "training_speed", "whole_runs", "growth", "more_modalities", "cost_model")
 
 
 def place(name: str, text: str) -> re.Match[str]:
