@@ -256,6 +256,9 @@ DRAWN = ["other patients", "first stage", "half the steps", "generalist", "speci
 drawn = measured[measured["group"].isin(DRAWN)]
 drawn = drawn.sort_values("group", key=lambda column: column.map(DRAWN.index), kind="stable")
 drawn["xlabel"] = drawn["panel"].str.split("_").str[0]
+share = drawn["xlabel"].isin(["precision", "recall", "coverage"])  # ends at 0 and 1, density at 0
+drawn["low"] = drawn["low"].clip(lower=0).where(share | (drawn["xlabel"] == "density"), drawn["low"])
+drawn["high"] = drawn["high"].clip(upper=1).where(share, drawn["high"])
 drawn["title"] = (
     f"Distance from, and overlap with, held-out real images; 95% intervals by patient "
     f"({study.scale}, n = {measured['n'].min()} images a side and modality, one training seed)"
