@@ -95,7 +95,7 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(tmp_path: Path, mon
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(generators, "first_stage_entry", lambda study: tmp_path)
-    monkeypatch.setattr(generators, "load_first_stage", lambda entry: None)
+    monkeypatch.setattr(generators, "load_first_stage", lambda entry: torch.nn.Identity())
     monkeypatch.setattr(generators.Study, "images", lambda study, role: range(n))
     monkeypatch.setattr(data, "pixels", lambda images, rows: rows)
     monkeypatch.setattr(first_stage, "encode", encode)
