@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,8 @@ def reproduce(
 ) -> list[Outcome]:
     """Runs notebooks with these parameters into `out`, `jobs` at a time, and says how each ended, in their order.
 
-    `out` is absolute; notebooks come to `<out>/notebooks/`, one that fails as NN_name.failed.ipynb and .log, and the
-    others still run. `more` are parameters that only some notebooks have. Raises InputError, before anything runs, for
-    an unknown notebook or parameter or a mixed `out`.
+    `out` is absolute; notebooks come to `<out>/notebooks/`, one that fails as NN_name.failed.ipynb and .log. `more` are
+    parameters that only some have. Raises InputError beforehand for an unknown notebook or parameter or a mixed `out`.
     """
     import papermill
 
@@ -91,17 +90,22 @@ def side_by_side(run: Callable[[Path], Any], notebooks: Sequence[Path], jobs: in
     import psutil
 
     pool, was = ThreadPoolExecutor(jobs), signal.signal(signal.SIGTERM, signal.default_int_handler)
+    running: list[Future] = []
     try:
         with kernel_of_this_interpreter(jobs), contextlib.chdir(project_root() / "notebooks"):
             for last in (False, True):
                 now = [path for path in notebooks if path.stem.startswith("99") == last]
                 now.sort(key=lambda path: path.stem[:2] in WAITING)
-                for done in as_completed([pool.submit(run, path) for path in now]):
+                running = [pool.submit(run, path) for path in now]
+                for done in as_completed(running):
                     yield done.result()
     except BaseException:  # an interrupt reaches this thread alone: the others end when their kernels do
         pool.shutdown(wait=False, cancel_futures=True)
-        for kernel in psutil.Process().children():
-            kernel.kill()
+        while not all(future.done() for future in running):  # a kernel may be about to start
+            for kernel in psutil.Process().children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    kernel.kill()
+            time.sleep(0.1)
         raise
     finally:
         signal.signal(signal.SIGTERM, was)

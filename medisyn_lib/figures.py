@@ -121,8 +121,7 @@ def forest(table: pd.DataFrame) -> Figure:
 def curves(table: pd.DataFrame) -> Figure:
     """Curves with intervals: columns `x`, `y`, and `low`, `high`, drawn as a band or, for a few points, as bars.
 
-    The dashed line of `reference` lies at this y, that of `upright` stands at this x. Groups of few points stand beside
-    one another at the same x.
+    The dashed line of `reference` lies at this y, that of `upright` stands at this x. Groups of few points stand apart.
     """
     table = _complete(table)
 
@@ -225,7 +224,7 @@ def draw(
 def redraw(results: Path, jobs: int = 1) -> list[Path]:
     """Redraws every figure below a folder from its table, as PDF, too, and their gallery; returns the PNGs.
 
-    Computes nothing; `jobs` processes draw. Raises InputError where there is no figure's table.
+    `jobs` processes draw. Raises InputError where there is no figure's table.
     """
     tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
     if not tables:

@@ -180,8 +180,7 @@ def power(
 ) -> Estimate:
     """How often the rule is broken by n images of which a share `dose` are copies, of these ratios (c, l).
 
-    Copies, the other images and the held-out ones are drawn anew each time, with replacement, the latter two from
-    `real` (m, l).
+    Copies, other and held-out images are drawn anew each time, with replacement, the latter two from `real` (m, l).
     """
     rng, broken = np.random.default_rng(0), 0
     hit, false = (suspicion(part, calibration) <= RATE for part in (copies, real))

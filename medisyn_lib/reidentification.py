@@ -75,8 +75,7 @@ def train(
 def entry(study: generators.Study) -> Path | None:
     """Folder of an encoder trained on the evaluator's patients; None where too few are known by several images.
 
-    It starts from the reader of modality and finding, which saw the same patients. No patient that calibrates or tests
-    is among them.
+    It starts from the reader of modality and finding, which saw the same patients. None of them calibrates or tests.
     """
     images = study.images("evaluator")
     patients = several(images["patient_id"][:], images["identity_known"][:])

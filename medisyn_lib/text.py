@@ -22,9 +22,8 @@ TEMPERATURE = 0.07
 class Contrastive(nn.Module):
     """The contrastive loss of captions `tokens` and their images' `latents`.
 
-    Radford et al., arXiv 2103.00020, figure 3, with one change: images that share a caption
-    (`caption` holds its number) count as right answers alike. The image side is a small throw-away
-    network over latents.
+    Radford et al., arXiv 2103.00020, figure 3, with one change: images that share a caption (`caption`: its number)
+    count as right answers alike. The image side is a small throw-away network over latents.
     """
 
     def __init__(self, encoder: CLIPTextModel) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_an_interrupt_ends_every_kernel_and_leaves_no_notebook(root: Path, how: 
     assert "KeyboardInterrupt" in running.communicate(timeout=250)[1] and running.returncode != 0
     assert len(kernels) == 2 and not any(kernel.is_running() for kernel in kernels)
     assert not [name for name in ("00_tour", "01_training") if (out / "notebooks" / f"{name}.ipynb").exists()]
+
+
+def test_an_interrupt_takes_along_what_was_about_to_start(root: Path):
+    """A kernel that starts after the others were killed ends, too: one had outlived the command, or held it up."""
+    started: list[subprocess.Popen] = []
+
+    def run(notebook: Path) -> int:
+        time.sleep(0.6)  # as the start of a kernel takes its time
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return started[-1].wait()
+
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(batch.side_by_side(run, [Path("01_a.ipynb"), Path("02_b.ipynb")], 2))
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_unknown_parameter_is_refused_before_anything_runs(root: Path):
