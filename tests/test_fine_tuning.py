@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from test_foreign_generators import stable_diffusion, stable_diffusion_xl
+from test_foreign_generators import saved, stable_diffusion
 
 from medisyn_lib import models, sampling, text, training
 from medisyn_lib.errors import InputError
@@ -41,11 +41,7 @@ def test_the_loss_is_what_the_scheduler_asks_for(learns: str) -> None:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("bases")
-    for name, make in {"sd15": stable_diffusion, "sdxl": stable_diffusion_xl}.items():
-        with models.seeded(0):
-            make().save_pretrained(place / name)
-    return place
+    return saved(tmp_path_factory.mktemp("bases"))
 
 
 def test_the_denoiser_learns_and_the_rest_stays(bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,13 +76,17 @@ def stable_diffusion_xl() -> StableDiffusionXLPipeline:
 KINDS = {"sd15": stable_diffusion, "sdxl": stable_diffusion_xl}
 
 
-@pytest.fixture(scope="module")
-def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("foreign")
+def saved(place: Path) -> Path:
+    """The folder, with a pipeline of each kind in it, under its name."""
     for name, make in KINDS.items():
         with models.seeded(0):
             make().save_pretrained(place / name)
     return place
+
+
+@pytest.fixture(scope="module")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("foreign"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -29,7 +29,7 @@ EVALUATED = (250, 500, 1000, 2000)  # images
 WIDTH = 1280  # of the encoder's features
 
 
-def fabricate(folder: Path, rows: int, side: int, width: int, captions: int = CAPTIONS) -> Path:
+def fabricate(folder: Path, rows: int, side: int, width: int, captions: int) -> Path:
     """A folder with latents and captions of `rows` images, and embeddings of as many captions as said."""
     from medisyn_lib import models
 
@@ -71,6 +71,32 @@ def train(given: Any) -> None:
     for turn, _ in enumerate(sys.stdin):
         found = {"step": go(STEPS, 1 + turn), "peak": pairs.peak(), "anonymous": pairs.anonymous()}
         print(json.dumps(found), flush=True)
+
+
+def steps(given: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[str, float]]]:
+    """What `train` prints of the denoiser with each of these numbers of images and captions, round by round."""
+    from medisyn_lib import generators, models
+    from medisyn_lib.profiles import PROFILES
+
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in sizes}
+    with tempfile.TemporaryDirectory() as folder:
+        side = PROFILES[given.profile].size // models.DOWNSCALE
+        places = {
+            name: fabricate(Path(folder), rows, side, generators.TEXT_WIDTH, captions)
+            for name, (rows, captions) in sizes.items()
+        }
+        command = [__file__, f"--profile={given.profile}"]
+        running = {name: pairs.waiting([*command, f"--place={place}"]) for name, place in places.items()}
+
+        def one(name: str) -> float:
+            found[name].append(pairs.asked(running[name]))
+            return found[name][-1]["step"]
+
+        pairs.interleaved({name: lambda name=name: one(name) for name in sizes}, given.runs)
+        for process in running.values():
+            pairs.closed(process)
+            process.wait()
+    return found
 
 
 def took(work: Callable[[], Any]) -> float:
@@ -121,24 +147,7 @@ def main() -> None:
     if given.place:
         train(given)
         return
-    from medisyn_lib import generators, models
-    from medisyn_lib.profiles import PROFILES
-
-    found: dict[str, list[dict[str, float]]] = {str(rows): [] for rows in given.rows}
-    with tempfile.TemporaryDirectory() as folder:
-        width = PROFILES[given.profile].size // models.DOWNSCALE
-        places = {str(n): fabricate(Path(folder), n, width, generators.TEXT_WIDTH) for n in given.rows}
-
-        sides = {n: pairs.waiting([__file__, f"--profile={given.profile}", f"--place={p}"]) for n, p in places.items()}
-
-        def one(rows: str) -> float:
-            found[rows].append(pairs.asked(sides[rows]))
-            return found[rows][-1]["step"]
-
-        pairs.interleaved({rows: lambda rows=rows: one(rows) for rows in found}, given.runs)
-        for side in sides.values():
-            pairs.closed(side)
-            side.wait()
+    found = steps(given, {str(rows): (rows, CAPTIONS) for rows in given.rows})
     order, evaluated = ordering(given.runs), evaluation(given.runs)
     few, many = (found[str(n)] for n in given.rows)
     words = {

@@ -9,9 +9,7 @@ profile's denoiser on made-up latents with so many captions, in two processes th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import growth
@@ -33,30 +31,6 @@ def captions(times: int) -> list[str]:
         for f in row.findings
     ]
     return [template.format(name=name, finding=finding.name) for name, finding in named for template in TEMPLATES]
-
-
-def steps(given: Any, counts: dict[str, int]) -> dict[str, list[dict[str, float]]]:
-    """Of the denoiser with each of these numbers of captions what `growth.train` prints, round by round."""
-    from medisyn_lib import generators, models
-    from medisyn_lib.profiles import PROFILES
-
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in counts}
-    with tempfile.TemporaryDirectory() as folder:
-        side = PROFILES[given.profile].size // models.DOWNSCALE
-        how = Path(folder), ROWS, side, generators.TEXT_WIDTH
-        places = {name: growth.fabricate(*how, captions=count) for name, count in counts.items()}
-        command = [str(growth.__file__), f"--profile={given.profile}"]
-        running = {name: pairs.waiting([*command, f"--place={place}"]) for name, place in places.items()}
-
-        def one(name: str) -> float:
-            found[name].append(pairs.asked(running[name]))
-            return found[name][-1]["step"]
-
-        pairs.interleaved({name: lambda name=name: one(name) for name in counts}, given.runs)
-        for process in running.values():
-            pairs.closed(process)
-            process.wait()
-    return found
 
 
 def main() -> None:
@@ -82,7 +56,7 @@ def main() -> None:
     for what, do in work.items():
         turns = {name: lambda name=name, do=do: growth.took(lambda: do(name)) for name in sides}
         rows[what] = list(pairs.interleaved(turns, given.runs).values())
-    trained = steps(given, {name: len(words) for name, words in sides.items()})
+    trained = growth.steps(given, {name: (ROWS, len(words)) for name, words in sides.items()})
     for unit, what in (("step", "a step of training, processor seconds"), ("anonymous", "its own memory, GB")):
         rows[what] = [[one[unit] for one in runs] for runs in trained.values()]
     head = [f"profile {given.profile}", "10 modalities", f"{10 * given.times}", "ratio"]
