@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from medisyn_lib import claims, data, evaluators, sampling, statistics, store
+from medisyn_lib import claims, data, evaluators, processes, sampling, statistics
 from medisyn_lib.statistics import Estimate, cluster_interval, cluster_proportion, paired_difference
 
 if TYPE_CHECKING:
@@ -31,14 +31,15 @@ def samples_entry(
     name = sampling.fingerprint(str(generator))
     seeds = list(seeds) or list(range(first_seed, first_seed + len(prompts)))
 
-    def make(directory: Path) -> None:
+    def part(rows: np.ndarray) -> np.ndarray:
         pipeline = sampling.load_pipeline(str(generator))
-        np.save(directory / "samples.npy", sampling.sample(pipeline, prompts, seeds, **call))
+        return sampling.sample(pipeline, [prompts[i] for i in rows], [seeds[i] for i in rows], **call)
 
     what: dict[str, object] = {"prompts": list(prompts), "first_seed": seeds[0], "call": call}
     if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
         what["seeds"] = seeds
-    return store.keep("samples", what, make, inputs=[name], code=("medisyn_lib.sampling",))
+    count, code = lambda: len(prompts), ("medisyn_lib.sampling",)
+    return processes.keep_array("samples", what, count, part, inputs=[name], code=code).parent
 
 
 def load_samples(entry: Path, side: int = 0) -> np.ndarray:

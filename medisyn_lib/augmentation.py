@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
-from medisyn_lib import agreement, data, denoising, models, quality, store, training
+from medisyn_lib import agreement, data, denoising, models, processes, quality, store, training
 from medisyn_lib.statistics import means
 
 if TYPE_CHECKING:
@@ -244,4 +244,4 @@ def own_images(real: Images, asked: ArrayLike, settings: Profile, steps: int, se
     content = [hashlib.sha256(part.tobytes()).hexdigest() for part in (real.pixels, labels, wanted)]
     what = {"plan": asdict(plan), "content": content, "call": [settings.sampling_steps, settings.guidance]}
     code = ("medisyn_lib.models", "medisyn_lib.training", "medisyn_lib.denoising", "medisyn_lib.augmentation")
-    return np.load(training.keep_together("own_samples", what, make, code=code) / "samples.npy")
+    return np.load(processes.keep_together("own_samples", what, make, code=code) / "samples.npy")

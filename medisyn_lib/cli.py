@@ -52,10 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _reproduce(given: argparse.Namespace) -> int:
     from medisyn_lib import data
-    from medisyn_lib.profiles import PROFILES
 
-    if given.profile not in PROFILES:
-        raise InputError(f"profile {given.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
     batch.select(given.names)
     generator = given.generator and _model(given.generator, "--generator", *GENERATOR)
     if Path(generator).is_absolute():
@@ -105,6 +102,19 @@ def _generate(given: argparse.Namespace) -> None:
 
     paths = generate(model, given.prompt, given.n, given.seed, out)
     print(f"{len(paths)} synthetic images written to {out}")
+
+
+def _train(given: argparse.Namespace) -> None:
+    """Trains what notebook 02 compares; under `accelerate launch -m medisyn_lib.cli train` on all its processes."""
+    from medisyn_lib import data
+
+    preflight_store()
+    data.preflight(given.data)
+    from medisyn_lib import generators, processes, quality
+
+    accelerator = processes.accelerator()
+    for folder in quality.suite(generators.Study(given.profile, given.data)):
+        accelerator.print(folder)
 
 
 def _figures(given: argparse.Namespace) -> None:
@@ -165,6 +175,14 @@ def _diff(given: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
+def _profile(text: str) -> str:
+    from medisyn_lib.profiles import PROFILES
+
+    if text not in PROFILES:
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose one of {', '.join(PROFILES)}")
+    return text
+
+
 def _source(text: str) -> str:
     """A data source whose folder, relative to where the shell stands, is written from the project's root."""
     kind, _, rest = text.partition(":")
@@ -194,10 +212,10 @@ def _out(text: str, option: str = "--out") -> Path:
     return from_shell(text)
 
 
-VERBS: dict[str, Callable] = {"reproduce": _reproduce, "audit": _audit, "generate": _generate, "figures": _figures}
-VERBS |= {"diff": _diff, "data list": _data, "data check": _data, "data card": _card}
+VERBS: dict[str, Callable] = {"reproduce": _reproduce, "audit": _audit, "train": _train, "generate": _generate}
+VERBS |= {"figures": _figures, "diff": _diff, "data list": _data, "data check": _data, "data card": _card}
 VERBS |= {"readers new": _readers_new, "readers analyse": _readers_analyse}
-TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source}
+TYPES = {"text": str, "int": int, "float": float, "path": from_shell, "source": _source, "profile": _profile}
 
 
 def _one_line(words: object) -> str:

@@ -56,13 +56,14 @@ def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> 
     whole network; their SHA-256 joins the encoder's name. Raises InputError.
     """
     name, side, mean, deviation, network = _load(encoder)
-    shift, scale, parts = torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None], []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            images = models.to_tensor(np.array(pixels[start : start + batch])) / 2 + 0.5
-            images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
-            parts.append(network((images - shift) / scale).double().numpy())
-    found = np.concatenate(parts).view(Features)
+    shift, scale = (torch.tensor(numbers)[:, None, None] for numbers in (mean, deviation))
+
+    def part(some: np.ndarray) -> np.ndarray:
+        images = models.to_tensor(np.array(some)) / 2 + 0.5
+        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        return network((images - shift) / scale).double().numpy()
+
+    found = models.in_batches(part, pixels, batch).view(Features)
     found.encoder = name
     return found
 

@@ -25,13 +25,9 @@ class _Block(nn.Module):
     def __init__(self, inside: int, outside: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm2d(inside),
-            nn.ReLU(),
-            nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outside),
-            nn.ReLU(),
-            nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
-        )
+            nn.BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outside), nn.ReLU(), nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
+        )  # fmt: skip
         self.skip = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,11 +47,8 @@ def network(classes: int, width: int = 24) -> torch.nn.Module:
     body = nn.Sequential(
         nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
         *(_Block(a, b, 2) for a, b in itertools.pairwise(widths)),
-        nn.BatchNorm2d(widths[-1]),
-        nn.ReLU(),
-        _Pool(),
-        nn.Linear(2 * widths[-1], classes),
-    )
+        nn.BatchNorm2d(widths[-1]), nn.ReLU(), _Pool(), nn.Linear(2 * widths[-1], classes),
+    )  # fmt: skip
     return body.to(memory_format=torch.channels_last)
 
 
@@ -137,12 +130,7 @@ class Reader:
 
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Logits float32 (n, classes) of uint8 images (n, h, w, 3)."""
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(pixels), batch):
-                images = models.to_tensor(np.ascontiguousarray(pixels[start : start + batch]))
-                parts.append(self.net(images).float().numpy())
-        return np.concatenate(parts)
+        return models.in_batches(lambda some: self.net(models.to_tensor(np.array(some))).float().numpy(), pixels, batch)
 
     def modality_right(self, scores: np.ndarray, modality: Sequence[str]) -> np.ndarray:
         """Whether the best class of all is of each image's modality: bool (n,)."""

@@ -39,15 +39,13 @@ def load_shipped() -> AutoencoderKL:
 class Objective(nn.Module):
     """The loss of a batch, for a first stage and a throw-away head.
 
-    Mean absolute error in pixels and in their differences between neighbours (edges and texture
-    count as much as tone); the distance of what `guide`, a frozen reader of modality and finding,
-    sees in both images, level by level and in its reading, so that a small lesion is not lost among
-    thousands of pixels. A throw-away linear head that must tell a modality's findings apart from the
-    mean of the latents over the image, noised in half of them, makes the finding easy to learn for
-    the denoiser (after Yao et al., arXiv 2501.01423, who align latents with an encoder's features).
-    It learns labels and the guide's reading in equal parts, and the means are kept from taking over
-    the latents. Noise in place of a Kullback-Leibler term keeps the latents smooth; their scale is set
-    afterwards.
+    Mean absolute error in pixels and in their differences between neighbours (edges and texture count as much as tone);
+    the distance of what `guide`, a frozen reader of modality and finding, sees in both images, level by level and in
+    its reading, so that a small lesion is not lost among thousands of pixels. A throw-away linear head that must tell a
+    modality's findings apart from the mean of the latents over the image, noised in half of them, makes the finding
+    easy to learn for the denoiser (after Yao et al., arXiv 2501.01423, who align latents with an encoder's features).
+    It learns labels and the guide's reading in equal parts, and the means are kept from taking over the latents. Noise
+    in place of a Kullback-Leibler term keeps the latents smooth; their scale is set afterwards.
     """
 
     def __init__(self, vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> None:
@@ -101,8 +99,7 @@ def train(
         batch = models.to_tensor(np.ascontiguousarray(pixels[rows]))
         flip = draws.uniform(1, 1, 1) < 0.5
         batch = torch.where(flip, batch.flip(3), batch).contiguous(memory_format=torch.channels_last)
-        noise = draws.normal(models.LATENT_CHANNELS, side, side)
-        strength = draws.uniform(1, 1, 1)
+        noise, strength = draws.normal(models.LATENT_CHANNELS, side, side), draws.uniform(1, 1, 1)
         return {"images": batch, "noise": noise, "strength": strength, "target": torch.from_numpy(target[rows])}
 
     owner = np.array([modality for modality, _ in guide.classes])
@@ -155,8 +152,8 @@ def _in_batches(
     vae: AutoencoderKL, rows: np.ndarray, batch: int, part: Callable[[np.ndarray, torch.device], np.ndarray]
 ) -> np.ndarray:
     half, device = models.autocast_dtype(), next(vae.parameters()).device
-    with torch.inference_mode(), torch.autocast(device.type, dtype=half, enabled=half is not None):
-        return np.concatenate([part(rows[start : start + batch], device) for start in range(0, len(rows), batch)])
+    with torch.autocast(device.type, dtype=half, enabled=half is not None):
+        return models.in_batches(lambda some: part(some, device), rows, batch)
 
 
 def peak_signal_to_noise(*, real: np.ndarray, decoded: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import data, denoising, evaluators, first_stage, models, store, text, training
+from medisyn_lib import data, denoising, evaluators, first_stage, models, processes, store, text, training
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.paths import resolve_out
@@ -74,7 +73,7 @@ def reader_entry(study: Study, role: str = "evaluator", *, seed: int = 0) -> Pat
         evaluators.train(data.pixels(images), images["modality"][:], images["finding"][:], plan, directory)
 
     what = {"plan": asdict(plan), **_data_settings(study, role)}
-    return training.keep_together("reader", what, make, code=(*MODELS_CODE, "medisyn_lib.evaluators"))
+    return processes.keep_together("reader", what, make, code=(*MODELS_CODE, "medisyn_lib.evaluators"))
 
 
 def readable(study: Study, role: str = "evaluator") -> bool:
@@ -107,7 +106,7 @@ def first_stage_entry(study: Study) -> Path:
     what |= _data_settings(study, "first_stage") if steps else {}
     code = (*MODELS_CODE, "medisyn_lib.first_stage", "medisyn_lib.evaluators") if steps else ("medisyn_lib.models",)
     inputs = [guide.name for guide in guides]
-    return training.keep_together("first_stage", what, make, inputs=inputs, code=code)
+    return processes.keep_together("first_stage", what, make, inputs=inputs, code=code)
 
 
 def _data_settings(study: Study, role: str) -> dict[str, object]:
@@ -127,34 +126,26 @@ def latents_entry(study: Study) -> Path:
     """Folder with `latents.npy`, float16 (n, 16, h, w): the generator's images through the first stage."""
     stage = first_stage_entry(study)
 
-    def make(directory: Path) -> None:
-        images, accel, path = study.images("generator"), training.accelerator(), directory / "latents.npy"
-        vae, side, n = load_first_stage(stage).to(accel.device), study.settings.size // models.DOWNSCALE, len(images)
-        if accel.is_main_process:
-            np.lib.format.open_memmap(path, "w+", np.float16, (n, models.LATENT_CHANNELS, side, side))
-        accel.wait_for_everyone()
-        blocks = np.split(np.arange(n), range(1024, n, 1024))  # in memory at a time, each of one process
-        with path.open("r+b") as file:  # not mapped, so that a full disk is an error and no crash
-            for rows in blocks[accel.process_index :: accel.num_processes]:
-                latents = first_stage.encode(vae, data.pixels(images, rows)).astype(np.float16)
-                file.seek((int(rows[0]) - n) * latents[0].nbytes, os.SEEK_END)
-                file.write(latents.tobytes())
+    def part(rows: np.ndarray) -> np.ndarray:
+        vae = load_first_stage(stage).to(processes.accelerator().device)
+        return first_stage.encode(vae, data.pixels(study.images("generator"), rows)).astype(np.float16)
 
     what, code = _data_settings(study, "generator"), ("medisyn_lib.first_stage",)
-    return training.keep_together("latents", what, make, inputs=[stage.name], code=code)
+    count = lambda: len(study.images("generator"))  # noqa: E731
+    return processes.keep_array("latents", what, count, part, inputs=[stage.name], code=code).parent
 
 
 def decoded(study: Study, pixels: np.ndarray) -> np.ndarray:
     """Images uint8 (n, h, w, 3) through the first stage and back, kept in the store under their own bytes."""
     stage = first_stage_entry(study)
 
-    def make(directory: Path) -> None:
-        vae = load_first_stage(stage)
-        np.save(directory / "decoded.npy", first_stage.decode(vae, first_stage.encode(vae, pixels)))
+    def part(rows: np.ndarray) -> np.ndarray:
+        vae = load_first_stage(stage).to(processes.accelerator().device)
+        return first_stage.decode(vae, first_stage.encode(vae, pixels[rows]))
 
     what = {"images": hashlib.sha256(pixels.tobytes()).hexdigest(), "shape": pixels.shape}
-    entry = store.keep("decoded", what, make, inputs=[stage.name], code=("medisyn_lib.first_stage",))
-    return np.load(entry / "decoded.npy")
+    code = ("medisyn_lib.first_stage",)
+    return np.load(processes.keep_array("decoded", what, lambda: len(pixels), part, inputs=[stage.name], code=code))
 
 
 def load_latents(entry: Path) -> np.ndarray:
@@ -182,7 +173,7 @@ def text_entry(study: Study) -> Path:
 
     what = {"plan": asdict(plan), "width": TEXT_WIDTH, "layers": TEXT_LAYERS}
     code = (*MODELS_CODE, "medisyn_lib.text", "medisyn_lib.modalities")  # the captions' words are made there
-    return training.keep_together("text", what, make, inputs=[latents.name], code=code)
+    return processes.keep_together("text", what, make, inputs=[latents.name], code=code)
 
 
 def new_denoiser(study: Study, seed: int) -> UNet2DConditionModel:
@@ -238,7 +229,7 @@ def denoiser_entry(study: Study, modality: str | None = None, *, seed: int = 0, 
 
     what = {"plan": asdict(plan), "widths": study.settings.denoiser_widths, "modality": modality}
     code = (*MODELS_CODE, "medisyn_lib.denoising", "medisyn_lib.compute")
-    return training.keep_together("denoiser", what, make, inputs=[latents.name, words.name], code=code)
+    return processes.keep_together("denoiser", what, make, inputs=[latents.name, words.name], code=code)
 
 
 def flops_of(entries: Iterable[Path]) -> float:
@@ -257,14 +248,16 @@ def generator_entry(
     trained = trained or denoiser_entry(study, modality, seed=seed)
 
     def make(directory: Path) -> None:
-        assemble(directory, stage, words, load_denoiser(study, trained, seed, step), study)
-        cost = json.loads((trained / "compute.json").read_text("utf-8"))
-        store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
+        if processes.accelerator().is_main_process:  # of several alone transformers lets this one save
+            assemble(directory, stage, words, load_denoiser(study, trained, seed, step), study)
+            cost = json.loads((trained / "compute.json").read_text("utf-8"))
+            store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
 
     what: dict[str, object] = {"modality": modality, "seed": seed, "step": step, "profile": study.profile}
     what |= {"steps": study.settings.sampling_steps, "guidance": study.settings.guidance}
     inputs = [stage.name, words.name, trained.name]
-    return store.keep("generator", what, make, inputs=inputs, code=("medisyn_lib.generators", "medisyn_lib.models"))
+    code = ("medisyn_lib.generators", "medisyn_lib.models")
+    return processes.keep_together("generator", what, make, inputs=inputs, code=code)
 
 
 def assemble(directory: Path, stage: Path, words: Path, net: UNet2DConditionModel, study: Study) -> None:
@@ -287,22 +280,3 @@ def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, fl
     kind = f"a specialist for {modality}" if modality else "the generalist for all modalities of its data"
     card = Path(__file__).with_name("model_card.md").read_text("utf-8")
     return card.format(kind=kind, data=data_label(study.source), study=study, seed=seed, cost=cost)
-
-
-def main() -> None:
-    """Trains the generalist and its specialists: `accelerate launch -m medisyn_lib.generators`."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--profile", default="quick", choices=PROFILES)
-    parser.add_argument("--data", default="phantom")
-    chosen = parser.parse_args()
-    data.preflight(chosen.data)
-    study = Study(chosen.profile, chosen.data)
-    for seed in study.settings.seeds:
-        for modality in (None, *study.settings.specialists):
-            denoiser_entry(study, modality, seed=seed)
-
-
-if __name__ == "__main__":
-    main()

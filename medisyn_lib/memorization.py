@@ -15,6 +15,7 @@ from PIL import Image
 
 from medisyn_lib import data, denoising, encoders, generators, models, neighbours, reidentification, store, training
 from medisyn_lib.errors import InputError
+from medisyn_lib.processes import keep_together
 from medisyn_lib.statistics import Estimate, exact_proportion
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ def _photographs(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
 
     def describe(pixels: np.ndarray) -> np.ndarray:
         if net and pixels.shape[1] <= 128:
-            parts = np.split(pixels, range(64, len(pixels), 64))
-            found = np.concatenate([net(models.to_tensor(np.array(part))).numpy() for part in parts])
+            found = models.in_batches(lambda part: net(models.to_tensor(np.array(part))).numpy(), pixels, 64)
         else:
             found = encoders.features(pixels, encoder)
         return (found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)).astype(np.float32)
@@ -218,4 +218,4 @@ def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
 
     code = (*generators.MODELS_CODE, "medisyn_lib.denoising")
     what = {"plan": asdict(plan), "rows": rows.tolist()}
-    return training.keep_together("overtrained", what, make, inputs=[base.name, latents.name, words.name], code=code)
+    return keep_together("overtrained", what, make, inputs=[base.name, latents.name, words.name], code=code)

@@ -6,17 +6,17 @@ package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 16, h / 8, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -115,13 +115,10 @@ def denoiser(size: int, widths: Sequence[int], layers: int = 1, text_width: int 
     from diffusers import UNet2DConditionModel
 
     model = UNet2DConditionModel(
-        sample_size=size // DOWNSCALE,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        block_out_channels=tuple(widths),
+        sample_size=size // DOWNSCALE, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
+        block_out_channels=tuple(widths), layers_per_block=layers, cross_attention_dim=text_width,
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (len(widths) - 1)),
         up_block_types=(*("CrossAttnUpBlock2D",) * (len(widths) - 1), "UpBlock2D"),
-        layers_per_block=layers, cross_attention_dim=text_width,
         addition_embed_type="text", addition_embed_type_num_heads=4,
         attention_head_dim=tuple(width // 32 for width in widths), norm_num_groups=32,
     )  # fmt: skip
@@ -147,6 +144,12 @@ def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
                 f"prompt {prompt[:40]!r}...: longer than the model's {tokenizer.model_max_length} tokens; shorten it"
             )
     return tokenizer(list(prompts), padding="max_length", return_tensors="pt")["input_ids"]
+
+
+def in_batches(part: Callable[[Any], np.ndarray], rows: Any, batch: int) -> np.ndarray:
+    """What `part` makes of some rows at a time, without gradients, as one array."""
+    with torch.inference_mode():
+        return np.concatenate([part(rows[start : start + batch]) for start in range(0, len(rows), batch)])
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:

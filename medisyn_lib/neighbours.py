@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import data, store
+from medisyn_lib import data, processes
 from medisyn_lib.errors import InputError
 
 if TYPE_CHECKING:
     import datasets
 
-VECTORS = "vectors.npy"
+VECTORS = "index.npy"
 ROWS, SPARE = 4096, 8  # of the index in one block of products; winners beyond k, so that rounding does not decide
 GRID, CENTRE, CROP = 12, 0.8, 0.8  # cells a side of a window; its side in the index; the smallest crop, by area
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # luma of red, green and blue (ITU-R BT.601)
@@ -24,21 +24,16 @@ def index_entry(
     images: datasets.Dataset, describe: Callable[[np.ndarray], np.ndarray], what: Mapping[str, Any],
     inputs: Sequence[str] = (), code: Sequence[str] = (),
 ) -> Path:  # fmt: skip
-    """Folder with `vectors.npy`, float32 (n, d): what `describe` makes of each image, 1,024 in memory at a time.
+    """Folder with `index.npy`, float32 (n, d): what `describe` makes of each image, 1,024 in memory at a time.
 
     `what`, `inputs` and `code` say which images and which description (`store.keep`).
     """
 
-    def make(directory: Path) -> None:
-        vectors = None
-        for start in range(0, len(images), 1024):
-            part = describe(data.pixels(images, range(start, min(start + 1024, len(images)))))
-            if vectors is None:
-                shape = (len(images), part.shape[1])
-                vectors = np.lib.format.open_memmap(directory / VECTORS, "w+", np.float32, shape)
-            vectors[start : start + len(part)] = part
+    def part(rows: np.ndarray) -> np.ndarray:
+        return describe(data.pixels(images, rows)).astype(np.float32)
 
-    return store.keep("index", what, make, inputs=inputs, code=("medisyn_lib.neighbours", *code))
+    code = ("medisyn_lib.neighbours", *code)
+    return processes.keep_array("index", what, lambda: len(images), part, inputs=inputs, code=code).parent
 
 
 def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,20 +47,14 @@ def collect(
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {
-        "profile": profile,
-        "data": data_label(data),
-        "data_fingerprint": fingerprint,
-        "seeds": [int(seed) for seed in seeds],
-        "seconds": round(float(seconds), 1),
-        "flops": None if flops is None else float(flops),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "versions": versions,
-        "system": f"{platform.system()} {platform.machine()}",
+        "profile": profile, "data": data_label(data), "data_fingerprint": fingerprint, "seeds": [int(s) for s in seeds],
+        "seconds": round(float(seconds), 1), "flops": None if flops is None else float(flops),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
+        "versions": versions, "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads() if torch else os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
-    }
+    }  # fmt: skip
 
 
 def git(folder: Path, *arguments: str) -> str:

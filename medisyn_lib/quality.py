@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import alignment, data, encoders, store
+from medisyn_lib import alignment, data, encoders, generators, processes
 from medisyn_lib.errors import InputError
 from medisyn_lib.fidelity import frechet_distance, kernel_distance, project
 from medisyn_lib.provenance import run_name
@@ -61,14 +61,27 @@ def drawn(
 def features(pixels: np.ndarray) -> encoders.Features:
     """`encoders.features` of the offline default, kept in the store under the images' own bytes."""
 
-    def make(directory: Path) -> None:
-        np.save(directory / "features.npy", encoders.features(pixels).astype(np.float32))
+    def part(rows: np.ndarray) -> np.ndarray:
+        return encoders.features(pixels[rows]).astype(np.float32)
 
     what = {"images": hashlib.sha256(pixels.tobytes()).hexdigest(), "n": len(pixels), "encoder": "efflite0"}
-    entry = store.keep("features", what, make, code=("medisyn_lib.encoders",))
-    found = np.load(entry / "features.npy").astype(np.float64).view(encoders.Features)
+    path = processes.keep_array("features", what, lambda: len(pixels), part, code=("medisyn_lib.encoders",))
+    found = np.load(path).astype(np.float64).view(encoders.Features)
     found.encoder = "efflite0"
     return found
+
+
+def suite(study: Study) -> list[Path]:
+    """The generators that notebook 02 compares, trained, and their images drawn and described; by all processes."""
+    made: list[Path] = []
+    for turn, (seed, deal) in enumerate(zip(study.settings.seeds, deals(study), strict=True)):
+        present = [name for name in study.settings.specialists if name in set(deal["modality"][:])]
+        for name in (None, *present):
+            made.append(generators.generator_entry(study, name, seed=seed))
+            images = drawn(made[-1], deal, [name] if name else present, turn, whole=name is None)
+            for pixels in images.values():
+                features(pixels)
+    return made
 
 
 def pilot(study: Study) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib import data, evaluators, generators, models, training
+from medisyn_lib import data, evaluators, generators, models, processes, training
 
 WIDTH, TEMPERATURE = 64, 0.1
 BATCH = 48  # patients
@@ -30,7 +30,7 @@ class Contrast(nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """The loss of images (n, 3, h, w): row i of both is of one patient, the other rows of others."""
-        a, b = (F.normalize(self.net(images).float()) for images in (first, second))
+        a, b = (processes.of_all(F.normalize(self.net(images).float())) for images in (first, second))
         alike, own = a @ b.T / TEMPERATURE, torch.arange(len(a), device=a.device)
         return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
 
@@ -91,7 +91,7 @@ def entry(study: generators.Study) -> Path | None:
 
     what = {"plan": asdict(plan), "images": len(images)}
     code = (*generators.MODELS_CODE, "medisyn_lib.evaluators", "medisyn_lib.reidentification")
-    return training.keep_together("reidentification", what, make, inputs=[reader.name], code=code)
+    return processes.keep_together("reidentification", what, make, inputs=[reader.name], code=code)
 
 
 def _network(net: nn.Module) -> nn.Module:
@@ -110,6 +110,5 @@ class Encoder:
 
     def __call__(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Embeddings float32 (n, 64) of length 1 of uint8 images (n, h, w, 3)."""
-        with torch.inference_mode():
-            parts = [models.to_tensor(np.array(pixels[a : a + batch])) for a in range(0, len(pixels), batch)]
-            return np.concatenate([F.normalize(self.net(part)).numpy() for part in parts])
+        part = lambda some: F.normalize(self.net(models.to_tensor(np.array(some)))).numpy()  # noqa: E731
+        return models.in_batches(part, pixels, batch)

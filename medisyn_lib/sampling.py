@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from medisyn_lib import models, store
+from medisyn_lib import models, processes, store
 from medisyn_lib.errors import InputError
 from medisyn_lib.paths import resolve_out
 
@@ -82,7 +82,7 @@ def sample(
     if blank := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
         raise InputError(f"prompt {blank[0]} is empty: describe an image, such as 'brain MRI, no abnormality'")
     asked, parts = _asked(pipeline, prompts, captions), []
-    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline.to(processes.accelerator().device)
     batch = 1 if captions else batch  # pipelines that take classes may draw noise from torch's own generator, too
     with torch.inference_mode():
         for start in range(0, len(prompts), batch):

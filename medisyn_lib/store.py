@@ -73,10 +73,9 @@ def keep(
 ) -> Path:
     """The folder that `make` fills for these settings, inputs and code: read if kept, else made.
 
-    `make` is handed `<key>.tmp/`; after an interruption that folder still holds what was there, so
-    a maker goes on from its own checkpoints. A kept entry with a missing, extra, truncated or
-    altered file is named on stderr and made anew. One process makes an entry, others wait for it.
-    Raises InputError where the store cannot be written or is full.
+    `make` is handed `<key>.tmp/`; after an interruption that folder still holds what was there, so a maker goes on from
+    its own checkpoints. A kept entry with a missing, extra, truncated or altered file is named on stderr and made anew.
+    One process makes an entry, others wait for it. Raises InputError where the store cannot be written or is full.
     """
     name, head = _named(step, settings, inputs, code)
     final = store_dir() / name

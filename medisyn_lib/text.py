@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib import models, training
+from medisyn_lib import models, processes, training
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -30,21 +30,17 @@ class Contrastive(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.images = nn.Sequential(
-            nn.Conv2d(models.LATENT_CHANNELS, 96, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(96, 192, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(192, 192, 3, padding=1),
-            nn.GELU(),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(192 * 4, encoder.config.hidden_size),
-        )
+            nn.Conv2d(models.LATENT_CHANNELS, 96, 3, padding=1), nn.GELU(),
+            nn.Conv2d(96, 192, 3, stride=2, padding=1), nn.GELU(),
+            nn.Conv2d(192, 192, 3, padding=1), nn.GELU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192 * 4, encoder.config.hidden_size),
+        )  # fmt: skip
 
     def forward(self, tokens: torch.Tensor, latents: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
         """The loss of token numbers (n, CONTEXT), latents (n, 16, h, w) and caption numbers (n,)."""
         words = F.normalize(self.encoder(input_ids=tokens).pooler_output.float(), dim=1)
         pictures = F.normalize(self.images(latents).float(), dim=1)
+        words, pictures, caption = map(processes.of_all, (words, pictures, caption))  # or each would contrast its own
         same = (caption[:, None] == caption[None, :]).float()
         target = same / same.sum(1, keepdim=True)
         scores = words @ pictures.T / TEMPERATURE
@@ -76,9 +72,8 @@ def train(
 
 def embed(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, prompts: Sequence[str], batch: int = 256) -> np.ndarray:
     """Last hidden states float32 (n, CONTEXT, width): what the denoiser attends to."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(prompts), batch):
-            ids = models.tokens(tokenizer, prompts[start : start + batch])
-            parts.append(encoder(input_ids=ids).last_hidden_state.numpy())
-    return np.concatenate(parts)
+
+    def part(some: Sequence[str]) -> np.ndarray:
+        return encoder(input_ids=models.tokens(tokenizer, some)).last_hidden_state.numpy()
+
+    return models.in_batches(part, prompts, batch)

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from medisyn_lib import models, store
+from medisyn_lib import models, processes, store
 from medisyn_lib.errors import InputError
-from medisyn_lib.store import Names
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -76,28 +75,23 @@ def rate_at(plan: Plan, step: int) -> float:
     return plan.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, plan.steps - warm)))
 
 
-def accelerator() -> Accelerator:
-    """Accelerate as launched: any number of processes, GPU or CPU; `fit` chooses the precision."""
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="no")
-
-
 def fit(
     objective: torch.nn.Module, batch_of: Callable[[np.ndarray, Draws], Mapping[str, torch.Tensor]], *, n: int,
     plan: Plan, directory: Path, snapshots: Sequence[int] = (), half: bool = True,
 ) -> None:  # fmt: skip
     """Trains `objective` in place, whose forward takes a batch and returns the loss.
 
-    `batch_of(rows, draws)` makes this process's share of the batch: `rows` are numbers of samples
-    below `n`. Goes on from a checkpoint in `directory`, where the loss history (`history.csv`) and
-    the averaged weights after each of the steps in `snapshots` (`step-N.safetensors`) are left. The
-    objective ends with the averaged weights if the plan averages. `half` computes in bfloat16 where
-    the machine does (`models.autocast_dtype`). Raises InputError if the batch does not divide among
-    the processes, ValueError if the loss stops being finite.
+    `batch_of(rows, draws)` makes this process's share of the batch: `rows` are numbers of samples below `n`. Goes on
+    from a checkpoint in `directory`, where the loss history (`history.csv`) and the averaged weights after each of the
+    steps in `snapshots` (`step-N.safetensors`) are left. The objective ends with the averaged weights if the plan
+    averages. `half` computes in bfloat16 where the machine does (`models.autocast_dtype`). Raises InputError if the
+    batch does not divide among the processes, ValueError if the loss stops being finite.
     """
-    accel = accelerator()
-    rows = _share(plan.batch, accel)
+    accel = processes.accelerator()
+    share, rest = divmod(plan.batch, accel.num_processes)
+    if rest:
+        raise InputError(f"batch of {plan.batch}: does not divide among {accel.num_processes} processes; change one")
+    rows = slice(accel.process_index * share, (accel.process_index + 1) * share)
     run = _Run(objective, plan, directory, accel, half)
     for step in range(run.resume(), plan.steps):
         draws = Draws(plan.seed, step, plan.batch, rows)
@@ -108,13 +102,6 @@ def fit(
         if accel.is_main_process and done % plan.checkpoint_every == 0 and done < plan.steps:
             run.save(done)
     run.finish()
-
-
-def _share(batch: int, accel: Accelerator) -> slice:
-    share, rest = divmod(batch, accel.num_processes)
-    if rest:
-        raise InputError(f"batch of {batch}: does not divide among {accel.num_processes} processes; change one")
-    return slice(accel.process_index * share, (accel.process_index + 1) * share)
 
 
 class _Run:
@@ -204,26 +191,3 @@ class _Run:
         values = self.average or self.parameters
         tensors = {k: t.detach().contiguous().cpu() for k, t in zip(names, values, strict=True)}
         store.write_atomic(self.directory / f"step-{step}.safetensors", save(tensors))
-
-
-def keep_together(
-    step: str, settings: Mapping[str, Any], make: Callable[[Path], None], *, inputs: Names = (), code: Names = ()
-) -> Path:
-    """`store.keep` under `accelerate launch`: the first process keeps, all make, and none goes on before it is kept."""
-    from accelerate.utils import broadcast_object_list
-
-    accel = accelerator()  # unlike a bare PartialState it sees processes on CPUs, too
-
-    def make_with_all(directory: Path) -> None:
-        broadcast_object_list([str(directory)])
-        make(directory)
-        accel.wait_for_everyone()  # else the entry might be closed while a slower process still writes
-
-    if accel.is_main_process:
-        store.keep(step, settings, make_with_all, inputs=inputs, code=code)
-        broadcast_object_list([None])
-    while not accel.is_main_process and (directory := broadcast_object_list([None])[0]):
-        make(Path(directory))
-        accel.wait_for_everyone()
-    accel.wait_for_everyone()
-    return store.store_dir() / store.key(step, settings, inputs, code)

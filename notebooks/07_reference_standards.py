@@ -84,6 +84,7 @@ from medisyn_lib import agreement, alignment, claims, evaluators, figures, gener
 from medisyn_lib import data as sources
 from medisyn_lib import reference_standards as standards
 from medisyn_lib.errors import InputError
+from medisyn_lib.processes import keep_together
 from medisyn_lib.statistics import cluster_proportion, detectable_difference, means, standard_error
 
 # %% [markdown]
@@ -324,9 +325,7 @@ def logits_of(pictures, labels, seed):
     what = {"plan": asdict(plan), "content": [sha256(part.tobytes()).hexdigest() for part in (pictures, labels)]}
     names = ["fundus"] * len(labels), [f"grade {label}" for label in labels]
     code = ("medisyn_lib.evaluators", *generators.MODELS_CODE)
-    entry = training.keep_together(
-        "grading", what, lambda place: evaluators.train(pictures, *names, plan, place), code=code
-    )
+    entry = keep_together("grading", what, lambda place: evaluators.train(pictures, *names, plan, place), code=code)
     reader = evaluators.Reader(entry)
     return {role: reader.scores(pixels[role]) for role in ("calibration", "test")}
 

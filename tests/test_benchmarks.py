@@ -19,6 +19,8 @@ REFUSED = {
     "whole_runs.py": [["--runs", "-1"], ["--reproduce", "huge"]],
     "growth.py": [["--rows", "10"], ["--rows", "10", "x"]],
     "more_modalities.py": [["--times", "1"]],
+    "recipes.py": [["--seeds", "1"], ["--only", "luck"], ["--steps", "0"]],
+    "time_to_distance.py": [[], ["--peer", "absent.py"], ["--runs", "1"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],
     "fine_tune.py": [[], ["--base", "absent"], ["--base", ".", "--rate", "2"], ["--base", ".", "--data", "npz:absent"]],
 }

@@ -48,7 +48,10 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([], "COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["reproduce", "--speed", "9"], "unrecognized arguments: --speed"),
-        (["reproduce", "--profile", "huge", "--out", "new"], "profile 'huge' is unknown: choose one of tiny"),
+        (
+            ["reproduce", "--profile", "huge", "--out", "new"],
+            "argument --profile: 'huge' is unknown: choose one of tiny",
+        ),
         (["reproduce", "42", "--out", "new"], "notebook '42' is unknown: choose among 00_a"),
         (["reproduce", "--data", "magic", "--out", "new"], "data source 'magic' is unknown"),
         (["reproduce", "--data", "npz:none", "--out", "new"], "npz:none"),

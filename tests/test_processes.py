@@ -19,7 +19,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 from test_training import PLAN, Regression, batch_of
 
-from medisyn_lib import training
+from medisyn_lib import text, training
 
 TESTS = Path(__file__).parent
 CONFIGURATIONS = sorted((TESTS / "benchmarks" / "accelerate").glob("*.yaml"))
@@ -30,10 +30,10 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_training import PLAN, Regression, batch_of
-from medisyn_lib import models, training
+from medisyn_lib import models, processes, training
 
 notes, kill_at = Path(sys.argv[2]), int(sys.argv[3])
-accel = training.accelerator()
+accel = processes.accelerator()
 net, seen = Regression(), []
 
 def watched(rows, draws):
@@ -47,7 +47,7 @@ def make(directory):
     if accel.is_main_process:
         models.save_weights(net, directory / "net.safetensors")
 
-training.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": seen}
 (notes / f"{accel.process_index}.json").write_text(json.dumps(told))
 """
@@ -114,27 +114,74 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
     assert_trained_as_one(place, tmp_path, straight(tmp_path))
 
 
+WORDS = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from test_processes import learn_words
+from medisyn_lib import models, processes
+
+accel = processes.accelerator()
+
+def make(directory):
+    encoder = learn_words(directory)
+    if accel.is_main_process:
+        models.save_weights(encoder, directory / "encoder.safetensors")
+
+who = lambda rows: np.stack([rows, np.full(len(rows), accel.process_index)], 1)
+kept = processes.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.errors",))
+entry = processes.keep_together("words", {}, make, code=("medisyn_lib.errors",))
+told = {"processes": accel.num_processes, "rows": [entry.name, kept.parent.name]}
+(Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
+"""
+
+
+def learn_words(place: Path) -> torch.nn.Module:
+    """A small text encoder, trained on five captions of made-up latents."""
+    latents = np.random.default_rng(0).normal(size=(24, 16, 4, 4)).astype(np.float32)
+    plan = training.Plan(steps=6, batch=8, rate=1e-3)
+    return text.train([f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1)[1]
+
+
+@pytest.mark.timeout(600)
+def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path: Path) -> None:
+    """The contrastive loss sees the captions of both processes, else their weights would be others than one's."""
+    done = launched(2, tmp_path / "run", WORDS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, other = notes(tmp_path / "run", 2)
+    entry, kept = (tmp_path / "run" / "store" / str(name) for name in one)
+    assert one == other and (entry / "manifest.json").exists() and (kept / "manifest.json").exists()
+    alone = learn_words(tmp_path).state_dict()
+    for name, weight in load_file(entry / "encoder.safetensors").items():
+        if "k_proj.bias" not in name:  # its gradient is rounding alone
+            torch.testing.assert_close(weight, alone[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    history = [np.loadtxt(place / training.HISTORY, delimiter=",", skiprows=1) for place in (entry, tmp_path)]
+    np.testing.assert_allclose(*history, rtol=1e-4)
+    assert np.load(kept / "who.npy").tolist() == [[row, row // 5] for row in range(10)]
+
+
 UNSEEN = """
 import json, sys
 from pathlib import Path
 from accelerate import PartialState
-from medisyn_lib import training
+from medisyn_lib import processes
 
-training.keep_together("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
+processes.keep_together("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
 place = Path(sys.argv[2]) / f"{PartialState().process_index}.json"
 place.write_text(json.dumps({"processes": PartialState().num_processes, "rows": []}))
 """
 SLOW = """
 import sys, time
-from medisyn_lib import training
+from medisyn_lib import processes
 
-accel = training.accelerator()
+accel = processes.accelerator()
 
 def make(directory):
     time.sleep(3 * accel.process_index)
     (directory / "latents.npy").write_text("from every process, as generators.latents_entry does")
 
-training.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 """
 
 
@@ -162,3 +209,27 @@ def test_accelerate_reads_the_configuration(path: Path) -> None:
 
 def test_there_is_a_configuration_for_each_kind_of_machine() -> None:
     assert [path.stem for path in CONFIGURATIONS] == ["one_gpu", "several_gpus", "several_nodes", "two_cpus"]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_the_whole_suite_comes_out_alike_on_two_processes(tmp_path: Path) -> None:
+    """`medisyn train`: first stage, words, generalist, specialist, their images and features."""
+    command = "import sys; from medisyn_lib import cli; sys.exit(cli.main(['train', '--profile', 'tiny']))"
+    done = launched(2, tmp_path / "2", command)
+    assert done.returncode == 0, done.stderr[-2000:]
+    own = os.environ | {"MEDISYN_STORE": str(tmp_path / "1" / "store"), "OMP_NUM_THREADS": "1"}
+    alone = subprocess.run([sys.executable, "-c", command], env=own, capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr[-2000:]
+    two, one = (tmp_path / number / "store" for number in "21")
+    assert [len(run.stdout.split()) for run in (done, alone)] == [2, 2]  # the generators' folders, said once
+    for path in [*one.glob("latents-*/latents.npy"), *one.glob("text-*/embeddings.npy")]:
+        both = (np.load(place / path.relative_to(one)).astype(np.float32) for place in (one, two))
+        np.testing.assert_allclose(*both, atol=0.02)
+    for path in one.glob("*/history.csv"):
+        both = (np.loadtxt(place / path.relative_to(one), delimiter=",", skiprows=1) for place in (one, two))
+        np.testing.assert_allclose(*both, rtol=1e-3)
+    sides = ([np.load(path).astype(int) for path in place.glob("samples-*/samples.npy")] for place in (one, two))
+    for ours, theirs in zip(*(sorted(side, key=len) for side in sides), strict=True):
+        assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1
+    assert len([*one.glob("features-*/features.npy")]) == len([*two.glob("features-*/features.npy")]) > 0

@@ -30,10 +30,10 @@ LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 
 # Imports point from later to earlier in this list; a new module is added where it belongs.
 ORDER = """
-    errors paths store provenance statistics compute modalities phantoms data profiles models training text encoders
-    evaluators first_stage denoising sampling generators neighbours reidentification memorization fidelity
-    noninferiority agreement claims alignment attributes quality graders reference_standards augmentation compare
-    figures reader_study batch audit cli
+    errors paths store processes provenance statistics compute modalities phantoms data profiles models training
+    text encoders evaluators first_stage denoising sampling generators neighbours reidentification memorization
+    fidelity noninferiority agreement claims alignment attributes quality graders reference_standards augmentation
+    compare figures reader_study batch audit cli
 """.split()
 HEAVY = "torch torchvision diffusers transformers datasets matplotlib seaborn pandas sklearn timm accelerate".split()
 # The modules of networks, which nobody imports before bad input is refused, bring torch but nothing heavier.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medisyn_lib import training
+from medisyn_lib import processes, training
 from medisyn_lib.errors import InputError
 
 PLAN = training.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
@@ -119,11 +119,11 @@ def test_divergence_and_uneven_batches_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = training.accelerator()
+    real = processes.accelerator()
 
     class Three:
         num_processes, process_index, device = 3, 0, real.device
 
-    monkeypatch.setattr(training, "accelerator", Three)
+    monkeypatch.setattr(processes, "accelerator", Three)
     with pytest.raises(InputError, match="batch of 8"):
         training.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)

@@ -169,9 +169,8 @@ def _records(
 def testable(source: str | datasets.Dataset) -> dict[str, str]:
     """Whether each modality can be tested: "" or the reason why not.
 
-    A modality is not testable with fewer than 20 test patients or with a class that has no test
-    image. `source` is a data source or a dataset that holds test images; of a dataset only the
-    classes that occur in it are known.
+    A modality is not testable with fewer than 20 test patients or with a class that has no test image. `source` is a
+    data source or a dataset that holds test images; of a dataset only the classes that occur in it are known.
     """
     if source == "phantom":  # as many patients as one asks for
         return dict.fromkeys(MODALITIES, "")
@@ -210,19 +209,15 @@ def check(source: str) -> list[dict[str, Any]]:
         patients = own.groupby("split")["patient_id"].nunique().reindex(SPLITS, fill_value=0)
         sizes = sorted(size for size, _ in looked[name])
         empty = [f"{finding} in {split}" for split in ("val", "test") for finding in cells.index[cells[split] == 0]]
-        line = {
-            "modality": name,
-            **{split: int(cells[split].sum()) for split in SPLITS},
+        report.append({
+            "modality": name, **{split: int(cells[split].sum()) for split in SPLITS},
             "patients": "/".join(map(str, patients)),
             "classes": ", ".join(f"{key} {'/'.join(map(str, counts))}" for key, counts in cells.T.items()),
-            "empty": ", ".join(empty),
-            "identity": "known" if own["identity_known"].all() else "unknown",
+            "empty": ", ".join(empty), "identity": "known" if own["identity_known"].all() else "unknown",
             "near_duplicates": leaks[name],
             "sizes": " to ".join("{} x {}".format(*size) for size in dict.fromkeys(sizes[:1] + sizes[-1:])) or "any",
-            "marked": sum(marked for _, marked in looked[name]),
-            "not_testable": reasons[name],
-        }
-        report.append(line)
+            "marked": sum(marked for _, marked in looked[name]), "not_testable": reasons[name],
+        })  # fmt: skip
     return report
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib import data, denoising, first_stage, models, sampling, store, text, training
+from medisyn_lib import data, denoising, first_stage, models, processes, sampling, store, text, training
 from medisyn_lib.cli import HUB_ID
 from medisyn_lib.errors import InputError
 from medisyn_lib.generators import Study
@@ -92,7 +92,7 @@ def fine_tune(base: str, study: Study, plan: training.Plan) -> Path:
     models.tokens(pipeline.tokenizer, captions.tolist())
 
     def make(directory: Path) -> None:
-        accel, times = training.accelerator(), scheduler.config.num_train_timesteps
+        accel, times = processes.accelerator(), scheduler.config.num_train_timesteps
         pipeline.vae.to(accel.device)
         at_once = max(1, PIXELS // study.settings.size**2)
         latents = first_stage.encode(pipeline.vae, data.pixels(images), at_once) * pipeline.vae.config.scaling_factor
@@ -118,7 +118,7 @@ def fine_tune(base: str, study: Study, plan: training.Plan) -> Path:
     what = {"base": sampling.fingerprint(base), "plan": asdict(plan), "data": data.fingerprint(study.source)}
     what |= {"images": len(images), "size": study.settings.size}
     code = ("medisyn_lib.training", "medisyn_lib.first_stage", "medisyn_lib.text")
-    return training.keep_together("fine_tuned", what, make, code=code)
+    return processes.keep_together("fine_tuned", what, make, code=code)
 
 
 def main() -> None:

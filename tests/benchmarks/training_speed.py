@@ -45,8 +45,11 @@ KINDS = {  # of the profiler's operators: which part of a step they are
 }
 
 
-def prepared(given: Any, folder: Path) -> dict[str, Any]:
-    """What both sides train from: an untrained pipeline, images with captions; what encoding costs an image seen."""
+def prepared(given: Any, folder: Path, each: int = IMAGES) -> dict[str, Any]:
+    """What both sides train from: an untrained pipeline, images with captions; what encoding costs an image seen.
+
+    Of each modality as many images as `each` says.
+    """
     from medisyn_lib import data, first_stage, generators, models, sampling, store, text
 
     study = generators.Study(given.profile, given.data)
@@ -54,7 +57,7 @@ def prepared(given: Any, folder: Path) -> dict[str, Any]:
     generators.assemble(folder / "pipeline", stage, words, generators.new_denoiser(study, 0), study)
     images = study.images("generator")
     modality = np.array(images["modality"][:])
-    rows = np.concatenate([np.flatnonzero(modality == name)[:IMAGES] for name in np.unique(modality)])
+    rows = np.concatenate([np.flatnonzero(modality == name)[:each] for name in np.unique(modality)])
     pixels, captions = data.pixels(images, rows), [images["caption"][int(row)] for row in rows]
     lines = []
     for number, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
@@ -139,9 +142,9 @@ def peak() -> dict[str, float]:
 
 
 class Peer:
-    """The released script under way, stopped but for the steps that are asked of it."""
+    """The released script under way, stopped but for the steps that are asked of it; `changed` are its arguments."""
 
-    def __init__(self, given: Any, folder: Path, batch: int) -> None:
+    def __init__(self, given: Any, folder: Path, batch: int, **changed: Any) -> None:
         import psutil
 
         self.name, self.batch, self.last = given.peer.name, batch, LEFT_OUT + given.steps * given.runs
@@ -157,8 +160,9 @@ class Peer:
             "prediction_type": "v_prediction",  # it knows no flow matching; the work is the same
             "mixed_precision": given.precision,
             "seed": 0,
-        }
-        command = [sys.executable, str(given.peer), *(f"--{name}={value}" for name, value in arguments.items())]
+        } | changed
+        words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in arguments.items()]
+        command = [sys.executable, str(given.peer), *words]
         environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
         self.child = psutil.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
         self.seen, self.text = (0, 0.0), ""

@@ -1,0 +1,116 @@
+"""The recipes that `tests/benchmarks/recipes.py` tries: their losses, and what solves for them."""
+
+from __future__ import annotations
+
+import pytest
+import recipes
+import torch
+from recipes import RECIPES, Loss, Recipe
+
+from medisyn_lib import denoising, first_stage, models
+
+N = 3
+
+
+@pytest.fixture(scope="module")
+def vae() -> torch.nn.Module:
+    return first_stage.load_shipped()
+
+
+@pytest.fixture
+def net() -> torch.nn.Module:
+    with models.seeded(0):
+        return models.denoiser(64, (32, 64), text_width=32)
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = torch.randn(2, N, models.LATENT_CHANNELS, 8, 8, generator=generator)
+    text = torch.randn(N, models.CONTEXT, 32, generator=generator)
+    return {"latents": latents, "noise": noise, "time": torch.tensor([0.2, 0.5, 0.9]), "text": text}
+
+
+def test_ours_is_the_library_s(vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
+    assert RECIPES["ours"] == Recipe()
+    torch.testing.assert_close(Loss(net, Recipe(), vae)(**batch), denoising.FlowMatching(net)(**batch))
+
+
+@pytest.mark.parametrize("says", ["flow", "clean", "noise", "velocity"])
+@pytest.mark.parametrize("path", ["flow", "ddpm"])
+def test_a_denoiser_that_is_right_has_no_loss(
+    path: str, says: str, vae: torch.nn.Module, batch: dict[str, torch.Tensor]
+) -> None:
+    class Right(torch.nn.Module):
+        def forward(self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor]:
+            keep, add = recipes.mix(path, batch["time"])[:2]
+            latents, noise = batch["latents"], batch["noise"]
+            told = {"flow": noise - latents, "clean": latents, "noise": noise}
+            return ((told | {"velocity": keep * noise - add * latents})[says] + self.off,)
+
+    right, loss = Right(), Loss(torch.nn.Identity(), Recipe(path, says), vae)
+    loss.denoiser = right
+    right.off = 0.0
+    assert float(loss(**batch)) == pytest.approx(0, abs=1e-9)
+    right.off = 1.0
+    assert float(loss(**batch)) > 0.9
+
+
+def test_the_path_of_ddpm_is_that_of_diffusers(batch: dict[str, torch.Tensor]) -> None:
+    from diffusers import DDPMScheduler
+
+    keep, add, step = recipes.mix("ddpm", batch["time"])
+    theirs = DDPMScheduler(**recipes.DDPM).add_noise(batch["latents"], batch["noise"], step)
+    torch.testing.assert_close(keep * batch["latents"] + add * batch["noise"], theirs)
+
+
+def test_even_times_are_even(vae: torch.nn.Module) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor]:
+            seen.append(shown / models.TIMESTEPS)
+            return (mixed,)
+
+    latents, times = torch.zeros(20_000, 1, 1, 1), torch.sigmoid(torch.randn(20_000))
+    loss = Loss(torch.nn.Identity(), Recipe(even=True), vae)
+    loss.denoiser = Watch()
+    loss(latents, latents, times, latents)
+    shares = torch.histc(seen[0], 10, 0, 1) / 20_000
+    assert shares.min() > 0.09 and shares.max() < 0.11
+
+
+@pytest.mark.parametrize("name", ["aligned with EfficientNet-Lite0 (REPA)", "perceptual term, decoded"])
+def test_a_further_loss_reaches_the_denoiser(
+    name: str, vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
+) -> None:
+    wanted = torch.randn(N, recipes.WIDTH["encoder"], 4, 4)
+    more = {"wanted": wanted} if RECIPES[name].extra in recipes.WIDTH else {}
+    plain, rich = Loss(net, Recipe(), vae)(**batch), Loss(net, RECIPES[name], vae)
+    (rich(**batch, **more) - plain).backward()
+    assert net.mid_block.resnets[0].conv1.weight.grad.abs().max() > 0
+    assert all(weight.grad is None for weight in vae.parameters())
+
+
+def test_muon_steps_all_ways_alike() -> None:
+    """Of a matrix whose gradient has singular values far apart the step has them near each other."""
+    weight, bias = torch.nn.Parameter(torch.zeros(4, 4)), torch.nn.Parameter(torch.zeros(4))
+    optimiser = recipes.Muon([weight, bias], 0.1, (0.9, 0.99), weight_decay=0.0, fused=False)
+    weight.grad, bias.grad = torch.diag(torch.tensor([8.0, 4.0, 2.0, 1.0])), torch.ones(4)
+    optimiser.step()
+    values = torch.linalg.svdvals(weight.detach())
+    assert values.max() / values.min() < 2 and float(weight[0, 0]) < 0 and float(bias[0].detach()) < 0
+
+
+def test_every_solver_ends_at_what_a_perfect_denoiser_says(batch: dict[str, torch.Tensor]) -> None:
+    """Latents of one value alone: each parametrisation, told the truth, must lead there from noise."""
+    for recipe in {(r.path, r.says): r for r in RECIPES.values()}.values():
+        solver, goal = recipes.scheduler(recipe), torch.full_like(batch["latents"], 0.7)
+        solver.set_timesteps(20)
+        drawn = batch["noise"] * solver.init_noise_sigma
+        for time in solver.timesteps:
+            keep, add, _ = recipes.mix(recipe.path, (time.float() / 1000).expand(N))
+            noise = (drawn - keep * goal) / add
+            told = {"flow": noise - goal, "clean": goal, "noise": noise, "velocity": keep * noise - add * goal}
+            drawn = solver.step(told[recipe.says], time, drawn).prev_sample
+        torch.testing.assert_close(drawn, goal, rtol=0, atol=0.05)
