@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,7 +33,7 @@ import pairs
 import torch
 from torch.nn import functional as F
 
-from medisyn_lib import data, denoising, encoders, first_stage, generators, models, sampling, store, training
+from medisyn_lib import data, denoising, encoders, first_stage, generators, models, processes, sampling, store, training
 from medisyn_lib.errors import InputError
 
 IMAGES, TIMED, LEFT_OUT = 200, 4, 2
@@ -157,8 +159,7 @@ class Muon(torch.optim.Optimizer):
         for p in group["params"]:
             momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
             momentum.lerp_(p.grad, 0.05)
-            update = p.grad.lerp(momentum, 0.95).flatten(1)
-            update = orthogonal(update)
+            update = orthogonal(p.grad.lerp(momentum, 0.95).flatten(1))
             p.mul_(1 - group["lr"] * group["decay"])
             p.add_(update.view_as(p), alpha=-0.2 * group["lr"] * math.sqrt(max(update.shape)))  # AdamW's size of step
         self.rest.param_groups[0]["lr"] = group["lr"]
@@ -210,44 +211,51 @@ def train_on(vae: Any, turned: bool, study: generators.Study) -> None:
     vae.eval().requires_grad_(False)
 
 
-def material(study: generators.Study, recipe: Recipe) -> dict[str, Any]:
+@cache
+def material(study: generators.Study, trained_on: str, extra: str) -> dict[str, Any]:
     """First stage, latents and features to align with; what takes long is kept."""
-    stage, pixels = generators.first_stage_entry(study), data.pixels(study.images("generator"))
+    stage, images = generators.first_stage_entry(study), study.images("generator")
     vae = generators.load_first_stage(stage)
     found = {"vae": vae, "latents": generators.load_latents(generators.latents_entry(study)), "wanted": None}
-    if recipe.stage:
+    if trained_on:
 
         def make(directory: Path) -> None:
-            train_on(vae, recipe.stage == "equivariant", study)
+            train_on(vae, trained_on == "equivariant", study)
             vae.save_pretrained(directory / "vae")
 
-        what = {"stage": recipe.stage, "steps": STAGE_STEPS}
+        what = {"stage": trained_on, "steps": STAGE_STEPS}
         entry = store.keep("tried_stage", what, make, inputs=[stage.name], code=["medisyn_lib.first_stage"])
         found["vae"] = generators.load_first_stage(entry)
-        found["latents"] = first_stage.encode(found["vae"], pixels).astype(np.float16)
-    if recipe.extra in WIDTH:
-        sides = found["latents"].shape[-1] // 2 ** (len(study.settings.denoiser_widths) - 1)
+        found["latents"] = first_stage.encode(found["vae"], data.pixels(images)).astype(np.float16)
+    if extra in WIDTH:
+        side = found["latents"].shape[-1] // 2 ** (len(study.settings.denoiser_widths) - 1)
 
-        def align(directory: Path) -> None:
-            parts = [seen(recipe.extra, vae, pixels[i : i + 64]) for i in range(0, len(pixels), 64)]
-            np.save(directory / "features.npy", F.adaptive_avg_pool2d(torch.cat(parts), sides).half().numpy())
+        def part(rows: np.ndarray) -> np.ndarray:
+            describe = seen_by(extra, vae, side)
+            return models.in_batches(lambda some: describe(some).half().numpy(), data.pixels(images, rows), 64)
 
-        entry = store.keep("tried_features", {"of": recipe.extra, "side": sides}, align, inputs=[stage.name])
-        found["wanted"] = np.load(entry / "features.npy", mmap_mode="r")
+        what = {"of": extra, "side": side}
+        path = processes.keep_array("tried_features", what, lambda: len(images), part, inputs=[stage.name])
+        found["wanted"] = np.load(path, mmap_mode="r")
     return found
 
 
-@torch.inference_mode()
-def seen(by: str, vae: Any, pixels: np.ndarray) -> torch.Tensor:
-    """Features float32 (n, channels, side, side) that a denoiser may be aligned with."""
-    images = models.to_tensor(np.ascontiguousarray(pixels))
-    if by == "encoder":
-        return encoders.efflite0().forward_features(F.interpolate(images, (128, 128), mode="bicubic", antialias=True))
-    kept: list[torch.Tensor] = []
-    hook = vae.encoder.conv_norm_out.register_forward_hook(lambda module, given, out: kept.append(out))
-    vae.encode(images)
-    hook.remove()
-    return kept[0]
+def seen_by(name: str, vae: Any, side: int) -> Callable[[np.ndarray], torch.Tensor]:
+    """From uint8 images (n, h, w, 3) to float32 features (n, channels, side, side) to align a denoiser with."""
+    net = encoders.efflite0() if name == "encoder" else None
+
+    def describe(pixels: np.ndarray) -> torch.Tensor:
+        images = models.to_tensor(np.ascontiguousarray(pixels))
+        if net:
+            images = F.interpolate(images, (128, 128), mode="bicubic", antialias=True)
+            return F.adaptive_avg_pool2d(net.forward_features(images), side)
+        kept: list[torch.Tensor] = []
+        hook = vae.encoder.conv_norm_out.register_forward_hook(lambda module, given, out: kept.append(out))
+        vae.encode(images)
+        hook.remove()
+        return F.adaptive_avg_pool2d(kept[0], side)
+
+    return describe
 
 
 class Trial:
@@ -255,7 +263,7 @@ class Trial:
 
     def __init__(self, study: generators.Study, recipe: Recipe, seed: int) -> None:
         self.study, self.recipe, words = study, recipe, generators.text_entry(study)
-        self.have = material(study, recipe)
+        self.have = material(study, recipe.stage, recipe.extra)
         self.embeddings, self.caption = np.load(words / "embeddings.npy"), np.load(words / "caption.npy")
         widths = recipe.widths or study.settings.denoiser_widths
         with models.seeded(seed):
