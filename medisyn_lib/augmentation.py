@@ -166,9 +166,8 @@ def _train(task: Task, some: Sequence[Arm], steps: int) -> np.ndarray:
     centre = torch.stack([rows.mean(0, keepdim=True) for rows in own])
     scale = torch.stack([(rows - rows.mean(0)).square().mean().sqrt() for rows in own])[:, None, None]
     weights = [[torch.zeros(a, d, c, requires_grad=True) for d in (x.shape[1], 1)] for _ in SETTINGS]
-    groups = [
-        {"params": w, "lr": rate, "weight_decay": decay} for w, (rate, decay) in zip(weights, SETTINGS, strict=True)
-    ]
+    sides = zip(weights, SETTINGS, strict=True)
+    groups = [{"params": w, "lr": rate, "weight_decay": decay} for w, (rate, decay) in sides]
     optimiser, drawn = torch.optim.AdamW(groups, fused=True), []
     for arm in some:  # which rows come when does not depend on what else is trained
         rng, halves = np.random.default_rng([arm.draw, arm.n, arm.ratio]), (steps // 2, steps - steps // 2)

@@ -106,15 +106,14 @@ def _generate(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     """Trains what notebook 02 compares; under `accelerate launch -m medisyn_lib.cli train` on all its processes."""
-    from medisyn_lib import data
+    from medisyn_lib import data, generators, processes, quality
 
     preflight_store()
     data.preflight(given.data)
-    from medisyn_lib import generators, processes, quality
-
     accelerator = processes.accelerator()
-    for folder in quality.suite(generators.Study(given.profile, given.data)):
-        accelerator.print(folder)
+    accelerator.print(*quality.suite(generators.Study(given.profile, given.data)), sep="\n")
+    accelerator.free_memory()  # wrapped models hold on to the processes' connection,
+    accelerator.end_training()  # and one that is still open when a process ends can abort it
 
 
 def _figures(given: argparse.Namespace) -> None:
@@ -197,9 +196,7 @@ def _model(text: str, option: str, *marks: str) -> str:
             raise InputError(f"{option} {text!r}: has no {' or '.join(marks)}; name a diffusers pipeline folder")
         index, settings = folder / GENERATOR[0], folder / "sampling.json"
         if index.is_file() and "tokenizer" not in index.read_text("utf-8", "replace") and not settings.is_file():
-            raise InputError(
-                f"{option} {text!r}: takes no text; say in {settings.name} which `captions` mean which class"
-            )
+            raise InputError(f"{option} {text!r}: takes no text; say in {settings.name} which `captions` mean a class")
         return str(folder)
     if not re.fullmatch(HUB_ID, text):
         raise InputError(f"{option} {text!r}: no such folder, nor a hub id such as OWNER/NAME")

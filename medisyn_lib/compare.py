@@ -8,9 +8,8 @@ from typing import Any
 from medisyn_lib.claims import NOT_TESTABLE, Result, read_result
 from medisyn_lib.errors import InputError
 
-# By a measure's unit: what other arithmetic moves in a model trained alike. Where the two intervals allow for more,
-# estimates may differ by that, and the ends of an interval always by twice as much: near 0 or 1 one image more or
-# less moves them by more than the share itself.
+# By a measure's unit: what other arithmetic moves in a model trained alike, or more where the two intervals allow it.
+# Ends of intervals may differ by twice as much: near 0 or 1 one image moves them by more than the share itself.
 TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1, "log ratio": 0.2}
 RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")

@@ -23,6 +23,8 @@ class FlowMatching(torch.nn.Module):
     Esser et al., arXiv 2403.03206, equations 13 and 19: x_t = (1 - t) x_0 + t e, target e - x_0.
     """
 
+    captured = True  # see `training.fit`
+
     def __init__(self, denoiser: UNet2DConditionModel) -> None:
         super().__init__()
         self.denoiser = denoiser

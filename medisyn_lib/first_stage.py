@@ -39,13 +39,13 @@ def load_shipped() -> AutoencoderKL:
 class Objective(nn.Module):
     """The loss of a batch, for a first stage and a throw-away head.
 
-    Mean absolute error in pixels and in their differences between neighbours (edges and texture count as much as tone);
-    the distance of what `guide`, a frozen reader of modality and finding, sees in both images, level by level and in
-    its reading, so that a small lesion is not lost among thousands of pixels. A throw-away linear head that must tell a
-    modality's findings apart from the mean of the latents over the image, noised in half of them, makes the finding
-    easy to learn for the denoiser (after Yao et al., arXiv 2501.01423, who align latents with an encoder's features).
-    It learns labels and the guide's reading in equal parts, and the means are kept from taking over the latents. Noise
-    in place of a Kullback-Leibler term keeps the latents smooth; their scale is set afterwards.
+    Mean absolute error in pixels and in their differences between neighbours (edges count as much as tone); the
+    distance of what `guide`, a frozen reader of modality and finding, sees in both images, so that a small lesion is
+    not lost among thousands of pixels. A throw-away linear head that must tell a modality's findings apart from the
+    mean of the latents over the image, noised in half of them, makes the finding easy to learn for the denoiser (after
+    Yao et al., arXiv 2501.01423). It learns labels and the guide's reading in equal parts, and the means are kept from
+    taking over the latents. Noise in place of a Kullback-Leibler term keeps the latents smooth; their scale is set
+    afterwards.
     """
 
     def __init__(self, vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> None:
@@ -81,9 +81,8 @@ class Objective(nn.Module):
 def distance_seen(*, real: evaluators.Levels, decoded: evaluators.Levels) -> torch.Tensor:
     """Relative squared distance of a reader's features after each stage, and divergence of its reading."""
     (wanted, reading), (found, read) = real, decoded
-    apart = [
-        (a.float() - b.float()).square().mean() / b.float().square().mean() for a, b in zip(found, wanted, strict=True)
-    ]
+    levels = [(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]
+    apart = [(a - b).square().mean() / b.square().mean() for a, b in levels]
     divergence = F.kl_div(read.float().log_softmax(1), reading.float().softmax(1), reduction="batchmean")
     return PERCEPTUAL_WEIGHT * torch.stack(apart).sum() + READING_WEIGHT * divergence
 

@@ -86,9 +86,8 @@ def tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPTokenizer:
     symbols = sorted(ByteLevel.alphabet())
     # Ends of words are told beforehand: pairs of equal counts are merged in the order of their numbers, else by luck.
     symbols += [f"{symbol}</w>" for symbol in symbols]
-    learnt = CLIPTokenizer().train_new_from_iterator(
-        captions, vocabulary, new_special_tokens=symbols[256:], show_progress=False
-    )
+    settings = {"new_special_tokens": symbols[256:], "show_progress": False}
+    learnt = CLIPTokenizer().train_new_from_iterator(captions, vocabulary, **settings)
     merges = [tuple(pair) for pair in json.loads(learnt.backend_tokenizer.to_str())["model"]["merges"]]
     tokens = [*symbols, *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
@@ -138,11 +137,10 @@ def scheduler() -> DPMSolverMultistepScheduler:
 
 def tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
     """Token numbers (n, CONTEXT) int64. Raises InputError for a prompt that does not fit."""
+    most = tokenizer.model_max_length
     for prompt in prompts:
-        if len(tokenizer(prompt)["input_ids"]) > tokenizer.model_max_length:
-            raise InputError(
-                f"prompt {prompt[:40]!r}...: longer than the model's {tokenizer.model_max_length} tokens; shorten it"
-            )
+        if len(tokenizer(prompt)["input_ids"]) > most:
+            raise InputError(f"prompt {prompt[:40]!r}...: longer than the model's {most} tokens; shorten it")
     return tokenizer(list(prompts), padding="max_length", return_tensors="pt")["input_ids"]
 
 

@@ -45,10 +45,8 @@ class Profile:
         return self.images if role in ("generator", "first_stage") else self.held_out
 
 
-def _profile(row: dict[str, Any]) -> Profile:
-    settings: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}
-    return Profile(**settings)
-
-
 TABLE: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-PROFILES = {name: _profile(row) for name, row in TABLE.items()}
+PROFILES = {
+    name: Profile(**dict[str, Any]({key: tuple(x) if isinstance(x, list) else x for key, x in row.items()}))
+    for name, row in TABLE.items()
+}

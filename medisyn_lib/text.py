@@ -54,9 +54,8 @@ def train(
     unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
     tokenizer = models.tokenizer(unique.tolist())
     with models.seeded(plan.seed):
-        encoder = models.text_encoder(
-            len(tokenizer), width, layers, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id
-        )
+        ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+        encoder = models.text_encoder(len(tokenizer), width, layers, **ends)
         loss = Contrastive(encoder)
     table = models.tokens(tokenizer, unique.tolist())
     # Attention is causal, so end marks beyond the longest caption's own change nothing.

@@ -65,7 +65,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*AUDIT, "--claims", ""], "--claims '' is unknown"),
         ([*AUDIT, "--generator", "empty"], "has no model_index.json or metadata.csv"),
         ([*AUDIT, "--generator", ""], "--generator ''"),
-        ([*AUDIT, "--generator", "classes"], "takes no text; say in sampling.json which `captions` mean which class"),
+        ([*AUDIT, "--generator", "classes"], "takes no text; say in sampling.json which `captions` mean a class"),
         ([*AUDIT, "--data", ""], "data source '' is unknown"),
         ([*AUDIT, "--data", "npz:none"], "npz:none"),
         ([*AUDIT, "--seed", "-1"], "--seed is -1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import fine_tune
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from test_foreign_generators import stable_diffusion
 
-from medisyn_lib import denoising, models, sampling, training
+from medisyn_lib import denoising, models, processes, sampling, training
 from medisyn_lib.generators import Study
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -33,9 +34,12 @@ def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = denoising.FlowMatching(net)(torch.from_numpy(latents[rows]), noise, time, text)
 
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.max_memory_allocated()
     denoising.train(net, latents, words, caption, PLAN, tmp_path, snapshots=(5,))
-    assert {p.device.type for p in net.parameters()} == {"cuda"}
-    assert all(not torch.equal(a, b.cpu()) for a, b in zip(start, net.parameters(), strict=True) if b.requires_grad)
+    assert torch.cuda.max_memory_allocated() > before
+    assert {p.device.type for p in net.parameters()} == {"cpu"}  # back where it came from
+    assert all(not torch.equal(a, b) for a, b in zip(start, net.parameters(), strict=True) if b.requires_grad)
     first = np.loadtxt(tmp_path / training.HISTORY, delimiter=",", skiprows=1)[0, 1]
     assert first == pytest.approx(float(expected), rel=0.02)  # bfloat16 against float32
     assert (tmp_path / "step-5.safetensors").is_file()
@@ -52,7 +56,7 @@ def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(tmp_path: Path, monkeypat
     prompts, seeds = ["brain MRI, tumour", "chest X-ray, pneumonia"], [0, 1]
     drawn = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(processes, "accelerator", lambda: SimpleNamespace(device="cpu"))
     expected = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cpu"
     assert np.abs(drawn.astype(int) - expected).mean() < 2

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 from test_training import PLAN, Regression, batch_of
 
-from medisyn_lib import text, training
+from medisyn_lib import models, text, training
 
 TESTS = Path(__file__).parent
 CONFIGURATIONS = sorted((TESTS / "benchmarks" / "accelerate").glob("*.yaml"))
@@ -28,6 +29,7 @@ N = 20  # samples
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
+from unittest.mock import patch
 sys.path.insert(0, sys.argv[1])
 from test_training import PLAN, Regression, batch_of
 from medisyn_lib import models, processes, training
@@ -43,13 +45,15 @@ def watched(rows, draws):
     return batch_of(rows, draws)
 
 def make(directory):
-    training.fit(net, watched, n=20, plan=PLAN, directory=directory)
+    training.fit(net, watched, n=20, plan=PLAN, directory=directory, half=False)
     if accel.is_main_process:
         models.save_weights(net, directory / "net.safetensors")
 
 processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": seen}
 (notes / f"{accel.process_index}.json").write_text(json.dumps(told))
+accel.free_memory()  # as `medisyn train` ends
+accel.end_training()
 """
 
 
@@ -74,7 +78,7 @@ def notes(place: Path, processes: int) -> list[list[list[int]]]:
 def straight(place: Path) -> Regression:
     """The same training by this one process."""
     net = Regression()
-    training.fit(net, batch_of, n=N, plan=PLAN, directory=place)
+    training.fit(net, batch_of, n=N, plan=PLAN, directory=place, half=False)
     return net
 
 
@@ -117,6 +121,7 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
 WORDS = """
 import json, sys
 from pathlib import Path
+from unittest.mock import patch
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from test_processes import learn_words
@@ -134,6 +139,8 @@ kept = processes.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.error
 entry = processes.keep_together("words", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": [entry.name, kept.parent.name]}
 (Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
+accel.free_memory()  # as `medisyn train` ends
+accel.end_training()
 """
 
 
@@ -141,7 +148,8 @@ def learn_words(place: Path) -> torch.nn.Module:
     """A small text encoder, trained on five captions of made-up latents."""
     latents = np.random.default_rng(0).normal(size=(24, 16, 4, 4)).astype(np.float32)
     plan = training.Plan(steps=6, batch=8, rate=1e-3)
-    return text.train([f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1)[1]
+    with patch.object(models, "autocast_dtype", lambda: None):  # else bfloat16, where a machine has it
+        return text.train([f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1)[1]
 
 
 @pytest.mark.timeout(600)
@@ -164,6 +172,7 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
 UNSEEN = """
 import json, sys
 from pathlib import Path
+from unittest.mock import patch
 from accelerate import PartialState
 from medisyn_lib import processes
 

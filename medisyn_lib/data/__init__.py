@@ -74,19 +74,17 @@ def load(
 ) -> datasets.Dataset:  # fmt: skip
     """The images of a split or a role, built once, kept in the store and mapped into memory.
 
-    At least one of `split` (train, val, test) and `role` is given. Roles never share a patient: of a
-    finite source's train patients a stable hash deals 70% to `generator` and 30% to `evaluator`, val
-    is `calibration`, test is `test`; `first_stage` is the generator's patients again, as in the field
-    the first stage sees the generator's own training images and nobody else's. For phantoms each role
-    is a stream of its own patients, and that of `first_stage` is used nowhere else.
+    At least one of `split` (train, val, test) and `role` is given. Roles never share a patient: of a finite source's
+    train patients a stable hash deals 70% to `generator` and 30% to `evaluator`, val is `calibration`, test is `test`;
+    `first_stage` is the generator's patients again, as in the field the first stage sees the generator's own training
+    images alone. Of phantoms each role is a stream of its own patients; that of `first_stage` is used nowhere else.
 
-    `per_modality` caps the images a modality by a stable hash of image and `seed` (for phantoms it sets
-    them, default 600). Images are brought to RGB of (size, size): the centre square, resampled with
-    Lanczos. `seed` also draws captions and phantoms; the order of rows is fixed.
+    `per_modality` caps the images a modality by a stable hash of image and `seed` (for phantoms it sets them, default
+    600). Images become RGB of (size, size): the centre square, resampled with Lanczos. `seed` also draws captions and
+    phantoms; the order of rows is fixed.
 
-    Columns: image, caption, modality, specialty, finding, side, lesion_size, count and grade (-1:
-    unknown), patient_id, image_id, split, role, identity_known (false: the patient ids are not known
-    to be true patients), factors (JSON: every factor behind a phantom, else empty).
+    Columns: image, caption, modality, specialty, finding, side, lesion_size, count and grade (-1: unknown), patient_id,
+    image_id, split, role, identity_known (whether patient ids are true patients), factors (JSON: of a phantom all).
 
     Raises InputError for bad arguments, a bad source or where nothing is left.
     """

@@ -2,10 +2,9 @@
 
 One module a modality, named after its key, with one function or two:
 
-- `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of a patient, float in
-  [0, 1], shaped (size, size) grey or (size, size, 3) colour, and the factors of this image;
-- `draw_patient(rng, finding) -> dict`: the factors that all images of one patient share, where
-  these are more than `drawing.toml` can say.
+- `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of a patient, float in [0, 1], grey (size, size) or
+  colour (size, size, 3), and the factors of this image;
+- `draw_patient(rng, finding) -> dict`: the factors that all its images share, where they are more than `drawing.toml`.
 
 Factors are plain numbers and words. `CAPTION_FACTORS` of them reach the captions; `side` is the patient's.
 """

@@ -15,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -98,6 +99,28 @@ def answer(process: subprocess.Popen[str]) -> dict[str, float]:
     if not process.stdout or not (line := process.stdout.readline()):
         raise InputError(f"a process of this benchmark ended early, with code {process.wait()}; see above")
     return dict(json.loads(line))
+
+
+def on_gpu() -> bool:
+    """Whether what is measured computes on a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def unit() -> str:
+    """What `spent` counts, in words."""
+    return "second" if on_gpu() else "processor second"
+
+
+def spent() -> float:
+    """Processor seconds of this process so far; of one that computes on a GPU, which is its own, those on the clock."""
+    if not on_gpu():
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def closed(process: subprocess.Popen[str]) -> None:

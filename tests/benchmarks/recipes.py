@@ -18,7 +18,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -83,6 +82,8 @@ RECIPES = {
 class Loss(torch.nn.Module):
     """The loss of a recipe. With the default one that of `denoising.FlowMatching`."""
 
+    captured = True
+
     def __init__(self, net: Any, recipe: Recipe, vae: Any) -> None:
         super().__init__()
         self.denoiser, self.recipe, self.inside = net, recipe, []
@@ -114,7 +115,7 @@ class Loss(torch.nn.Module):
 
     def seen_apart(self, latents: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
         """Relative squared distance of an encoder's features of two decoded sets of latents."""
-        vae, encoder = self.hidden
+        vae, encoder = (net.to(latents.device) for net in self.hidden)
         one, other = (encoder.forward_features(vae.decode(x).sample.float()) for x in (latents, guess))
         return (one - other).square().mean() / one.square().mean()
 
@@ -122,13 +123,19 @@ class Loss(torch.nn.Module):
 WIDTH = {"encoder": 1280, "first stage": first_stage.WIDTHS[-1]}
 
 
+@cache
+def kept_by_ddpm(device: torch.device) -> torch.Tensor:
+    """How much of an image's variance is left after each of DDPM's steps."""
+    noise = torch.linspace(DDPM["beta_start"], DDPM["beta_end"], DDPM["num_train_timesteps"])
+    return noise.neg().add(1).cumprod(0).to(device)
+
+
 def mix(path: str, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """How much of the image and of the noise is left at times (n,) of a path; what the denoiser is told."""
     if path == "flow":
         return 1 - t[:, None, None, None], t[:, None, None, None], t * models.TIMESTEPS
     step = (t * DDPM["num_train_timesteps"]).long().clamp(max=DDPM["num_train_timesteps"] - 1)
-    kept = torch.linspace(DDPM["beta_start"], DDPM["beta_end"], DDPM["num_train_timesteps"]).neg().add(1).cumprod(0)
-    kept = kept[step][:, None, None, None]
+    kept = kept_by_ddpm(t.device)[step][:, None, None, None]
     return kept.sqrt(), (1 - kept).sqrt(), step
 
 
@@ -278,13 +285,13 @@ class Trial:
         have, latents = self.have, self.have["latents"]
         noise, time = draws.normal(*latents.shape[1:]), torch.sigmoid(draws.normal())
         words = np.where(draws.uniform().numpy() < denoising.NO_TEXT, len(self.embeddings) - 1, self.caption[rows])
-        batch = {"latents": latents[rows], "text": self.embeddings[words]}
+        batch = {"latents": latents[rows], "noise": noise, "time": time, "text": self.embeddings[words]}
         batch |= {} if have["wanted"] is None else {"wanted": have["wanted"][rows]}
-        return {"noise": noise, "time": time, **{k: torch.from_numpy(x).float() for k, x in batch.items()}}
+        return {k: torch.as_tensor(x).float() for k, x in batch.items()}
 
     def train(self, steps: int) -> float:
-        """Trains for some steps, a whole schedule; processor seconds."""
-        start, recipe, n = time.process_time(), self.recipe, len(self.have["latents"])
+        """Trains for some steps, a whole schedule; seconds (`pairs.spent`)."""
+        start, recipe, n = pairs.spent(), self.recipe, len(self.have["latents"])
         with ExitStack() as changed, tempfile.TemporaryDirectory() as folder:
             if recipe.muon:
                 changed.enter_context(patch("torch.optim.AdamW", Muon))
@@ -292,7 +299,7 @@ class Trial:
                 changed.enter_context(patch.object(training, "rate_at", lambda p, s: p.rate * min(1, (s + 1) / 10)))
             plan = replace(self.plan, steps=steps)
             training.fit(self.loss, self.batch_of, n=n, plan=plan, directory=Path(folder))
-        return time.process_time() - start
+        return pairs.spent() - start
 
 
 def judged(study: generators.Study, net: Any, solver: Any, vae: Any = None, **call: Any) -> dict[str, float]:
@@ -381,7 +388,7 @@ def main() -> None:
     print(
         f"\nProfile {given.profile}, {given.data}, EfficientNet-Lite0, at most {IMAGES} images a side. Ours: KID x 1000"
     )
-    print(f"{kid}, FD {distance}, {seconds} processor seconds. Below 1 is nearer to real images.")
+    print(f"{kid}, FD {distance}, {seconds} {pairs.unit()}s. Below 1 is nearer to real images.")
     print(f"\n{pairs.machine()}")
 
 

@@ -11,7 +11,6 @@ Trains the generator first where the store holds none.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,10 +46,10 @@ def variants(own: dict[str, Any], steps: list[int]) -> dict[str, dict[str, Any]]
 
 
 def rate(draw: Callable[[], Any], images: int) -> float:
-    """Images a processor second of one go."""
-    start = time.process_time()
+    """Images a second of one go (`pairs.spent`)."""
+    start = pairs.spent()
     draw()
-    return images / (time.process_time() - start)
+    return images / (pairs.spent() - start)
 
 
 def main() -> None:
@@ -58,7 +57,7 @@ def main() -> None:
     given = arguments()
     from diffusers import StableDiffusionPipeline
 
-    from medisyn_lib import data, encoders, generators, noninferiority, sampling
+    from medisyn_lib import data, encoders, generators, noninferiority, processes, sampling
     from medisyn_lib.fidelity import kernel_distance, measures
     from medisyn_lib.statistics import student
 
@@ -67,6 +66,7 @@ def main() -> None:
     folder = str(generators.generator_entry(study))
     pipeline, released = sampling.load_pipeline(folder), StableDiffusionPipeline.from_pretrained(folder)
     released.set_progress_bar_config(disable=True)
+    released.to(processes.accelerator().device)
     asked = study.images("test")
     captions, calls = list(asked["caption"][:]), variants(sampling.settings_of(folder), given.steps)
     mixed = [captions[i] for i in np.random.default_rng(0).permutation(len(captions))]
@@ -100,7 +100,7 @@ def main() -> None:
             pairs.spread(pairs.ratios(rates, found["default"])), estimate(student(values[0], variance, freedom, n), 1)
         )  # fmt: skip
         lines.append([NAMES.get(name, name).format(**calls["own"]), pairs.spread(rates), times, *words, beside])
-    head = ["call", "images a processor second", "times the default", "FD_efflite0", "KID_efflite0 x 1000"]
+    head = ["call", f"images a {pairs.unit()}", "times the default", "FD_efflite0", "KID_efflite0 x 1000"]
     print(pairs.table([*head, "log-ratio of KID to the default's (below 0: nearer)"], lines))
     print(
         f"\nProfile {given.profile}, {given.data}; distances of {len(rows)} images to as many held-out ones, 95% "

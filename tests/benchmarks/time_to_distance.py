@@ -1,16 +1,17 @@
 """How long diffusers' own text-to-image example takes to come as near to real images as our training does.
 
     python tests/benchmarks/time_to_distance.py --peer train_text_to_image.py [--profile quick] [--data phantom]
-        [--steps N] [--times 10] [--runs 5] [--seed K]
+        [--steps N] [--times 10] [--runs 5] [--seed K] [--tuned] [--workers N]
 
 Both sides start from the same untrained denoiser (another one each round) and the same images, captions, first stage
 and text encoder, and take the same batch. Ours trains for `--steps` steps, by default the profile's own number; the
 peer (see training_speed.py) with its defaults, but for the velocity that it predicts, until it has had `--times` as
-many processor seconds. Both are drawn without guidance, as the peer drops no captions, in 20 steps. Its checkpoints,
-each after twice as long as the one before, say when it was as near to the real images as ours
-(`compute.compute_to_reach`). Beside it the peer with our rate, schedule and averaging, for as many steps as ours; and
-what the evaluators read in the images, since a distance may be small where nothing can be read yet. The store keeps
-each round: `--seed K` runs one alone. A round takes long: in `quick` on two cores about two hours.
+many seconds: those of a processor, or on a GPU those on the clock. Both are drawn without guidance, as the peer drops
+no captions, in 20 steps. Its checkpoints, each after twice as long as the one before, say when it was as near to the
+real images as ours (`compute.compute_to_reach`). With `--tuned` beside it the peer with our rate, schedule and
+averaging, for as many steps as ours; and what the evaluators read in the images, since a distance may be small where
+nothing can be read yet. The store keeps each round: `--seed K` runs one alone. A round takes long: in `quick` on two
+cores about two hours, on one GPU some minutes.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Timed(training_speed.Peer):
 def theirs(given: Any, study: generators.Study, folder: Path, seed: int, own: dict[str, float]) -> dict[str, Any]:
     """When the released script was as near as ours, in multiples of our seconds; and how near it ended."""
     place = folder / "trained"
-    changed = {"checkpointing_steps": given.steps // 2, "max_train_steps": 10**6}
+    changed = {"checkpointing_steps": max(1, given.steps // 4), "max_train_steps": 10**6}
+    changed["dataloader_num_workers"] = given.workers
     peer = Timed(given, folder, generators.denoiser_plan(study).batch, seed=seed, **changed)
     seconds = peer.trained((given.times + 1) * own["seconds"])  # and on to the checkpoint after
     done = sorted(int(path.name.rpartition("-")[2]) for path in place.glob("checkpoint-*"))[:-1]  # the last may be cut
@@ -106,6 +108,7 @@ def one_round(given: Any, study: generators.Study, folder: Path, seed: int) -> d
     """All sides from the denoiser of a seed; kept in the store."""
     what = {"peer": hashlib.sha256(given.peer.read_bytes()).hexdigest(), "seed": seed, "steps": given.steps}
     what |= {"times": given.times, "data": given.data, "images": recipes.IMAGES}
+    what |= {"tuned": given.tuned, "workers": given.workers}
 
     def make(directory: Path) -> None:
         generators.new_denoiser(study, seed).save_pretrained(folder / "pipeline" / "unet")
@@ -113,8 +116,8 @@ def one_round(given: Any, study: generators.Study, folder: Path, seed: int) -> d
         found = {
             "ours": own,
             "peer": theirs(given, study, folder, seed, own),
-            "tuned": tuned(given, study, folder, seed),
         }
+        found |= {"tuned": tuned(given, study, folder, seed)} if given.tuned else {}
         store.write_atomic(directory / "found.json", json.dumps(found))
 
     inputs = [generators.latents_entry(study).name, generators.text_entry(study).name]
@@ -144,16 +147,17 @@ def main() -> None:
 
 def report(given: Any, rounds: list[dict[str, Any]]) -> None:
     """Prints the table."""
-    own, peer, same = ([one[side] for one in rounds] for side in ("ours", "peer", "tuned"))
+    own, peer = ([one[side] for one in rounds] for side in ("ours", "peer"))
     rows = [["ours", *(pairs.spread([x[k] for x in own]) for k in ("seconds", *DISTANCES, *SHARES)), "1", "1"]]
     spent = [a["given"] * b["seconds"] for a, b in zip(peer, own, strict=True)]
     last = [pairs.spread([x["last"][k] for x in peer]) for k in (*DISTANCES, *SHARES)]
     rows.append(["diffusers' example as released", pairs.spread(spent), *last, *(reached(peer, k) for k in DISTANCES)])
-    near = [pairs.spread([x[k] for x in same]) for k in ("seconds", *DISTANCES, *SHARES)]
-    rows.append(["the same, with our rate, schedule and averaging", *near, "", ""])
+    if given.tuned:
+        near = [pairs.spread([one["tuned"][k] for one in rounds]) for k in ("seconds", *DISTANCES, *SHARES)]
+        rows.append(["the same, with our rate, schedule and averaging", *near, "", ""])
     head = [
         "training",
-        "processor seconds",
+        f"{pairs.unit()}s",
         "FD_efflite0",
         "KID_efflite0 x 1000",
         "modality read, %",
@@ -186,6 +190,8 @@ def arguments() -> Any:
     parser.add_argument("--data", default="phantom", help="a data source")
     parser.add_argument("--steps", type=pairs.whole(4, 10**6), help="of ours (default: the profile's)")
     parser.add_argument("--times", type=pairs.whole(2, 1000), default=10, help="our seconds, that the peer has")
+    parser.add_argument("--tuned", action="store_true", help="the peer also with our rate, schedule and averaging")
+    parser.add_argument("--workers", type=pairs.whole(0, 64), default=0, help="of the peer, that read images")
     parser.add_argument("--seed", type=pairs.whole(0), help="one round alone, for a second machine or core; kept")
     return parser.parse_args()
 
