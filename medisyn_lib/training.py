@@ -129,12 +129,12 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.plan, step)
         batch, device = {name: x.to(self.accel.device) for name, x in batch.items()}, self.accel.device.type
-        cast = torch.autocast(device, self.dtype, self.dtype is not None, cache_enabled=not self.captured)
-        with cast, sdpa_kernel(SDPBackend.MATH) if self.plain else nullcontext():
-            if self.captured and "forward" not in vars(self.model):
-                torch.cuda.make_graphed_callables(self.model, tuple(batch.values()))
-            loss = self.model(*batch.values()) if self.captured else self.model(**batch)
-        self.accel.backward(loss)
+        with sdpa_kernel(SDPBackend.MATH) if self.plain else nullcontext():
+            with torch.autocast(device, self.dtype, self.dtype is not None, cache_enabled=not self.captured):
+                if self.captured and "forward" not in vars(self.model):
+                    torch.cuda.make_graphed_callables(self.model, tuple(batch.values()))
+                loss = self.model(*batch.values()) if self.captured else self.model(**batch)
+            self.accel.backward(loss)  # where what a network keeps no room for is computed anew
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
