@@ -29,7 +29,6 @@ N = 20  # samples
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-from unittest.mock import patch
 sys.path.insert(0, sys.argv[1])
 from test_training import PLAN, Regression, batch_of
 from medisyn_lib import models, processes, training
@@ -121,7 +120,6 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
 WORDS = """
 import json, sys
 from pathlib import Path
-from unittest.mock import patch
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from test_processes import learn_words
@@ -172,7 +170,6 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
 UNSEEN = """
 import json, sys
 from pathlib import Path
-from unittest.mock import patch
 from accelerate import PartialState
 from medisyn_lib import processes
 

@@ -4,11 +4,11 @@
         [--only NAME ...]
 
 Every recipe starts from the same untrained denoiser, latents and embeddings, and is given the processor seconds that
-ours takes for `--steps` steps: its own steps are timed first, ours beside them, in one process. Then images of test
-captions (at most 200) are drawn with the generator's own settings and held against the real ones: kernel and Frechet
-distance, and what the evaluators read in them. Ratios are taken seed by seed, of `--seeds` seeds. What a recipe needs
-computed once (another first stage, features to align with) is not charged. The store keeps the result of each
-training, so that a second call goes on.
+ours takes for `--steps` steps (seconds on the clock, on a GPU): its own steps are timed first, ours beside them, in one
+process. Then images of test captions (at most 200) are drawn with the generator's own settings and held against the
+real ones: kernel and Frechet distance, and what the evaluators read in them. Ratios are taken seed by seed, of
+`--seeds` seeds. What a recipe needs computed once (another first stage, features to align with) is not charged. The
+store keeps the result of each training, so that a second call goes on.
 """
 
 from __future__ import annotations
