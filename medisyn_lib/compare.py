@@ -10,7 +10,7 @@ from medisyn_lib.errors import InputError
 
 # By a measure's unit: what other arithmetic moves in a model trained alike, or more where the two intervals allow it.
 # Ends of intervals may differ by twice as much: near 0 or 1 one image moves them by more than the share itself.
-TOLERANCES = {"share": 0.05, "points": 5.0, "dB": 0.3, "levels": 1.0, "modalities": 2.0, "kappa": 0.1, "log ratio": 0.2}
+TOLERANCES = {"share": 0.05, "AUROC": 0.02, "kappa": 0.1, "log ratio": 0.2, "modalities": 2.0}
 RELATIVE = 0.1  # of a measure with any other unit
 INEXACT = ("value", "ci_low", "ci_high")
 

@@ -82,6 +82,17 @@ def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
     assert len(compare(a, write(tmp_path / "d", extra=other(130.0)))) == 3
 
 
+def test_a_gain_near_nought_without_an_interval_may_differ_by_what_its_unit_allows(tmp_path: Path):
+    """A tenth of 0.01 would be less than bfloat16 moves."""
+
+    def gain(name, value):
+        return write(tmp_path / name, extra=(measure("gain", Estimate(value, None, None, 96), unit="AUROC"),))
+
+    a = gain("a", 0.010)
+    assert compare(a, gain("b", -0.005)) == []
+    assert compare(a, gain("c", 0.035)) == ["01_training: c: gain: value 0.01 / 0.035"]
+
+
 def test_missing_result_is_a_difference_and_an_empty_folder_is_bad_input(tmp_path: Path):
     a, b = write(tmp_path / "a"), write(tmp_path / "b")
     (a / "results" / "01_training.json").rename(a / "results" / "02_quality.json")
