@@ -46,13 +46,13 @@ def labels(images: datasets.Dataset, *, said: bool = True) -> pd.DataFrame:
 
 def look(reader: evaluators.Reader, pixels: np.ndarray, batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """Features float32 (n, d + 1) of uint8 images, the reader's last maps and a one, and its logits (n, classes)."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            maps, logits = evaluators.levels(reader.net, models.to_tensor(np.array(pixels[start : start + batch])))
-            parts.append((F.pad(maps[-1].relu().flatten(1), (0, 1), value=1.0).numpy(), logits.numpy()))
-    features, scores = map(np.concatenate, zip(*parts, strict=True))
-    return features, scores
+
+    def part(some: np.ndarray) -> np.ndarray:
+        maps, logits = evaluators.levels(reader.net, models.to_tensor(np.array(some)))
+        return torch.cat([F.pad(maps[-1].relu().flatten(1), (0, 1), value=1.0), logits], 1).numpy()
+
+    found, width = models.in_batches(part, pixels, batch), len(reader.classes)
+    return found[:, :-width], found[:, -width:]
 
 
 def heads_entry(study: generators.Study) -> Path:

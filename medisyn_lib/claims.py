@@ -237,9 +237,9 @@ def _words(claim: Claim) -> dict[str, str]:
     numbers = (primary.value, primary.ci_low, primary.ci_high, claim.detectable)
     value, low, high, detectable = ("none" if number is None else f"{number:.3g}" for number in numbers)
     words = {"claim": claim.statement, "source": claim.source, "verdict": claim.verdict, "measure": primary.name}
-    interval = "none" if "none" in (low, high) else f"{low} to {high}"
-    words |= {"value": f"{value} {primary.unit}".strip(), "interval": interval, "n": str(primary.n)}
-    words |= {"seeds": str(primary.seeds), "detectable": detectable}
+    words["value"] = value if primary.value is None else f"{value} {primary.unit}".strip()
+    words["interval"] = "none" if "none" in (low, high) else f"{low} to {high}"
+    words |= {"n": str(primary.n), "seeds": str(primary.seeds), "detectable": detectable}
     return words | {"controls": f"{sum(c.passed for c in claim.controls)} of {len(claim.controls)}"}
 
 

@@ -110,10 +110,8 @@ def _train(given: argparse.Namespace) -> None:
 
     preflight_store()
     data.preflight(given.data)
-    accelerator = processes.accelerator()
-    accelerator.print(*quality.suite(generators.Study(given.profile, given.data)), sep="\n")
-    accelerator.free_memory()  # wrapped models hold on to the processes' connection,
-    accelerator.end_training()  # and one that is still open when a process ends can abort it
+    processes.accelerator().print(*quality.suite(generators.Study(given.profile, given.data)), sep="\n")
+    processes.end()
 
 
 def _figures(given: argparse.Namespace) -> None:
@@ -125,12 +123,10 @@ def _figures(given: argparse.Namespace) -> None:
 def _data(given: argparse.Namespace) -> None:
     from medisyn_lib import data
 
-    source = getattr(given, "source", None)
-    if source is None:
-        rows = [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
-    else:
+    if (source := getattr(given, "source", None)) is not None:
         data.preflight(source)
-        rows = data.check(source)
+    kinds = [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
+    rows = kinds if source is None else data.check(source)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -147,9 +147,7 @@ def decode(vae: AutoencoderKL, latents: np.ndarray, batch: int = 64) -> np.ndarr
     return _in_batches(vae, latents, batch, part)
 
 
-def _in_batches(
-    vae: AutoencoderKL, rows: np.ndarray, batch: int, part: Callable[[np.ndarray, torch.device], np.ndarray]
-) -> np.ndarray:
+def _in_batches(vae: AutoencoderKL, rows: np.ndarray, batch: int, part: Callable[..., np.ndarray]) -> np.ndarray:
     half, device = models.autocast_dtype(), next(vae.parameters()).device
     with torch.autocast(device.type, dtype=half, enabled=half is not None):
         return models.in_batches(lambda some: part(some, device), rows, batch)

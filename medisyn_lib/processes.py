@@ -25,6 +25,12 @@ def accelerator() -> Accelerator:
     return Accelerator(mixed_precision="no")
 
 
+def end() -> None:
+    """To be called last: wrapped models hold on to the processes' connection, which may abort a process as it ends."""
+    accelerator().free_memory()
+    accelerator().end_training()
+
+
 def keep_together(
     step: str, settings: Mapping[str, Any], make: Callable[[Path], None], *, inputs: Names = (), code: Names = ()
 ) -> Path:

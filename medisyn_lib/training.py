@@ -114,8 +114,10 @@ class _Run:
         self.dtype, device = models.autocast_dtype() if half else None, accel.device.type
         # Launching hundreds of small kernels one by one takes up to six times as long as computing them.
         self.captured = device == "cuda" and accel.num_processes == 1 and getattr(objective, "captured", False)
-        # On a processor the way back through fused attention in bfloat16 takes a fifth of a step; plain, hardly any.
+        # In bfloat16 on a processor the way back is slow through fused attention, and through norms not in float32.
         self.plain = device == "cpu" and self.dtype is not None
+        norms = [m for m in objective.modules() if self.plain and isinstance(m, torch.nn.GroupNorm)]
+        self.hooks = [norm.register_forward_pre_hook(lambda _, given: given[0].float()) for norm in norms]
         self.objective, self.plan, self.directory, self.accel = objective, plan, directory, accel
         self.model = accel.prepare_model(objective)
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -155,6 +157,8 @@ class _Run:
             lines = "".join(f"{step},{loss:.6g}\n" for step, loss in self.history)
             store.write_atomic(self.directory / HISTORY, f"step,loss\n{lines}")
         vars(self.objective).pop("forward", None)  # the captured one
+        for hook in self.hooks:
+            hook.remove()
         self.objective.eval().to("cpu")  # where it came from, and what follows expects it
         self.accel.wait_for_everyone()
 

@@ -51,8 +51,7 @@ def make(directory):
 processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": seen}
 (notes / f"{accel.process_index}.json").write_text(json.dumps(told))
-accel.free_memory()  # as `medisyn train` ends
-accel.end_training()
+processes.end()
 """
 
 
@@ -137,8 +136,7 @@ kept = processes.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.error
 entry = processes.keep_together("words", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": [entry.name, kept.parent.name]}
 (Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
-accel.free_memory()  # as `medisyn train` ends
-accel.end_training()
+processes.end()
 """
 
 

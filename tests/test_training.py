@@ -127,3 +127,25 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(processes, "accelerator", Three)
     with pytest.raises(InputError, match="batch of 8"):
         training.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, None])
+def test_on_a_processor_norms_are_given_float32_while_a_network_trains(tmp_path: Path, monkeypatch, half):
+    """Between two convolutions, which autocast leaves in bfloat16; what follows the training is as it was."""
+    monkeypatch.setattr(training.models, "autocast_dtype", lambda: half)
+    seen: list[torch.dtype] = []
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.norm = torch.nn.Conv2d(4, 4, 1), torch.nn.Conv2d(4, 4, 1), torch.nn.GroupNorm(2, 4)
+
+        def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            seen.append(self.one(x[:, :, None, None]).dtype)
+            normal = self.norm(self.one(x[:, :, None, None]))
+            seen.append(normal.dtype)
+            return (self.two(normal).float().flatten(1) - noise).square().mean()
+
+    net, plan = Net(), training.Plan(steps=2, batch=8, rate=1e-2)
+    training.fit(net, batch_of, n=20, plan=plan, directory=tmp_path)
+    assert seen == [half or torch.float32, torch.float32] * 2 and not net.norm._forward_pre_hooks

@@ -140,9 +140,7 @@ def main() -> None:
     data.preflight(given.data)
     plan = training.Plan(given.steps, given.batch, given.rate, given.seed, average=0.999, checkpoint_every=1000)
     print(f"pipeline in {fine_tune(given.base, Study(given.profile, given.data), plan)}")
-    accelerator = processes.accelerator()
-    accelerator.free_memory()
-    accelerator.end_training()
+    processes.end()
 
 
 if __name__ == "__main__":
