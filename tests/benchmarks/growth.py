@@ -3,8 +3,9 @@
     python tests/benchmarks/growth.py [--runs 5] [--rows 10000 200000] [--figure figures/benchmarks]
 
 Trains the profile's denoiser for a few steps over made-up latents in a memory-mapped file, as many as `--rows` says,
-in two processes that go on in turn; then times the fidelity measures over made-up features of rising n. Draws a figure
-of both where `--figure` names a folder.
+in two processes that go on in turn; then times the fidelity measures over made-up features of rising n, and a whole
+evaluation of made-up images, from their features to measures with intervals. Draws a figure of both where `--figure`
+names a folder. Seconds are those of a processor, or on a GPU those on the clock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ CAPTIONS = 400
 ORDERED = (10_000, 200_000, 1_000_000, 5_000_000)  # samples whose order is drawn
 STEPS_OF_AN_EPOCH = 500
 EVALUATED = (250, 500, 1000, 2000)  # images
-WIDTH = 1280  # of the encoder's features
+WIDTH, SIDE = 1280, 64  # of the encoder's features, and pixels of an image
 
 
 def fabricate(folder: Path, rows: int, side: int, width: int, captions: int) -> Path:
@@ -51,7 +51,7 @@ def fabricate(folder: Path, rows: int, side: int, width: int, captions: int) -> 
 def train(given: Any) -> None:
     """For each line read, trains for some steps more.
 
-    Prints processor seconds a step, and the memory held at the most, with and without mapped files, in GB.
+    Prints seconds a step (`pairs.spent`), and the memory held at the most, with and without mapped files, in GB.
     """
     from medisyn_lib import denoising, generators
 
@@ -61,11 +61,11 @@ def train(given: Any) -> None:
     embeddings, caption = np.load(given.place / "embeddings.npy", mmap_mode="r"), np.load(given.place / "caption.npy")
 
     def go(steps: int, seed: int) -> float:
-        start = time.process_time()
+        start = pairs.spent()
         with tempfile.TemporaryDirectory() as folder:
             one = replace(plan, steps=steps, seed=seed)
             denoising.train(net, latents, embeddings, caption, one, Path(folder))
-        return (time.process_time() - start) / steps
+        return (pairs.spent() - start) / steps
 
     go(LEFT_OUT, 0)
     for turn, _ in enumerate(sys.stdin):
@@ -100,22 +100,34 @@ def steps(given: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[
 
 
 def took(work: Callable[[], Any]) -> float:
-    """Processor seconds."""
-    start = time.process_time()
+    """Seconds (`pairs.spent`)."""
+    start = pairs.spent()
     work()
-    return time.process_time() - start
+    return pairs.spent() - start
+
+
+def from_images(*, real: np.ndarray, synthetic: np.ndarray) -> None:
+    """A whole evaluation: features of images, and all measures with their intervals."""
+    from medisyn_lib import encoders, fidelity
+
+    fidelity.measures(real=encoders.features(real), synthetic=encoders.features(synthetic))
 
 
 def evaluation(runs: int) -> dict[str, dict[int, list[float]]]:
-    """Processor seconds of the Frechet distance, and of KID with the overlaps, by n."""
+    """Seconds of the Frechet distance, of KID with the overlaps, and of a whole evaluation, by n."""
     from medisyn_lib import fidelity
 
     rng = np.random.default_rng(0)
-    real, synthetic = (np.maximum(rng.standard_normal((EVALUATED[-1], WIDTH)), 0) for _ in range(2))
-    kinds = {"Frechet distance": fidelity.frechet_distance, "KID and overlaps": fidelity.block_measures}
+    features = [np.maximum(rng.standard_normal((EVALUATED[-1], WIDTH)), 0) for _ in range(2)]
+    images = [rng.integers(0, 256, (EVALUATED[-1], SIDE, SIDE, 3), np.uint8) for _ in range(2)]
+    kinds: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
+        "Frechet distance": (fidelity.frechet_distance, features),
+        "KID and overlaps": (fidelity.block_measures, features),
+        "from images to intervals": (from_images, images),
+    }
     sides = {
-        (kind, n): lambda measure=measure, n=n: took(lambda: measure(real=real[:n], synthetic=synthetic[:n]))
-        for kind, measure in kinds.items()
+        (kind, n): lambda measure=measure, x=x, y=y, n=n: took(lambda: measure(real=x[:n], synthetic=y[:n]))
+        for kind, (measure, (x, y)) in kinds.items()
         for n in EVALUATED
     }
     for side in list(sides.values())[:: len(EVALUATED)]:
@@ -130,7 +142,7 @@ def slopes(times: dict[int, list[float]]) -> list[float]:
 
 
 def ordering(runs: int) -> dict[int, list[float]]:
-    """Processor seconds of finding a step's samples, the epoch's order being drawn, by how many there are."""
+    """Seconds of finding a step's samples, the epoch's order being drawn, by how many there are."""
     from medisyn_lib import training
 
     def one(n: int) -> float:
@@ -151,7 +163,7 @@ def main() -> None:
     order, evaluated = ordering(given.runs), evaluation(given.runs)
     few, many = (found[str(n)] for n in given.rows)
     words = {
-        "step": "processor seconds a step",
+        "step": f"{pairs.unit()}s a step",
         "peak": "peak memory, GB",
         "anonymous": "memory of its own after a round, GB",
     }
@@ -186,9 +198,9 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
         ("training memory", "memory (GB)", w): dict(zip(given.rows, sets[w], strict=True)) for w in list(sets)[1:]
     }
     first = next(iter(sets))
-    curves["time of a step", "processor seconds", "whole step"] = dict(zip(given.rows, sets[first], strict=True))
-    curves["time of a step", "processor seconds", "of it finding its samples"] = order
-    curves |= {("evaluation", "processor seconds", kind): times for kind, times in evaluated.items()}
+    curves["time of a step", f"{pairs.unit()}s", "whole step"] = dict(zip(given.rows, sets[first], strict=True))
+    curves["time of a step", f"{pairs.unit()}s", "of it finding its samples"] = order
+    curves |= {("evaluation", f"{pairs.unit()}s", kind): times for kind, times in evaluated.items()}
     table = pd.DataFrame(
         {
             "panel": panel, "group": group.removesuffix(", GB"), "x": x, "y": float(np.median(values)),

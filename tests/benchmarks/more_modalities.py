@@ -57,7 +57,7 @@ def main() -> None:
         turns = {name: lambda name=name, do=do: growth.took(lambda: do(name)) for name in sides}
         rows[what] = list(pairs.interleaved(turns, given.runs).values())
     trained = growth.steps(given, {name: (ROWS, len(words)) for name, words in sides.items()})
-    for unit, what in (("step", "a step of training, processor seconds"), ("anonymous", "its own memory, GB")):
+    for unit, what in (("step", f"a step of training, {pairs.unit()}s"), ("anonymous", "its own memory, GB")):
         rows[what] = [[one[unit] for one in runs] for runs in trained.values()]
     head = [f"profile {given.profile}", "10 modalities", f"{10 * given.times}", "ratio"]
     print(
