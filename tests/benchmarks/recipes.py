@@ -37,6 +37,12 @@ from medisyn_lib.errors import InputError
 
 IMAGES, TIMED, LEFT_OUT = 200, 4, 2
 STAGE_STEPS = 150
+# First stages from random weights: latent channels, how much smaller their maps are than an image, widths by level.
+SHAPES = {
+    "anew, 16 channels, 8 times smaller": (16, 8, first_stage.WIDTHS),
+    "anew, 4 channels, 4 times smaller": (4, 4, (32, 64, 128)),
+    "anew, 64 channels, 16 times smaller": (64, 16, (*first_stage.WIDTHS, 128)),
+}
 ALIGNED, SEEN = 0.5, 4  # weight of an alignment (REPA's); images of a batch that the decoder draws
 DDPM = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 
@@ -53,7 +59,7 @@ class Recipe:
     constant: bool = False  # the learning rate, once warm
     plan: dict[str, Any] = field(default_factory=dict)
     widths: tuple[int, ...] = ()
-    stage: str = ""  # another first stage: `equivariant`, or `as long`, trained on as it was
+    stage: str = ""  # another first stage: `equivariant`, `as long` (trained on as it was), or one of SHAPES
 
 
 RECIPES = {
@@ -76,6 +82,7 @@ RECIPES = {
     "perceptual term, decoded": Recipe(extra="decoded"),
     "first stage trained on, as it was": Recipe(stage="as long"),
     "first stage trained on, equivariant (EQ-VAE)": Recipe(stage="equivariant"),
+    **{f"first stage {name}": Recipe(stage=name) for name in SHAPES},
 }
 
 
@@ -191,8 +198,14 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 REAL_ADAMW = torch.optim.AdamW
 
 
-def train_on(vae: Any, turned: bool, study: generators.Study) -> None:
-    """Trains a first stage on as it was, or also with latents halved and turned as their images are.
+def shaped(stage: str) -> Any:
+    """Within it new networks are for the latents of such a first stage."""
+    channels, smaller, _ = SHAPES.get(stage, (models.LATENT_CHANNELS, models.DOWNSCALE, ()))
+    return patch.multiple(models, LATENT_CHANNELS=channels, DOWNSCALE=smaller)
+
+
+def train_on(vae: Any, turned: bool, study: generators.Study, plan: training.Plan) -> None:
+    """Trains a first stage as ours was, or also with latents halved and turned as their images are.
 
     Kouzelis et al., arXiv 2502.09509: the decoder must draw transformed latents as the transformed image.
     """
@@ -211,7 +224,6 @@ def train_on(vae: Any, turned: bool, study: generators.Study) -> None:
             loss = loss + F.l1_loss(drawn, change(some, some.shape[-1] // 2))
         return loss
 
-    plan = training.Plan(steps=STAGE_STEPS, batch=16, rate=5e-4)
     reader = Reader(generators.reader_entry(study, "first_stage"))
     with patch.object(first_stage.Objective, "forward", both), tempfile.TemporaryDirectory() as folder:
         first_stage.train(vae.requires_grad_(True), reader, study.images("first_stage"), plan, Path(folder))
@@ -223,16 +235,22 @@ def material(study: generators.Study, trained_on: str, extra: str) -> dict[str, 
     """First stage, latents and features to align with; what takes long is kept."""
     stage, images = generators.first_stage_entry(study), study.images("generator")
     vae = generators.load_first_stage(stage)
-    found = {"vae": vae, "latents": generators.load_latents(generators.latents_entry(study)), "wanted": None}
+    latents = generators.load_latents(generators.latents_entry(study))
+    found = {"stage": stage, "vae": vae, "latents": latents, "wanted": None}
     if trained_on:
+        anew, plan = trained_on in SHAPES, training.Plan(steps=STAGE_STEPS, batch=16, rate=5e-4)
+        if anew:
+            plan = replace(plan, steps=study.settings.retrain_steps, rate=1e-3)
 
         def make(directory: Path) -> None:
-            train_on(vae, trained_on == "equivariant", study)
-            vae.save_pretrained(directory / "vae")
+            with shaped(trained_on), models.seeded(plan.seed):
+                made = models.first_stage(SHAPES[trained_on][2]) if anew else vae
+                train_on(made, trained_on == "equivariant", study, plan)
+            made.save_pretrained(directory / "vae")
 
-        what = {"stage": trained_on, "steps": STAGE_STEPS}
+        what = {"stage": trained_on, "plan": asdict(plan)}
         entry = store.keep("tried_stage", what, make, inputs=[stage.name], code=["medisyn_lib.first_stage"])
-        found["vae"] = generators.load_first_stage(entry)
+        found |= {"stage": entry, "vae": generators.load_first_stage(entry)}
         found["latents"] = first_stage.encode(found["vae"], data.pixels(images)).astype(np.float16)
     if extra in WIDTH:
         side = found["latents"].shape[-1] // 2 ** (len(study.settings.denoiser_widths) - 1)
@@ -273,7 +291,7 @@ class Trial:
         self.have = material(study, recipe.stage, recipe.extra)
         self.embeddings, self.caption = np.load(words / "embeddings.npy"), np.load(words / "caption.npy")
         widths = recipe.widths or study.settings.denoiser_widths
-        with models.seeded(seed):
+        with shaped(recipe.stage), models.seeded(seed):
             self.net = models.denoiser(study.settings.size, widths, text_width=generators.TEXT_WIDTH)
             self.loss = Loss(self.net, recipe, self.have["vae"])
         plan = generators.denoiser_plan(study, seed=seed)
@@ -302,7 +320,7 @@ class Trial:
         return pairs.spent() - start
 
 
-def judged(study: generators.Study, net: Any, solver: Any, vae: Any = None, **call: Any) -> dict[str, float]:
+def judged(study: generators.Study, net: Any, solver: Any, stage: Path | None = None, **call: Any) -> dict[str, float]:
     """Distances of a denoiser's images to real ones, and the shares that the evaluators read as asked."""
     from medisyn_lib import alignment, fidelity
     from medisyn_lib.evaluators import Reader
@@ -310,10 +328,10 @@ def judged(study: generators.Study, net: Any, solver: Any, vae: Any = None, **ca
     asked = study.images("test")
     asked = asked.select(range(0, len(asked), max(1, len(asked) // IMAGES)))
     with tempfile.TemporaryDirectory() as folder:
-        stage, words = generators.first_stage_entry(study), generators.text_entry(study)
+        stage, words = stage or generators.first_stage_entry(study), generators.text_entry(study)
         generators.assemble(Path(folder), stage, words, net.eval(), study)
         pipeline, call = sampling.load_pipeline(folder), sampling.settings_of(folder) | call
-    pipeline.vae, pipeline.scheduler = vae or pipeline.vae, solver
+    pipeline.scheduler = solver
     made = sampling.sample(pipeline, asked["caption"][:], range(len(asked)), **call)
     real, drawn = encoders.features(data.pixels(asked)), encoders.features(made)
     found = {"FD": fidelity.frechet_distance(real=real, synthetic=drawn)}
@@ -335,7 +353,7 @@ def tried(given: Any) -> dict[str, float]:
         cost = float(np.median(pairs.ratios(times["1"], times["0"]))) if given.trial != "ours" else 1.0
         one, steps = Trial(study, recipe, given.seed), max(1, round(given.steps / cost))
         seconds = one.train(steps)
-        found = judged(study, one.net, scheduler(recipe), one.have["vae"])
+        found = judged(study, one.net, scheduler(recipe), one.have["stage"])
         store.write_atomic(directory / "found.json", json.dumps({"steps": steps, "seconds": seconds, **found}))
 
     inputs = [generators.latents_entry(study).name, generators.text_entry(study).name]
