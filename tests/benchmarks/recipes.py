@@ -248,7 +248,7 @@ def material(study: generators.Study, trained_on: str, extra: str) -> dict[str, 
                 train_on(made, trained_on == "equivariant", study, plan)
             made.save_pretrained(directory / "vae")
 
-        what = {"stage": trained_on, "plan": asdict(plan)}
+        what = {"stage": trained_on, "shape": SHAPES.get(trained_on), "plan": asdict(plan)}
         entry = store.keep("tried_stage", what, make, inputs=[stage.name], code=["medisyn_lib.first_stage"])
         found |= {"stage": entry, "vae": generators.load_first_stage(entry)}
         found["latents"] = first_stage.encode(found["vae"], data.pixels(images)).astype(np.float16)
