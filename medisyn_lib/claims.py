@@ -151,8 +151,7 @@ def make_claim(
 ) -> Claim:  # fmt: skip
     """A claim with the verdict that its rule and controls give; `of` are the other fields of `Claim`.
 
-    `passed` is the outcome of the rule, None where undecidable. A primary estimate without an interval is not
-    testable. Raises ValueError as `Claim` does.
+    `passed` is the rule's outcome, None where undecidable, as without the primary's interval. ValueError as of `Claim`.
     """
     bare = {m.name for m in measures if m.kind == "estimate" and m.ci_low is None}
     verdict, sha = judge(None if of["primary"] in bare else passed, partly, controls), rule_sha(of["rule"])

@@ -36,8 +36,7 @@ def operations(function: Callable[[], Any]) -> tuple[int, dict[str, int]]:
 def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) -> float:
     """Compute at which a falling distance reaches `target`; infinite if it never does.
 
-    `compute` (c,), rising, of checkpoints; their `distance` (c,) is made to fall (isotonic) and joined over log
-    compute. At the earliest the first checkpoint.
+    `compute` (c,) rises; `distance` (c,) is made to fall (isotonic) and joined over log compute, from the first on.
     """
     from sklearn.isotonic import isotonic_regression
 

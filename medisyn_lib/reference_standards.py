@@ -1,8 +1,7 @@
 """Reference standards out of graders' readings: what they cost, how right they are, what they make of an algorithm.
 
-Krause et al. 2017 (arXiv 1710.01711) compare the majority of graders with adjudication; the rounds here are
-round-robin as in Schaekermann et al. 2019 (TVST 8(6):40), with or without their rubric of features. The chances
-of persuasion are our own assumption.
+Krause et al. 2017 (arXiv 1710.01711) compare the majority of graders with adjudication; rounds are round-robin as in
+Schaekermann et al. 2019 (TVST 8(6):40), with or without their rubric. The chances of persuasion are our assumption.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 class Estimate:
     """A number with its confidence interval and the number of observations behind it.
 
-    The interval is None where n is too small or the observations do not vary; value is None where
-    there is no observation.
+    The interval is None where n is too small or the observations do not vary, value where there are none.
     """
 
     value: float | None

@@ -264,6 +264,43 @@ def test_the_kernels_interval_is_by_patient_where_patients_are_given() -> None:
     assert 1.5 < widths[1] / widths[0] < 3
 
 
+def test_many_rows_are_measured_in_subsets_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From twice the subset's size on each row is compared with its own subset alone; FD with all."""
+    monkeypatch.setattr(fidelity, "SUBSET", 40)
+    real, synthetic = two_sets(130, 6)
+    below = fidelity.measures(real=real[:79], synthetic=synthetic[:79], groups=0)
+    exact = values(real=real[:79], synthetic=synthetic[:79])
+    assert {name: below[name].value for name in ("KID", *fidelity.OVERLAPS)} == pytest.approx(
+        {name: exact[name] for name in ("KID", *fidelity.OVERLAPS)}
+    )
+    found = fidelity.measures(real=real, synthetic=synthetic[:125], unequal=True)
+    deals = [np.random.default_rng(1).permutation(n) % 3 for n in (130, 125)]
+    parts = [
+        values(real=real[deals[0] == number], synthetic=synthetic[:125][deals[1] == number], unequal=True)
+        for number in range(3)
+    ]
+    for name in ("KID", *fidelity.OVERLAPS):
+        assert found[name].value == pytest.approx(np.mean([part[name] for part in parts])) and found[name].n == 125
+    assert found["FD"].value == pytest.approx(values(real=real, synthetic=synthetic[:125], unequal=True)["FD"])
+
+
+def test_the_interval_over_subsets_is_their_means_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, U-statistic and jackknife by patient, beside the spread over 150 samples; patients of two images."""
+    monkeypatch.setattr(fidelity, "SUBSET", 25)
+    found, widths = [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        real, synthetic = rng.normal(size=(2, 100, 3)) + np.array([0, 0.5])[:, None, None]
+        ways = [{}, {"clusters": np.arange(100) // 2}]
+        both = [fidelity.measures(real=real, synthetic=synthetic, k=1, groups=10, **way)["KID"] for way in ways]
+        found.append(both[0].value)
+        widths.append([(one.ci_high - one.ci_low) / 2 for one in both])
+    from scipy.stats import t
+
+    spread = np.std(found, ddof=1) * t.ppf(0.975, [99, 9])
+    assert 0.85 < (np.mean(widths, 0) / spread).min() <= (np.mean(widths, 0) / spread).max() < 1.25
+
+
 def test_delete_group_is_the_usual_standard_error_of_a_mean() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 1))
     value, variance, freedom = statistics.delete_group(lambda x: x.mean(), [rows], groups=30)

@@ -15,8 +15,7 @@ SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000, "100K<n<1M": 
 def draft(source: str) -> str:
     """Markdown with Hugging Face metadata: images, patients and classes by split as `data.check` counts them.
 
-    Licence and citation stand there where a `panel.csv` beside npz files names them. Raises InputError as `check`,
-    and for phantoms, which have a card.
+    Licence and citation are those of a `panel.csv` beside npz files. Raises InputError as `check`, and for phantoms.
     """
     samples.require(source != "phantom", "data source 'phantom' has its card: read data_cards/phantom.md")
     counted = data.check(source)
