@@ -5,7 +5,7 @@
 
 Every recipe starts from the same untrained denoiser, latents and embeddings, and is given the processor seconds that
 ours takes for `--steps` steps (seconds on the clock, on a GPU): its own steps are timed first, ours beside them, in one
-process. Then images of test captions (at most 200) are drawn with the generator's own settings and held against the
+process. Then images of test captions (200 to 399) are drawn with the generator's own settings and held against the
 real ones: kernel and Frechet distance, and what the evaluators read in them. Ratios are taken seed by seed, of
 `--seeds` seeds. What a recipe needs computed once (another first stage, features to align with) is not charged. The
 store keeps the result of each training, so that a second call goes on.
@@ -403,10 +403,8 @@ def main() -> None:
     head = ["recipe", "steps", "KID to ours", "FD to ours", "modality read, %", "finding read, %"]
     print(pairs.table(head, rows))
     kid, distance, seconds = (pairs.spread([x[k] for x in ours]) for k in ("KID", "FD", "seconds"))
-    print(
-        f"\nProfile {given.profile}, {given.data}, EfficientNet-Lite0, at most {IMAGES} images a side. Ours: KID x 1000"
-    )
-    print(f"{kid}, FD {distance}, {seconds} {pairs.unit()}s. Below 1 is nearer to real images.")
+    print(f"\nProfile {given.profile}, {given.data}, EfficientNet-Lite0, {IMAGES} to {2 * IMAGES - 1} images a side.")
+    print(f"Ours: KID x 1000 {kid}, FD {distance}, {seconds} {pairs.unit()}s. Below 1 is nearer to real images.")
     print(f"\n{pairs.machine()}")
 
 
