@@ -201,12 +201,13 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
     first = next(iter(sets))
     curves["time of a step", f"{pairs.unit()}s", "whole step"] = dict(zip(given.rows, sets[first], strict=True))
     curves["time of a step", f"{pairs.unit()}s", "of it finding its samples"] = order
-    curves |= {("evaluation", f"{pairs.unit()}s", kind): times for kind, times in evaluated.items()}
+    for kind, times in evaluated.items():
+        curves["evaluation", f"{pairs.unit()}s", kind] = {n / 1000: spent for n, spent in times.items()}
     table = pd.DataFrame(
         {
             "panel": panel, "group": group.removesuffix(", GB"), "x": x, "y": float(np.median(values)),
             "low": min(values), "high": max(values), "n": len(values),
-            "xlabel": "images" if panel == "evaluation" else "training images",
+            "xlabel": "images (thousands)" if panel == "evaluation" else "training images",
             "ylabel": label, "xscale": "log", "yscale": "linear" if "memory" in panel else "log",
         }
         for (panel, label, group), points in curves.items() for x, values in points.items()
