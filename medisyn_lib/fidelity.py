@@ -94,9 +94,9 @@ def measures(
     deals = [np.random.default_rng(1).permutation(len(rows)) % len(subsets) for rows in (real, synthetic)]
 
     def every(x: np.ndarray, y: np.ndarray, in_x: np.ndarray, in_y: np.ndarray) -> list[float]:
+        distance = frechet_distance(real=x, synthetic=y, unequal=unequal)
         pairs = [{"real": x[in_x == number], "synthetic": y[in_y == number]} for number in subsets]
-        found = [list(block_measures(**pair, k=k, unequal=unequal).values()) for pair in pairs]
-        return [frechet_distance(real=x, synthetic=y, unequal=unequal), *np.mean(found, 0)]
+        return [distance, *np.mean([[*block_measures(**pair, k=k, unequal=unequal).values()] for pair in pairs], 0)]
 
     values, variances, freedom = statistics.delete_group(every, [real, synthetic, *deals], clusters, groups)
     encoder, degrees = getattr(real, "encoder", None), np.full(7, freedom)

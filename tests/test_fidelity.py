@@ -282,6 +282,8 @@ def test_many_rows_are_measured_in_subsets_of_their_own(monkeypatch: pytest.Monk
     for name in ("KID", *fidelity.OVERLAPS):
         assert found[name].value == pytest.approx(np.mean([part[name] for part in parts])) and found[name].n == 125
     assert found["FD"].value == pytest.approx(values(real=real, synthetic=synthetic[:125], unequal=True)["FD"])
+    with pytest.raises(InputError, match=r"real are \(130, 6\), synthetic \(125, 6\)"):
+        fidelity.measures(real=real, synthetic=synthetic[:125])
 
 
 def test_the_interval_over_subsets_is_their_means_spread(monkeypatch: pytest.MonkeyPatch) -> None:
