@@ -4,12 +4,13 @@
 
 Every go is a process of its own, in processor seconds. Help and import stand beside a bare interpreter, the figures,
 drawn once, beside the import of what draws them. `--reproduce PROFILE` adds one cold run of all notebooks (a store of
-its own) and the most memory that its processes held together, shared pages counted for each; it takes minutes and is
-left out by default.
+its own) and the most memory that its processes held together and that one held, pages shared by several divided among
+them; it takes minutes and is left out by default.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -45,26 +46,24 @@ def children() -> float:
     return spent.children_user + spent.children_system
 
 
-def whole(profile: str) -> tuple[float, float, float]:
-    """Minutes and processor minutes of a cold run of all notebooks, and the peak of its processes' memory in GB."""
+def whole(profile: str) -> tuple[float, float, float, float]:
+    """Minutes and processor minutes of a cold run of all notebooks, and the most GB that it and one process held."""
     import psutil
 
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, *MEDISYN, "reproduce", "--profile", profile, "--out", f"{place}/out"]
-        before, start, most = children(), time.perf_counter(), 0
+        before, start, most, greatest = children(), time.perf_counter(), 0, 0
         run = psutil.Popen(command, env=os.environ | {"MEDISYN_STORE": f"{place}/store"}, stdout=subprocess.DEVNULL)
         while run.poll() is None:
-            held = 0
+            held = [0]
             for one in [run, *run.children(recursive=True)]:
-                try:
-                    held += one.memory_info().rss
-                except psutil.Error:  # it has just ended
-                    continue
-            most = max(most, held)
+                with contextlib.suppress(psutil.Error):  # it has just ended
+                    held.append(getattr(memory := one.memory_full_info(), "pss", memory.rss))
+            most, greatest = max(most, sum(held)), max(greatest, *held)
             time.sleep(EVERY)
     if run.returncode:
         raise InputError(f"reproduce --profile {profile}: ended with code {run.returncode}; see above")
-    return (time.perf_counter() - start) / 60, (children() - before) / 60, most / 1e9
+    return (time.perf_counter() - start) / 60, (children() - before) / 60, most / 1e9, greatest / 1e9
 
 
 def main() -> None:
@@ -97,10 +96,10 @@ def main() -> None:
     ]
     print(pairs.table(["cold process", "processor seconds", "times", "of", "aimed at, at most"], rows))
     if given.reproduce:
-        minutes, processor, memory = whole(given.reproduce)
+        minutes, processor, memory, greatest = whole(given.reproduce)
         print(
             f"\n`medisyn reproduce --profile {given.reproduce}`, cold, one run: {minutes:.1f} minutes ({processor:.1f} "
-            f"processor minutes), peak memory of its processes together {memory:.2f} GB."
+            f"processor minutes), peak memory of its processes together {memory:.2f} GB, of one {greatest:.2f} GB."
         )
     print(f"\n{pairs.machine(given.runs)}")
 
