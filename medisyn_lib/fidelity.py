@@ -48,8 +48,8 @@ def block_measures(
 ) -> dict[str, float]:
     """KID, its variance, precision, recall (Kynkaanniemi et al., arXiv 1904.06991), density, coverage.
 
-    The last two: Naeem et al., arXiv 2002.09797; `k` nearest neighbours, strictly nearer as in prdc; 0 leaves
-    overlaps out. Blocks are of `dtype`, sums float64. Variance: the U-statistic's for independent rows, whole.
+    The last two: Naeem et al., arXiv 2002.09797; `k` nearest neighbours, strictly nearer as in prdc; 0 leaves overlaps
+    out. Blocks are of `dtype`, sums float64. Variance: a U-statistic's of independent rows, degenerate part included.
     """
     import torch
 
@@ -87,7 +87,7 @@ def measures(
 
     Delete-group jackknife, by patient where `clusters` (n,) says whose row i of both sets is; else KID
     has its U-statistic's variance. From 2,000 rows on KID and overlaps are means over disjoint random
-    subsets of 1,000 to 2,000 (Zaremba et al., arXiv 1307.1954), so that overlaps do not drift with n either.
+    subsets, the smaller side's of 1,000 to 2,000 (Zaremba et al., arXiv 1307.1954): overlaps do not drift with n.
     """
     n = min(len(real), len(synthetic))
     subsets = range(max(n // SUBSET, 1))
