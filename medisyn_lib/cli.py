@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         ranges = {argument: how.pop("range") for argument, how in arguments.items() if "range" in how}
         verb.set_defaults(do=VERBS.get(name), ranges=ranges)
         for argument, how in arguments.items():
-            verb.add_argument(argument, **how | {"type": TYPES[how.get("type", "text")]})
+            verb.add_argument(argument, **how if "action" in how else how | {"type": TYPES[how.get("type", "text")]})
         if "metavar" in row:
             groups[name] = verb.add_subparsers(required=True, metavar=row["metavar"])
     return top
@@ -117,7 +117,7 @@ def _train(given: argparse.Namespace) -> None:
 def _figures(given: argparse.Namespace) -> None:
     from medisyn_lib.figures import redraw
 
-    print(*redraw(from_shell(given.results) if given.results else project_root() / "figures", given.jobs), sep="\n")
+    print(*redraw(from_shell(given.results or project_root() / "figures"), given.jobs, pdf=given.pdf), sep="\n")
 
 
 def _data(given: argparse.Namespace) -> None:
@@ -125,8 +125,7 @@ def _data(given: argparse.Namespace) -> None:
 
     if (source := getattr(given, "source", None)) is not None:
         data.preflight(source)
-    kinds = [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
-    rows = kinds if source is None else data.check(source)
+    rows = data.check(source) if source else [{"kind": kind, "help": row["help"]} for kind, row in data.KINDS.items()]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -189,13 +189,14 @@ KINDS: dict[str, Callable[..., Figure]] = {f.__name__: f for f in (forest, curve
 
 
 def draw(
-    name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False, pdf: bool = False
+    name: str, table: pd.DataFrame, out: Path, tiles: np.ndarray | None = None, *, real: bool = False, also: str = "jpg"
 ) -> Image | None:
     """Puts PNG, SVG, CSV and, for a sheet, the tiles of figure `name` into folder `out`; what was drawn once is kept.
 
-    `real` marks a figure that shows real images. Returns a light picture for a notebook to show, or leaves a `pdf`.
+    `real` marks a figure that shows real images. `also`: a third kind, `pdf`, none or, returned for a notebook, `jpg`.
     """
     import IPython.display
+    from matplotlib.backend_bases import get_registered_canvas_class as canvas
 
     row, stem, sheets = FIGURES[name], f"{name}.real" if real else name, [] if tiles is None else [tiles]
 
@@ -204,25 +205,25 @@ def draw(
 
         for strip in map(np.concatenate, sheets):
             PIL.Image.fromarray(strip).save(directory / "tiles.png")
-        known = table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {}))
-        drawn = KINDS[row["draw"]](known, *sheets)
-        for kind in ("png", "svg", "pdf" if pdf else "jpeg"):
-            dpi = DPI if kind == "jpeg" else 2 * DPI
-            drawn.savefig(directory / kind, format=kind, dpi=dpi, metadata=DATES.get(kind))
+        plot = KINDS[row["draw"]](table.rename(columns=row.get("columns", {})).assign(**row.get("labels", {})), *sheets)
+        for kind in filter(None, ("png", "svg", also)):
+            plot.set_dpi(DPI if kind == "jpg" else 2 * DPI)
+            write = getattr(canvas(kind)(plot), f"print_{kind}")  # Figure.savefig draws twice, to the same bytes
+            write(directory / kind, metadata=DATES.get(kind))
 
     seen = f"{table.to_csv(index=False)}{table.dtypes.to_dict()}".encode(), *(tile.tobytes() for tile in sheets)
-    what = {"row": row, "pdf": pdf, "seen": [hashlib.sha256(part).hexdigest() for part in seen]}
+    what = {"row": row, "also": also, "seen": [hashlib.sha256(part).hexdigest() for part in seen]}
     what["by"] = [version(package) for package in ("matplotlib", "seaborn", "pillow")]
     entry = store.keep("figure", what, make, code=("medisyn_lib.figures",))
     store.write_atomic(out / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     for path in entry.iterdir():
-        if path.name not in ("jpeg", store.MANIFEST):
+        if path.name not in ("jpg", store.MANIFEST):
             store.write_atomic(out / f"{stem}.{path.name}", path.read_bytes())
-    return None if pdf else IPython.display.Image(data=(entry / "jpeg").read_bytes(), format="jpeg")
+    return None if also != "jpg" else IPython.display.Image(data=(entry / "jpg").read_bytes(), format="jpeg")
 
 
-def redraw(results: Path, jobs: int = 1) -> list[Path]:
-    """Redraws every figure below a folder from its table, as PDF, too, and their gallery; returns the PNGs.
+def redraw(results: Path, jobs: int = 1, *, pdf: bool = False) -> list[Path]:
+    """Redraws every figure below a folder from its table, also as `pdf`, and their gallery; returns the PNGs.
 
     `jobs` processes draw. Raises InputError where there is no figure's table.
     """
@@ -232,14 +233,14 @@ def redraw(results: Path, jobs: int = 1) -> list[Path]:
     import jinja2
 
     side_by_side: Any = ProcessPoolExecutor(jobs, get_context("spawn")).map if jobs > 1 else map
-    pictures = list(side_by_side(_redrawn, tables))
+    pictures = list(side_by_side(_redrawn, tables, ["pdf" if pdf else ""] * len(tables)))
     gallery = jinja2.Template(Path(__file__).with_name("gallery.md").read_text("utf-8"), trim_blocks=True)
     places = [path.relative_to(results) for path in pictures]
     store.write_atomic(results / "README.md", gallery.render(places=places, figures=FIGURES))
     return pictures
 
 
-def _redrawn(path: Path) -> Path:
+def _redrawn(path: Path, also: str) -> Path:
     import pandas as pd
     import PIL.Image
 
@@ -247,5 +248,5 @@ def _redrawn(path: Path) -> Path:
     if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
         strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
         tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
-    draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), pdf=True)
+    draw(stem.split(".")[0], pd.read_csv(path), path.parent, tiles, real=stem.endswith(".real"), also=also)
     return path.with_suffix(".png")

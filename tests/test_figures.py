@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from collections.abc import Callable
@@ -95,17 +96,29 @@ def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None
 def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(tmp_path: Path, own_store: Path) -> None:
     figures.draw("01_read_back", read_back(), tmp_path / "run")
     figures.draw("05_pairs", SHEET, tmp_path / "run", TILES, real=True)
-    assert not list(tmp_path.rglob("*.pdf")), "a notebook need not wait for it"
     figures.redraw(tmp_path)
+    assert not list(tmp_path.rglob("*.pdf")), "takes as long as both other kinds"
+    figures.redraw(tmp_path, pdf=True)
     made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert made["run/01_read_back.pdf"].startswith(b"%PDF-") and b"CreationDate" not in made["run/01_read_back.pdf"]
     shutil.rmtree(own_store)
-    figures.redraw(tmp_path, jobs=2)
+    figures.redraw(tmp_path, jobs=2, pdf=True)
     assert made == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     page = made["README.md"].decode()
     assert "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
     (marked,) = [line for line in page.splitlines() if "Shows real images: not to be passed on" in line]
     assert "run/05_pairs.real.png" in marked and "tiles" not in page
+
+
+def test_files_hold_what_matplotlib_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[pd.DataFrame] = []
+    forest = figures.forest
+    monkeypatch.setitem(figures.KINDS, "forest", lambda table: given.append(table) or forest(table))
+    figures.draw("01_read_back", read_back(), tmp_path, also="pdf")
+    figure = forest(given[0])
+    for kind in ("png", "svg", "pdf"):
+        figure.savefig(saved := io.BytesIO(), format=kind, dpi=2 * figures.DPI, metadata=figures.DATES.get(kind))
+        assert (tmp_path / f"01_read_back.{kind}").read_bytes() == saved.getvalue(), kind
 
 
 def test_what_was_drawn_is_read_and_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
