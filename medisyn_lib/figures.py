@@ -219,7 +219,7 @@ def draw(
     for path in entry.iterdir():
         if path.name not in ("jpg", store.MANIFEST):
             store.write_atomic(out / f"{stem}.{path.name}", path.read_bytes())
-    return None if also != "jpg" else IPython.display.Image(data=(entry / "jpg").read_bytes(), format="jpeg")
+    return IPython.display.Image(data=(entry / "jpg").read_bytes(), format="jpeg") if also == "jpg" else None
 
 
 def redraw(results: Path, jobs: int = 1, *, pdf: bool = False) -> list[Path]:
