@@ -50,7 +50,7 @@ test-full: test
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MEDISYN_STORE="$(CURDIR)/build/store-avx2" \
 	    $(PYTEST) --nbval notebooks
 	MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) tests -m full
-	$(PY) tests/benchmarks/mutants.py --n 200 --seed 0
+	$(PY) benchmarks/mutants.py --n 200 --seed 0
 
 figures: env
 	$(MEDISYN) figures

@@ -56,7 +56,11 @@ SPECIALTIES: tuple[str, ...] = tuple(dict.fromkeys(row.specialty for row in MODA
 
 
 def caption(
-    modality: str, finding: str, attributes: Mapping[str, Any] | None = None, *, rng: np.random.Generator | None = None
+    modality: str,
+    finding: str,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    rng: np.random.Generator | None = None,
 ) -> str:
     """One caption of an image, in the table's words; an unknown modality or finding is spelt with blanks.
 
@@ -69,7 +73,9 @@ def caption(
         known["count"] = COUNT_WORDS[known["count"]]
     words = modality.replace("_", " "), finding.replace("_", " ")
     row = MODALITIES.get(modality, Modality(modality, "", words[:1], (), ""))
-    entry = {own.key: own for own in row.findings}.get(finding, Finding(finding, words[1], words[1:]))
+    entry = {own.key: own for own in row.findings}.get(
+        finding, Finding(finding, words[1], words[1:])
+    )
 
     def pick(options: Sequence[str]) -> str:
         return options[int(rng.integers(len(options)))] if rng else options[0]

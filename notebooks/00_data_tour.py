@@ -39,10 +39,13 @@ out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 # %%
 import pandas as pd
 
-from medisyn_lib import data as sources
-from medisyn_lib import figures
-from medisyn_lib.generators import Study
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.modalities import MODALITIES, SPECIALTIES
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
 
 study = Study(profile, data)
 folder = study.folder(out)
@@ -75,17 +78,17 @@ table.style.hide(axis="index").set_uuid("modalities").set_properties(**{"text-al
 images = study.images("generator")
 frame = images.select_columns(["modality", "finding", "caption", "patient_id"]).to_pandas()
 chosen = frame.drop_duplicates("patient_id").groupby("modality", sort=False).head(12)
-tiles = sources.pixels(images, chosen.index)
+tiles = load_pixels(images, chosen.index)
 sheet = pd.DataFrame(
     {
         "row": chosen["modality"].factorize()[0],
         "column": chosen.groupby("modality", sort=False).cumcount(),
         "row_label": chosen["modality"].str.replace("_", " "),
         "caption": chosen["caption"],
-        "title": f"Images of the data source ({study.scale}); {figures.NOT_CLINICAL}",
+        "title": f"Images of the data source ({study.scale}); {NOT_CLINICAL}",
     }
 )
-figures.draw("00_modalities", sheet, folder / "figures", tiles, real=data != "phantom")
+draw_figure(FIGURES["00_modalities"], sheet, folder / "figures", tiles, real=data != "phantom")
 
 # %% [markdown]
 # Every row should be recognisable from its words above. The phantoms leave out what the data card lists, among it
@@ -112,7 +115,7 @@ counts = frame.value_counts(["modality", "finding"], sort=False).rename("images"
 order = {name: place for place, name in enumerate(frame["modality"].drop_duplicates())}
 counts = counts.sort_values("modality", key=lambda column: column.map(order), kind="stable")
 counts["title"] = f"Training images a finding ({study.scale})"
-figures.draw("00_classes", counts, folder / "figures")
+draw_figure(FIGURES["00_classes"], counts, folder / "figures")
 
 # %% [markdown]
 # Each bar is one modality, split into its findings. Phantoms draw findings with equal chance; real sources are as
@@ -147,7 +150,9 @@ joined
 # %% tags=["verdict"]
 if overlap:
     raise ValueError(f"patients in two roles: {overlap}")
-print(f"{len(frame['modality'].unique())} modalities, {frame.groupby('modality')['finding'].nunique().sum()} findings")
+print(
+    f"{len(frame['modality'].unique())} modalities, {frame.groupby('modality')['finding'].nunique().sum()} findings"
+)
 print("every patient is in one role")
 
 # %% [markdown]

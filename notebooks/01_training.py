@@ -56,14 +56,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medisyn_lib import alignment, claims, evaluators, figures, first_stage, generators, sampling, store
-from medisyn_lib import data as sources
+from medisyn_lib.claims.c01_training import claim_one_model
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation import alignment
+from medisyn_lib.pipeline.classifiers import classifier_entry
+from medisyn_lib.pipeline.denoisers import denoiser_entry, denoiser_plan, flops_of, snapshot_steps
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import reconstructed
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.runtime import store
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.training.autoencoder import peak_signal_to_noise
+from medisyn_lib.training.classifier import AttributeClassifier
 
 start = time.perf_counter()
-study = generators.Study(profile, data, retrain_first_stage)
+study = Study(profile, data, retrain_first_stage)
 settings, folder = study.settings, study.folder(out)
 held_out = study.images("test")
-real = sources.pixels(held_out)
+real = load_pixels(held_out)
 modality = np.array(held_out["modality"][:])
 names = list(dict.fromkeys(modality.tolist()))
 print(study.scale, f"| {settings.images} images a modality at most")
@@ -78,8 +94,8 @@ print(study.scale, f"| {settings.images} images a modality at most")
 
 # %% tags=["nbval-ignore-output"]
 if not generator:
-    decoded = generators.decoded(study, real)
-    decibels = first_stage.peak_signal_to_noise(real=real, decoded=decoded)
+    decoded = reconstructed(study, real)
+    decibels = peak_signal_to_noise(real=real, decoded=decoded)
     for name in names:
         print(f"{name:18} about {np.round(decibels[modality == name].mean()):.0f} dB")
 
@@ -91,11 +107,15 @@ if not generator:
 if not generator:
     first = [int(np.flatnonzero(modality == name)[place]) for name in names for place in (0, 1, 2)]
     pairs = np.stack([real[first], decoded[first]], 1).reshape(-1, *real.shape[1:])
-    sheet = pd.DataFrame({"row": np.repeat(range(len(names)), 6), "column": np.tile(range(6), len(names))})
+    sheet = pd.DataFrame(
+        {"row": np.repeat(range(len(names)), 6), "column": np.tile(range(6), len(names))}
+    )
     sheet["row_label"] = [names[row].replace("_", " ") for row in sheet["row"]]
     sheet["column_label"] = np.where(sheet["column"] % 2, "decoded", "original")
     sheet["title"] = f"Held-out images and the first stage's copies ({study.scale})"
-None if generator else figures.draw("01_first_stage", sheet, folder / "figures", pairs, real=data != "phantom")
+None if generator else draw_figure(
+    FIGURES["01_first_stage"], sheet, folder / "figures", pairs, real=data != "phantom"
+)
 
 # %% [markdown]
 # Left of each pair an image, right what is left of it after the first stage.
@@ -111,17 +131,21 @@ None if generator else figures.draw("01_first_stage", sheet, folder / "figures",
 # %%
 suite = {}
 if not generator:
-    suite["generalist"] = generators.denoiser_entry(study)
+    suite["generalist"] = denoiser_entry(study)
     for name in [name for name in settings.specialists if name in names]:
-        suite[f"specialist {name}"] = generators.denoiser_entry(study, name)
+        suite[f"specialist {name}"] = denoiser_entry(study, name)
     history = pd.concat(
-        pd.read_csv(entry / "history.csv").assign(model=model, step=lambda t: t["step"] * settings.denoiser_batch)
+        pd.read_csv(entry / "history.csv").assign(
+            model=model, step=lambda t: t["step"] * settings.denoiser_batch
+        )
         for model, entry in suite.items()
     )
     history = history.rename(columns={"step": "images_seen"})
-    history["loss"] = history.groupby("model")["loss"].transform(lambda v: v.rolling(9, 1, center=True).mean())
+    history["loss"] = history.groupby("model")["loss"].transform(
+        lambda v: v.rolling(9, 1, center=True).mean()
+    )
     history["title"] = f"Training of generalist and specialists ({study.scale})"
-None if generator else figures.draw("01_losses", history, folder / "figures")
+None if generator else draw_figure(FIGURES["01_losses"], history, folder / "figures")
 
 # %% [markdown]
 # The loss falls fast while a model learns what its modalities look like and slowly after that. Losses of models on
@@ -136,17 +160,21 @@ None if generator else figures.draw("01_losses", history, folder / "figures")
 if not generator:
     some = [int(np.flatnonzero(modality == name)[0]) for name in names]
     prompts = [held_out[row]["caption"] for row in some]
-    steps = generators.snapshot_steps(generators.denoiser_plan(study))
+    steps = snapshot_steps(denoiser_plan(study))
     strips = []
     for step in (0, *steps):
-        stop = generators.generator_entry(study, step=step)
-        strips.append(alignment.load_samples(alignment.samples_entry(stop, prompts, first_seed=7)))
-    progress = pd.DataFrame([(row, column) for column in range(len(strips)) for row in range(len(names))])
+        stop = generator_entry(study, step=step)
+        strips.append(load_samples(samples_entry(stop, prompts, first_seed=7)))
+    progress = pd.DataFrame(
+        [(row, column) for column in range(len(strips)) for row in range(len(names))]
+    )
     progress.columns = ["row", "column"]
     progress["row_label"] = [names[row].replace("_", " ") for row in progress["row"]]
     progress["column_label"] = progress["column"].map(lambda c: f"{(0, *steps)[c]} steps")
     progress["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
-None if generator else figures.draw("01_progress", progress, folder / "figures", np.concatenate(strips))
+None if generator else draw_figure(
+    FIGURES["01_progress"], progress, folder / "figures", np.concatenate(strips)
+)
 
 # %% [markdown]
 # From noise to a modality in the first quarter; the rest of the training sharpens it.
@@ -158,15 +186,15 @@ None if generator else figures.draw("01_progress", progress, folder / "figures",
 # model trained here by any other.
 
 # %%
-judged = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
-synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), study.settings.size)
+judged = resolve_model(generator) if generator else str(generator_entry(study))
+synthetic = load_samples(samples_entry(judged, held_out["caption"][:]), study.settings.size)
 eight = [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3][:8]]
 sheet = pd.DataFrame({"row": [names.index(modality[row]) for row in eight]})
 sheet["column"] = sheet.groupby("row").cumcount()
 sheet["row_label"] = [modality[row].replace("_", " ") for row in eight]
 sheet["prompt"] = [held_out[row]["caption"] for row in eight]
-sheet["title"] = f"Synthetic images by prompt ({study.scale}); {figures.NOT_CLINICAL}"
-figures.draw("01_prompts", sheet, folder / "figures", synthetic[eight])
+sheet["title"] = f"Synthetic images by prompt ({study.scale}); {NOT_CLINICAL}"
+draw_figure(FIGURES["01_prompts"], sheet, folder / "figures", synthetic[eight])
 
 # %% [markdown]
 # Eight prompts a modality, one image each, not chosen by eye. Some of the prompts:
@@ -182,11 +210,11 @@ for prompt in sheet["prompt"][::8]:
 # its own accidental answer to a word), and the synthetic ones against deranged captions.
 
 # %%
-reader, noise = evaluators.Reader(generators.reader_entry(study)), []
+reader, noise = AttributeClassifier(classifier_entry(study)), []
 for seed in range(0 if generator else 5):
-    untrained = generators.generator_entry(study, seed=seed, step=0, trained=suite["generalist"])
+    untrained = generator_entry(study, seed=seed, step=0, trained=suite["generalist"])
     some = held_out.select(range(5 * seed, len(held_out), 25))
-    made = alignment.load_samples(alignment.samples_entry(untrained, some["caption"][:]))
+    made = load_samples(samples_entry(untrained, some["caption"][:]))
     noise.append(alignment.readings(reader, made, some).assign(network=seed))
 
 # %% [markdown]
@@ -201,8 +229,10 @@ read = {
 if noise:
     read["untrained"] = pd.concat(noise, ignore_index=True)
 table = alignment.by_modality(real=read["real"], synthetic=read["synthetic"])
-table["title"] = f"Prompts read back, 95% intervals by patient ({study.scale}, n = {len(real)} images a side)"
-figures.draw("01_read_back", table, folder / "figures")
+table["title"] = (
+    f"Prompts read back, 95% intervals by patient ({study.scale}, n = {len(real)} images a side)"
+)
+draw_figure(FIGURES["01_read_back"], table, folder / "figures")
 
 # %% [markdown]
 # Circles are real images, the ceiling; diamonds are synthetic ones of the same captions. Where a diamond lies left
@@ -220,20 +250,24 @@ rule = (
     "findings read right is above minus the margin of the profile: 15 points in tiny and quick, 5 points in full, "
     "gpu and cluster."
 )
-claim = alignment.claim_one_model(read, held_out, settings, rule=rule)
+claim = claim_one_model(read, held_out, settings, rule=rule)
 seconds = time.perf_counter() - start
-came_from = study.provenance(seconds, generators.flops_of(suite.values()))
-claims.write_result(folder / "results" / "01_training.json", came_from, [claim])
+came_from = study.provenance(seconds, flops_of(suite.values()))
+write_result(folder / "results" / "01_training.json", came_from, [claim])
 if not generator:
     card = (Path(judged) / "README.md").read_text("utf-8")
-    store.write_atomic(folder / "model_card.md", f"{card}\nThe store keeps it as `{Path(judged).name}`.\n")
+    store.write_atomic(
+        folder / "model_card.md", f"{card}\nThe store keeps it as `{Path(judged).name}`.\n"
+    )
 
 # %% [markdown]
 # First the controls: a failed one makes the claim not testable, whatever else was measured.
 
 # %% tags=["nbval-check-output"]
 for control in claim.controls:
-    print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
+    print(
+        f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})"
+    )
 for measure in claim.measures[:2]:
     print(f"{measure.name}: n = {measure.n}")
 
@@ -241,7 +275,7 @@ for measure in claim.measures[:2]:
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("01_training"))
+print(published("01_training"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -249,7 +283,9 @@ print(claims.published("01_training"))
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for measure in claim.measures[:2]:
-    ends = [None if x is None else round(x, 3) for x in (measure.value, measure.ci_low, measure.ci_high)]
+    ends = [
+        None if x is None else round(x, 3) for x in (measure.value, measure.ci_low, measure.ci_high)
+    ]
     print(f"{measure.name}: {ends[0]} (95% interval {ends[1]} to {ends[2]})")
 print(f"margin {settings.finding_margin:.0%}; verdict: {claim.verdict}")
 

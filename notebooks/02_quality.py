@@ -59,18 +59,40 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from medisyn_lib import claims, fidelity, figures, generators, noninferiority, quality, sampling
-from medisyn_lib import data as sources
-from medisyn_lib.statistics import Estimate, delete_group, student
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.pilot import load_pilot, primary_measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation import fidelity
+from medisyn_lib.pipeline.denoisers import denoiser_entry, denoiser_plan, flops_of, snapshot_steps
+from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import reconstructed
+from medisyn_lib.pipeline.paired_samples import evaluation_splits, rows_of, sample_modalities
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.statistics.noninferiority import contrast, decide
 
 start = time.perf_counter()
-study = generators.Study(profile, data)
-settings, folder, frozen = study.settings, study.folder(out), quality.pilot(study)
-asked = quality.deals(study)
+study = Study(profile, data)
+settings, folder, frozen = study.settings, study.folder(out), load_pilot(study)
+asked = evaluation_splits(study)
 present = sources.testable(asked[0])
 names = [name for name in settings.specialists if name in present]
-names = [name for name in names if not present[name]] or names  # too few patients: only where all have too few
-print(f"{study.scale}: {len(names)} modalities with a specialist, {len(settings.seeds)} training seeds")
+names = [
+    name for name in names if not present[name]
+] or names  # too few patients: only where all have too few
+print(
+    f"{study.scale}: {len(names)} modalities with a specialist, {len(settings.seeds)} training seeds"
+)
 
 # %% [markdown]
 # ## What was frozen
@@ -81,8 +103,11 @@ print(f"{study.scale}: {len(names)} modalities with a specialist, {len(settings.
 # on medicine.
 
 # %%
-primary, margins = quality.primary(frozen), frozen.get("margins", {})
-print("primary measure:", f"{frozen['primary']}_efflite0" if frozen else "KID_efflite0; no pilot froze a margin")
+primary, margins = primary_measure(frozen), frozen.get("margins", {})
+print(
+    "primary measure:",
+    f"{frozen['primary']}_efflite0" if frozen else "KID_efflite0; no pilot froze a margin",
+)
 for name in names:
     print(f"{name:18} margin of the log-ratio {margins.get(name) or 'none'}")
 
@@ -101,13 +126,16 @@ for name in names:
 suite = {}
 for seed in settings.seeds:
     for name in names:
-        suite["specialist", name, seed] = generators.denoiser_entry(study, name, seed=seed)
-    suite["generalist", "", seed] = generators.denoiser_entry(study, seed=seed)
+        suite["specialist", name, seed] = denoiser_entry(study, name, seed=seed)
+    suite["generalist", "", seed] = denoiser_entry(study, seed=seed)
 first = settings.seeds[0]
 for name in settings.long_specialists:
     if name in names:
-        suite["long specialist", name, first] = generators.denoiser_entry(study, name, seed=first, long=True)
-costs = [(*which, json.loads((entry / "compute.json").read_text("utf-8"))) for which, entry in suite.items()]
+        suite["long specialist", name, first] = denoiser_entry(study, name, seed=first, long=True)
+costs = [
+    (*which, json.loads((entry / "compute.json").read_text("utf-8")))
+    for which, entry in suite.items()
+]
 table = pd.DataFrame([(kind, cost["images"], cost["flops"] / 1e12) for kind, _, _, cost in costs])
 table.columns = ["model", "images seen", "TFLOP"]
 print(table.groupby("model", sort=False).agg(["count", "mean"]).round(1).to_string())
@@ -124,13 +152,13 @@ print(table.groupby("model", sort=False).agg(["count", "mean"]).round(1).to_stri
 # %%
 pixels = {}
 for turn, (seed, deal) in enumerate(zip(settings.seeds, asked, strict=True)):
-    judged = sampling.resolve(generator) if generator else generators.generator_entry(study, seed=seed)
-    general = quality.drawn(judged, deal, names, turn, whole=True)
+    judged = resolve_model(generator) if generator else generator_entry(study, seed=seed)
+    general = sample_modalities(judged, deal, names, turn, whole=True)
     for name in names:
-        own = generators.generator_entry(study, name, seed=seed)
-        pixels["real", name, turn] = sources.pixels(deal, quality.rows_of(deal, name))
+        own = generator_entry(study, name, seed=seed)
+        pixels["real", name, turn] = load_pixels(deal, rows_of(deal, name))
         pixels["generalist", name, turn] = general[name]
-        pixels["specialist", name, turn] = quality.drawn(own, deal, [name], turn)[name]
+        pixels["specialist", name, turn] = sample_modalities(own, deal, [name], turn)[name]
 
 # %% [markdown]
 # For the controls, with the first training seed: the generalist after half its steps, other patients' real images,
@@ -138,14 +166,17 @@ for turn, (seed, deal) in enumerate(zip(settings.seeds, asked, strict=True)):
 # do.
 
 # %%
-half = generators.generator_entry(study, seed=first, step=generators.denoiser_plan(study).steps // 2)
-halfway, calibration = quality.drawn(half, asked[0], names, 0), quality.deals(study, "calibration")[0]
+half = generator_entry(study, seed=first, step=denoiser_plan(study).steps // 2)
+halfway, calibration = (
+    sample_modalities(half, asked[0], names, 0),
+    evaluation_splits(study, "calibration")[0],
+)
 for name in names:
-    others = sources.pixels(calibration, quality.rows_of(calibration, name))
+    others = load_pixels(calibration, rows_of(calibration, name))
     pixels["half the steps", name, 0] = halfway[name]
     pixels["other patients", name, 0] = others
     pixels["blurred", name, 0] = gaussian_filter(others, (0, 1, 1, 0))
-    pixels["first stage", name, 0] = generators.decoded(study, pixels["real", name, 0])
+    pixels["first stage", name, 0] = reconstructed(study, pixels["real", name, 0])
 
 # %% [markdown]
 # A long specialist's own best checkpoint is the one whose images of calibration captions lie nearest to the calibration
@@ -154,14 +185,21 @@ for name in names:
 # %%
 for (kind, name, seed), entry in suite.items():
     if kind == "long specialist":
-        steps = generators.snapshot_steps(generators.denoiser_plan(study))
-        tried = [generators.generator_entry(study, name, seed=seed, step=step, trained=entry) for step in steps]
-        tried.append(generators.generator_entry(study, name, seed=seed))
-        real = quality.features(pixels["other patients", name, 0][:100])
-        away = [quality.features(quality.drawn(one, calibration, [name], 8, 100)[name]) for one in tried]
+        steps = snapshot_steps(denoiser_plan(study))
+        tried = [
+            generator_entry(study, name, seed=seed, step=step, trained=entry) for step in steps
+        ]
+        tried.append(generator_entry(study, name, seed=seed))
+        real = cached_features(pixels["other patients", name, 0][:100])
+        away = [
+            cached_features(sample_modalities(one, calibration, [name], 8, 100)[name])
+            for one in tried
+        ]
         best = int(np.argmin([primary(real=real, synthetic=found) for found in away]))
-        pixels["long specialist", name, 0] = quality.drawn(tried[len(steps) - 1], asked[0], [name], 0)[name]
-        pixels["own best", name, 0] = quality.drawn(tried[best], asked[0], [name], 0)[name]
+        pixels["long specialist", name, 0] = sample_modalities(
+            tried[len(steps) - 1], asked[0], [name], 0
+        )[name]
+        pixels["own best", name, 0] = sample_modalities(tried[best], asked[0], [name], 0)[name]
         print(f"{name:18} own best of {len(tried)} checkpoints: {[*steps, 'equal exposure'][best]}")
 if not [which for which in suite if which[0] == "long specialist"]:
     print("no specialist was trained beyond equal exposure in this profile")
@@ -170,22 +208,29 @@ if not [which for which in suite if which[0] == "long specialist"]:
 # Side by side, not chosen by eye: the first prompts of each modality.
 
 # %%
-shown, columns = [(name, side) for name in names for side in ("real", "generalist", "specialist")], 8
+shown, columns = (
+    [(name, side) for name in names for side in ("real", "generalist", "specialist")],
+    8,
+)
 columns = min(columns, len(pixels["real", names[0], 0]) // 3 or 1)
 sheet = pd.DataFrame(
-    [(row, column) for row in range(len(shown)) for column in range(columns)], columns=["row", "column"]
+    [(row, column) for row in range(len(shown)) for column in range(columns)],
+    columns=["row", "column"],
 )
-sheet["row_label"] = [f"{name.replace('_', ' ')}\n{side}" for name, side in shown for _ in range(columns)]
+sheet["row_label"] = [
+    f"{name.replace('_', ' ')}\n{side}" for name, side in shown for _ in range(columns)
+]
 sheet["prompt"] = [
-    asked[0]["caption"][int(quality.rows_of(asked[0], name)[3 * column])]
+    asked[0]["caption"][int(rows_of(asked[0], name)[3 * column])]
     for name, _ in shown
     for column in range(columns)
 ]
-sheet["title"] = f"Real images, and the same prompts and seeds by generalist and specialist ({study.scale}); " + (
-    figures.NOT_CLINICAL
+sheet["title"] = (
+    f"Real images, and the same prompts and seeds by generalist and specialist ({study.scale}); "
+    + (NOT_CLINICAL)
 )
 tiles = np.concatenate([pixels[side, name, 0][: 3 * columns : 3] for name, side in shown])
-figures.draw("02_side_by_side", sheet, folder / "figures", tiles, real=data != "phantom")
+draw_figure(FIGURES["02_side_by_side"], sheet, folder / "figures", tiles, real=data != "phantom")
 
 # %% [markdown]
 # Each column is one held-out patient's image and what the two models draw for its caption, from the same noise.
@@ -197,9 +242,9 @@ figures.draw("02_side_by_side", sheet, folder / "figures", tiles, real=data != "
 # real ones do, recall and coverage whether the real ones are all reached. "Other patients" is the floor.
 
 # %%
-features = {key: quality.features(found) for key, found in pixels.items()}
+features = {key: cached_features(found) for key, found in pixels.items()}
 people = {
-    (name, turn): np.array(deal["patient_id"][:])[quality.rows_of(deal, name)]
+    (name, turn): np.array(deal["patient_id"][:])[rows_of(deal, name)]
     for turn, deal in enumerate(asked)
     for name in names
 }
@@ -240,7 +285,9 @@ for (side, name, turn), found in features.items():
             axes = frozen["axes"][:, : n // 5]
             sets["within axes"] = (fidelity.project(real, axes), fidelity.project(synthetic, axes))
         for where, (x, y) in sets.items():
-            each = fidelity.measures(real=x, synthetic=y, k=max(1, min(5, n // 4)), clusters=labels, groups=10)
+            each = fidelity.measures(
+                real=x, synthetic=y, k=max(1, min(5, n // 4)), clusters=labels, groups=10
+            )
             for what, one in each.items():
                 if not where or what.startswith("FD"):
                     rows.append((name, side, what, one.value, one.ci_low, one.ci_high, n))
@@ -257,13 +304,15 @@ drawn = measured[measured["group"].isin(DRAWN)]
 drawn = drawn.sort_values("group", key=lambda column: column.map(DRAWN.index), kind="stable")
 drawn["xlabel"] = drawn["panel"].str.split("_").str[0]
 share = drawn["xlabel"].isin(["precision", "recall", "coverage"])  # ends at 0 and 1, density at 0
-drawn["low"] = drawn["low"].clip(lower=0).where(share | (drawn["xlabel"] == "density"), drawn["low"])
+drawn["low"] = (
+    drawn["low"].clip(lower=0).where(share | (drawn["xlabel"] == "density"), drawn["low"])
+)
 drawn["high"] = drawn["high"].clip(upper=1).where(share, drawn["high"])
 drawn["title"] = (
     f"Distance from, and overlap with, held-out real images; 95% intervals by patient "
     f"({study.scale}, n = {measured['n'].min()} images a side and modality, one training seed)"
 )
-figures.draw("02_measures", drawn, folder / "figures")
+draw_figure(FIGURES["02_measures"], drawn, folder / "figures")
 
 # %% [markdown]
 # To the left is better for FD and KID, to the right for the overlaps. No verdict rests on this figure: its intervals
@@ -279,11 +328,18 @@ def effects(candidate, reference, seeds, ratio=True):
     """The contrast of two sides in every modality that has both: above zero the candidate is worse."""
     found = {}
     for name in names:
-        turns = [k for k in range(seeds) if (candidate, name, k) in features and (reference, name, k) in features]
-        sets = [alike(*(features[side, name, k] for side in ("real", candidate, reference))) for k in turns]
+        turns = [
+            k
+            for k in range(seeds)
+            if (candidate, name, k) in features and (reference, name, k) in features
+        ]
+        sets = [
+            alike(*(features[side, name, k] for side in ("real", candidate, reference)))
+            for k in turns
+        ]
         if turns:
             labels = [people[name, k][: len(one[0])] for k, one in zip(turns, sets, strict=True)]
-            found[name] = noninferiority.contrast(primary, sets, labels, ratio)
+            found[name] = contrast(primary, sets, labels, ratio)
     return found
 
 
@@ -291,9 +347,16 @@ def effects(candidate, reference, seeds, ratio=True):
 # The three budgets, and the decision that the test makes of each.
 
 # %% tags=["nbval-ignore-output"]
-BUDGETS = {"equal exposure": "specialist", "equal compute": "long specialist", "own best": "own best"}
-found = {budget: effects("generalist", against, len(settings.seeds)) for budget, against in BUDGETS.items()}
-decisions = {budget: noninferiority.decide(each, margins) for budget, each in found.items() if each}
+BUDGETS = {
+    "equal exposure": "specialist",
+    "equal compute": "long specialist",
+    "own best": "own best",
+}
+found = {
+    budget: effects("generalist", against, len(settings.seeds))
+    for budget, against in BUDGETS.items()
+}
+decisions = {budget: decide(each, margins) for budget, each in found.items() if each}
 rows = [
     (name, budget, effect.value, effect.ci_low, effect.ci_high, margins.get(name), effect.n)
     for budget, decision in decisions.items()
@@ -303,7 +366,10 @@ ratios = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high", "
 ratios["reference"] = ratios["reference"].astype(float)
 print(ratios.drop(columns="n").round(2).to_string(index=False))
 for budget in BUDGETS:
-    print(f"{budget}: {len(found[budget])} modalities" + ("" if found[budget] else ", no specialist in this profile"))
+    print(
+        f"{budget}: {len(found[budget])} modalities"
+        + ("" if found[budget] else ", no specialist in this profile")
+    )
 
 # %% [markdown]
 # The figure that the verdict is read from.
@@ -311,13 +377,15 @@ for budget in BUDGETS:
 # %%
 measure_name = f"{frozen.get('primary', 'KID')}_efflite0"
 ratios["reference_label"] = "margin"
-ratios["xlabel"] = f"log-ratio of {measure_name}, generalist to specialist (above 0: generalist worse)"
+ratios["xlabel"] = (
+    f"log-ratio of {measure_name}, generalist to specialist (above 0: generalist worse)"
+)
 ratios["title"] = (
     f"Generalist against specialists, same prompts and seeds; 95% intervals by patient"
     f"{' and training seed' if len(settings.seeds) > 1 else ', one training seed'} "
     f"({study.scale}, n = {ratios['n'].min()} images a side and modality)"
 )
-figures.draw("02_log_ratios", ratios, folder / "figures")
+draw_figure(FIGURES["02_log_ratios"], ratios, folder / "figures")
 
 # %% [markdown]
 # Left of the dashed margin with its whole interval: not worse. Left of zero with its whole interval: better. An
@@ -340,7 +408,9 @@ def pooled(contrasts, level=0.95):
     parts = np.array([sum(row[1] for row in rows) / len(rows) ** 2, spread])
     degrees = np.array([sum(row[2] for row in rows), max(table.shape[1] - 1, 1)])
     freedom = parts.sum() ** 2 / max((parts**2 / np.maximum(degrees, 1)).sum(), 1e-300)
-    return student(float(table.mean()), float(parts.sum()), freedom, sum(row[3] for row in rows), level)
+    return student(
+        float(table.mean()), float(parts.sum()), freedom, sum(row[3] for row in rows), level
+    )
 
 
 # %% [markdown]
@@ -371,8 +441,11 @@ def controls(halved, blurred, real):
     seen = {"half_the_steps": pooled(halved), "blur": pooled(blurred)}
     null = pooled(real, 0.999)
     quiet = null.ci_low is not None and null.ci_low <= 0 <= null.ci_high
-    found = [claims.Control(name, "positive", "worse", one.value, (one.ci_low or 0) > 0) for name, one in seen.items()]
-    return [*found, claims.Control("real_against_real", "negative", "no distance", null.value, quiet)]
+    found = [
+        Control(name, "positive", "worse", one.value, (one.ci_low or 0) > 0)
+        for name, one in seen.items()
+    ]
+    return [*found, Control("real_against_real", "negative", "no distance", null.value, quiet)]
 
 
 halved = effects("half the steps", "generalist", 1)
@@ -399,21 +472,24 @@ rule = (
 # %%
 def judge(budget, contrasts):
     """The claim of one budget; without any specialist at it there is nothing to test."""
-    decision = noninferiority.decide(contrasts, margins) if contrasts else None
-    some = noninferiority.decide(contrasts, margins, share=0.5) if contrasts else None
+    decision = decide(contrasts, margins) if contrasts else None
+    some = decide(contrasts, margins, share=0.5) if contrasts else None
     seeds = max((len(row[0]) for row in contrasts.values()), default=0)
-    each = {f"{primary_name}_{name}": one for name, one in (decision.effects if decision else {}).items()}
+    each = {
+        f"{primary_name}_{name}": one
+        for name, one in (decision.effects if decision else {}).items()
+    }
     better = Estimate(sum((one.ci_high or 0) < 0 for one in each.values()), None, None, len(each))
     measures = [
-        claims.measure(name, one, unit="log ratio", seeds=seeds, encoder="efflite0")
+        measure(name, one, unit="log ratio", seeds=seeds, encoder="efflite0")
         for name, one in {primary_name: pooled(contrasts), **each}.items()
     ]
-    return claims.make_claim(
-        id=budget.replace(" ", "-"), statement=f"{claims.NOTEBOOKS['02_quality']}, at {budget}",
+    return make_claim(
+        id=budget.replace(" ", "-"), statement=f"{NOTEBOOKS['02_quality']}, at {budget}",
         source="arXiv 2405.09806 v7, abstract; protocol our own", rule=rule, controls=checks,
         passed=decision.passed if decision else None, partly=bool(some and some.passed), primary=primary_name,
         detectable=decision.detectable if decision else None,
-        measures=[*measures, claims.measure("modalities_surely_better", better, unit="modalities")],
+        measures=[*measures, measure("modalities_surely_better", better, unit="modalities")],
     )  # fmt: skip
 
 
@@ -425,8 +501,8 @@ def judge(budget, contrasts):
 primary_name = f"log_ratio_{frozen.get('primary', 'KID')}"
 judged_claims = [judge(budget, found[budget]) for budget in BUDGETS]
 main = [claim.id for claim, budget in zip(judged_claims, BUDGETS, strict=True) if found[budget]]
-came_from = study.provenance(time.perf_counter() - start, generators.flops_of(suite.values()))
-claims.write_result(folder / "results" / "02_quality.json", came_from, judged_claims, main)
+came_from = study.provenance(time.perf_counter() - start, flops_of(suite.values()))
+write_result(folder / "results" / "02_quality.json", came_from, judged_claims, main)
 
 # %% [markdown]
 # The smallest effect that this run could have seen in 80% of the modalities.
@@ -450,7 +526,7 @@ for claim in judged_claims:
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("02_quality"))
+print(published("02_quality"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -458,7 +534,9 @@ print(claims.published("02_quality"))
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for control in checks:
-    print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
+    print(
+        f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})"
+    )
 for claim in judged_claims:
     print(f"{claim.id}: {claim.verdict}")
 

@@ -63,25 +63,59 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medisyn_lib import claims, compute, denoising, figures, first_stage, generators, models, quality, sampling, text
-from medisyn_lib import data as sources
-from medisyn_lib.fidelity import kernel_distance
-from medisyn_lib.noninferiority import contrast
-from medisyn_lib.statistics import Estimate, delete_group, detectable_difference, standard_error, student, t_interval
-from medisyn_lib.store import keep, write_atomic
+from medisyn_lib.claims.claim import Control, count, make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation.efficiency import compute_to_reach
+from medisyn_lib.evaluation.fidelity import kernel_distance
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.denoisers import (
+    denoiser_entry,
+    denoiser_plan,
+    flops_of,
+    load_denoiser,
+    new_denoiser,
+    snapshot_steps,
+)
+from medisyn_lib.pipeline.embeddings import TEXT_WIDTH, text_entry
+from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import latents_entry, load_latents
+from medisyn_lib.pipeline.paired_samples import evaluation_splits, rows_of, sample_modalities
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.runtime.store import keep, write_atomic
+from medisyn_lib.sampling.pipeline import load_pipeline, sample_images, sampling_settings
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import t_interval
+from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.statistics.noninferiority import contrast
+from medisyn_lib.statistics.power import detectable_difference, standard_error
+from medisyn_lib.training.autoencoder import AUTOENCODER_WIDTHS, encode
+from medisyn_lib.training.denoiser import FlowMatching, train_denoiser
+from medisyn_lib.training.flops import count_flops
+from medisyn_lib.training.text_encoder import embed_prompts
 
 # %% [markdown]
 # The same modalities, images and models as in notebook 02, at most 100 images a checkpoint.
 
 # %%
 start = time.perf_counter()
-study = generators.Study(profile, data)
-settings, folder, asked = study.settings, study.folder(out), quality.deals(study)
+study = Study(profile, data)
+settings, folder, asked = study.settings, study.folder(out), evaluation_splits(study)
 seeds, present = settings.seeds, sources.testable(asked[0])
 names = [name for name in settings.specialists if name in present]
-names = [name for name in names if not present[name]] or names  # too few patients: only where all have too few
+names = [
+    name for name in names if not present[name]
+] or names  # too few patients: only where all have too few
 few = min(100, settings.quality_images)  # images a checkpoint, modality and seed
-print(f"{study.scale}: {len(names)} of {len(present)} modalities have a specialist, training seeds: {len(seeds)}")
+print(
+    f"{study.scale}: {len(names)} of {len(present)} modalities have a specialist, training seeds: {len(seeds)}"
+)
 
 # %% [markdown]
 # ## What training costs
@@ -92,21 +126,27 @@ print(f"{study.scale}: {len(names)} of {len(present)} modalities have a speciali
 # is left out.
 
 # %%
-suite = {("generalist", "", seed): generators.denoiser_entry(study, seed=seed) for seed in seeds}
+suite = {("generalist", "", seed): denoiser_entry(study, seed=seed) for seed in seeds}
 suite |= {
-    ("specialist", name, seed): generators.denoiser_entry(study, name, seed=seed) for seed in seeds for name in names
+    ("specialist", name, seed): denoiser_entry(study, name, seed=seed)
+    for seed in seeds
+    for name in names
 }
-costs = {which: json.loads((entry / "compute.json").read_text("utf-8")) for which, entry in suite.items()}
-side, net = settings.size // models.DOWNSCALE, generators.new_denoiser(study, seeds[0])
-latent = np.zeros((1, models.LATENT_CHANNELS, side, side), np.float32)
+costs = {
+    which: json.loads((entry / "compute.json").read_text("utf-8")) for which, entry in suite.items()
+}
+side, net = settings.size // networks.DOWNSCALE, new_denoiser(study, seeds[0])
+latent = np.zeros((1, networks.LATENT_CHANNELS, side, side), np.float32)
 inputs = [torch.from_numpy(x) for x in (latent, latent, np.zeros(1, np.float32))]
-words = torch.zeros(1, models.CONTEXT, generators.TEXT_WIDTH)
+words = torch.zeros(1, networks.CONTEXT, TEXT_WIDTH)
 flops = costs["generalist", "", seeds[0]]["flops_per_image"]
-_, uncounted = compute.operations(lambda: denoising.FlowMatching(net)(*inputs, words).backward())
-vae = models.first_stage(first_stage.WIDTHS)
+_, uncounted = count_flops(lambda: FlowMatching(net)(*inputs, words).backward())
+vae = networks.autoencoder(AUTOENCODER_WIDTHS)
 image = torch.zeros(1, 3, settings.size, settings.size)
-vae_flops, _ = compute.operations(lambda: vae(image).sample.sum().backward())
-print(f"denoiser: {flops / 1e9:.2f} GFLOP an image and training step; operators without a formula put out")
+vae_flops, _ = count_flops(lambda: vae(image).sample.sum().backward())
+print(
+    f"denoiser: {flops / 1e9:.2f} GFLOP an image and training step; operators without a formula put out"
+)
 most = ", ".join(sorted(uncounted, key=uncounted.get)[:-4:-1])
 print(f"{sum(uncounted.values()) / 1e6:.0f} million values besides, most of them {most}")
 print(f"first stage: {vae_flops / 1e9:.2f} GFLOP an image and training step")
@@ -116,10 +156,17 @@ print(f"first stage: {vae_flops / 1e9:.2f} GFLOP an image and training step")
 # are of this machine; energy is seconds times assumed watts, an estimate and no measurement.
 
 # %%
-SHIPPED_IMAGES = 16 * 18_400  # that the shipped first stage saw in training (its card), the last by its decoder alone
-stage_images = SHIPPED_IMAGES + (0 if data == "phantom" else 16 * settings.first_stage_steps)
+SHIPPED_IMAGES = (
+    16 * 18_400
+)  # that the shipped first stage saw in training (its card), the last by its decoder alone
+stage_images = SHIPPED_IMAGES + (0 if data == "phantom" else 16 * settings.autoencoder_steps)
 shared = stage_images * vae_flops
-table = pd.DataFrame([(kind, cost["flops"] / 1e12, cost.get("seconds", np.nan)) for (kind, *_), cost in costs.items()])
+table = pd.DataFrame(
+    [
+        (kind, cost["flops"] / 1e12, cost.get("seconds", np.nan))
+        for (kind, *_), cost in costs.items()
+    ]
+)
 table.columns = ["model", "TFLOP", "seconds"]
 table = table.groupby("model").mean()
 table.loc["suite"] = table.loc["specialist"] * len(present)
@@ -140,19 +187,23 @@ print(table.drop(columns="TFLOP").round(1).to_string())
 # same prompts from the same noise.
 
 # %%
-plan = generators.denoiser_plan(study)
-steps = generators.snapshot_steps(plan)
+plan = denoiser_plan(study)
+steps = snapshot_steps(plan)
 features, people = {}, {}
 for turn, (seed, deal) in enumerate(zip(seeds, asked, strict=True)):
-    stops = [generators.generator_entry(study, seed=seed, step=step) for step in steps[:-1]]
-    way = [quality.drawn(stop, deal, names, turn, few) for stop in stops]
-    way.append(quality.drawn(generators.generator_entry(study, seed=seed), deal, names, turn, few, whole=True))
+    stops = [generator_entry(study, seed=seed, step=step) for step in steps[:-1]]
+    way = [sample_modalities(stop, deal, names, turn, few) for stop in stops]
+    way.append(
+        sample_modalities(generator_entry(study, seed=seed), deal, names, turn, few, whole=True)
+    )
     for name in names:
-        rows, own = quality.rows_of(deal, name, few), generators.generator_entry(study, name, seed=seed)
+        rows, own = rows_of(deal, name, few), generator_entry(study, name, seed=seed)
         people[name, turn] = np.array(deal["patient_id"][:])[rows]
-        special = quality.drawn(own, deal, [name], turn)[name][:few]
-        sides = [sources.pixels(deal, rows), *(drawn[name] for drawn in way), special]
-        features[name, turn] = np.stack([quality.features(side) for side in sides], 1)  # (n, sides, d)
+        special = sample_modalities(own, deal, [name], turn)[name][:few]
+        sides = [load_pixels(deal, rows), *(drawn[name] for drawn in way), special]
+        features[name, turn] = np.stack(
+            [cached_features(side) for side in sides], 1
+        )  # (n, sides, d)
 
 # %% [markdown]
 # Each modality's curve, falling as the generalist is trained, and its specialist's own point.
@@ -165,26 +216,34 @@ def distances(rows):
 
 
 spent = [flops * plan.batch * step for step in steps]
-own_cost = {name: np.mean([costs["specialist", name, seed]["flops"] for seed in seeds]) for name in names}
+own_cost = {
+    name: np.mean([costs["specialist", name, seed]["flops"] for seed in seeds]) for name in names
+}
 points = []
 for name in names:
     value, variance, freedom = delete_group(distances, [features[name, 0]], people[name, 0])
     for k, (one, spread) in enumerate(zip(value, variance, strict=True)):
         found = student(float(one), float(spread), freedom, few)
         which, at = ("specialist", own_cost[name]) if k == len(steps) else ("generalist", spent[k])
-        points.append((name, which, at / 1e12, found.value, found.ci_low, found.ci_high, k == len(steps)))
+        points.append(
+            (name, which, at / 1e12, found.value, found.ci_low, found.ci_high, k == len(steps))
+        )
 points = pd.DataFrame(points, columns=["panel", "group", "x", "y", "low", "high", "loose"])
 
 # %% [markdown]
 # Drawn with the first stage left out, which is the same for both.
 
 # %%
-points["xlabel"], points["ylabel"], points["xscale"] = "training compute (TFLOP)", "KID_efflite0", "log"
+points["xlabel"], points["ylabel"], points["xscale"] = (
+    "training compute (TFLOP)",
+    "KID_efflite0",
+    "log",
+)
 points["title"] = (
     f"Quality against compute: the generalist for all modalities, and a specialist for this one; 95% intervals by "
     f"patient ({study.scale}, n = {few} images a point, one training seed)"
 )
-figures.draw("03_frontier", points, folder / "figures")
+draw_figure(FIGURES["03_frontier"], points, folder / "figures")
 
 # %% [markdown]
 # Lower is nearer to real images. Where the generalist's curve passes below the specialist's point, it has reached that
@@ -199,7 +258,7 @@ def to_match(rows):
     found = []
     for part in rows:
         *curve, target = distances(part)
-        found.append(compute.compute_to_reach(compute=spent, distance=curve, target=target))
+        found.append(compute_to_reach(compute=spent, distance=curve, target=target))
     return found
 
 
@@ -218,7 +277,10 @@ def log_saving(*rows, stage=0.0):
 # %%
 def saving(stage=0.0):
     """The saving with its interval, in logarithms; no value where the generalist never gets there."""
-    each = [log_saving(*(features[name, turn] for name in names), stage=stage) for turn in range(len(seeds))]
+    each = [
+        log_saving(*(features[name, turn] for name in names), stage=stage)
+        for turn in range(len(seeds))
+    ]
     if np.isnan(each).any():
         return Estimate(None, None, None, len(seeds))
     found, spread = t_interval(each), float(np.var(each))
@@ -227,7 +289,9 @@ def saving(stage=0.0):
         labels = people[names[0], 0] if len({len(part) for part in rows}) == 1 else None
         value, variance, freedom = delete_group(partial(log_saving, stage=stage), rows, labels)
         found, spread = student(float(value[0]), float(variance[0]), freedom, few), variance[0]
-    return Estimate(found.value, found.value, None, found.n) if spread < 1e-18 else found  # none but for rounding
+    return (
+        Estimate(found.value, found.value, None, found.n) if spread < 1e-18 else found
+    )  # none but for rounding
 
 
 # %% [markdown]
@@ -237,7 +301,9 @@ def saving(stage=0.0):
 # %% tags=["nbval-ignore-output"]
 def times(one):
     """An estimate of logarithms as a factor in words."""
-    value, low, high = (None if x is None else f"{math.exp(x):.2f}" for x in (one.value, one.ci_low, one.ci_high))
+    value, low, high = (
+        None if x is None else f"{math.exp(x):.2f}" for x in (one.value, one.ci_low, one.ci_high)
+    )
     if value is None or low is None:
         return value or "never reached"
     return f"at least {value}" if high is None else f"{value} ({low} to {high})"
@@ -250,7 +316,11 @@ for how, one in counted.items():
     print(f"saving, {how.replace('_', ' ')}: {times(one)}; the most that could be: {most[how]:.2f}")
 for name in names:
     at = to_match([features[name, 0]])[0]
-    where = "not within its training" if at == math.inf else f"after {at / spent[-1]:.0%} of its training"
+    where = (
+        "not within its training"
+        if at == math.inf
+        else f"after {at / spent[-1]:.0%} of its training"
+    )
     print(f"{name:18} the generalist is as good as the specialist {where}")
 
 # %% [markdown]
@@ -272,20 +342,29 @@ even, ends = Estimate(None, None, None, len(seeds)), np.log(np.mean(one_each, 1)
 if max(needed) < math.inf:
     even = t_interval(np.log(needed) - ends)
 print(f"to the specialists' quality: from {times(even)} modalities on")
-print(f"with all of its training: from {times(t_interval(math.log(spent[-1]) - ends))} modalities on")
+print(
+    f"with all of its training: from {times(t_interval(math.log(spent[-1]) - ends))} modalities on"
+)
 
 # %% [markdown]
 # As curves; the shared first stage is the same for both and left out.
 
 # %%
 x = np.linspace(0, len(present), 41)
-lines = {"specialists, one for each": x * np.mean(one_each), "generalist, all of its training": 0 * x + spent[-1]}
+lines = {
+    "specialists, one for each": x * np.mean(one_each),
+    "generalist, all of its training": 0 * x + spent[-1],
+}
 if max(needed) < math.inf:
     lines["generalist, to the specialists' quality"] = 0 * x + np.exp(np.mean(np.log(needed)))
-curves = pd.concat(pd.DataFrame({"x": x, "y": y / 1e12, "group": group}) for group, y in lines.items())
+curves = pd.concat(
+    pd.DataFrame({"x": x, "y": y / 1e12, "group": group}) for group, y in lines.items()
+)
 curves["xlabel"], curves["ylabel"] = "modalities served (n)", "training compute (TFLOP)"
-curves["title"] = f"From how many modalities on one generalist is cheaper ({study.scale}, training seeds: {len(seeds)})"
-figures.draw("03_break_even", curves.assign(low=np.nan, high=np.nan), folder / "figures")
+curves["title"] = (
+    f"From how many modalities on one generalist is cheaper ({study.scale}, training seeds: {len(seeds)})"
+)
+draw_figure(FIGURES["03_break_even"], curves.assign(low=np.nan, high=np.nan), folder / "figures")
 
 # %% [markdown]
 # Where the rising line crosses a level one, both cost the same. The generalist was trained on all modalities of the
@@ -301,17 +380,21 @@ figures.draw("03_break_even", curves.assign(low=np.nan, high=np.nan), folder / "
 # %%
 def angiograms(images):
     """Grey negatives of green, uint8 (n, h, w, 3), black where black was, and their captions."""
-    pixels = sources.pixels(images)
+    pixels = load_pixels(images)
     negative = np.where(pixels.max(-1) > 16, 255 - pixels[..., 1], 0).astype(np.uint8)
     findings = [finding.replace("_", " ") for finding in images["finding"][:]]
-    return np.repeat(negative[..., None], 3, -1), [f"fluorescein angiogram, {finding}" for finding in findings]
+    return np.repeat(negative[..., None], 3, -1), [
+        f"fluorescein angiogram, {finding}" for finding in findings
+    ]
 
 
 origin = "fundus" if "fundus" in present else names[0]
-latents, prompts = generators.latents_entry(study), generators.text_entry(study)
-old, old_caption = generators.load_latents(latents), np.load(prompts / "caption.npy")
+latents, prompts = latents_entry(study), text_entry(study)
+old, old_caption = load_latents(latents), np.load(prompts / "caption.npy")
 images, learnt = study.images("generator"), suite["generalist", "", seeds[0]]
-pixels, captions = angiograms(images.select(np.flatnonzero(np.array(images["modality"][:]) == origin)))
+pixels, captions = angiograms(
+    images.select(np.flatnonzero(np.array(images["modality"][:]) == origin))
+)
 unique, caption = np.unique(captions, return_inverse=True)
 
 # %% [markdown]
@@ -321,17 +404,29 @@ unique, caption = np.unique(captions, return_inverse=True)
 # %%
 def learn(directory, tuned, plan):
     """Trains the new modality's denoiser: the generalist further, or a specialist from its first weights."""
-    shared = sampling.load_pipeline(str(generators.generator_entry(study, seed=seeds[0])))
-    new, number, net = first_stage.encode(shared.vae, pixels), caption, generators.new_denoiser(study, seeds[0])
-    embeddings = text.embed(shared.tokenizer, shared.text_encoder, unique.tolist()), np.load(prompts / "embeddings.npy")
+    shared = load_pipeline(str(generator_entry(study, seed=seeds[0])))
+    new, number, net = encode(shared.vae, pixels), caption, new_denoiser(study, seeds[0])
+    embeddings = (
+        embed_prompts(shared.tokenizer, shared.text_encoder, unique.tolist()),
+        np.load(prompts / "embeddings.npy"),
+    )
     if tuned:
         net, some = (
-            generators.load_denoiser(study, learnt, seeds[0]),
+            load_denoiser(study, learnt, seeds[0]),
             np.linspace(0, len(old) - 1, len(new)).astype(int),
         )
-        new, number = np.concatenate([new, old[some]]), np.concatenate([number, old_caption[some] + len(unique)])
-    denoising.train(net, new, np.concatenate(embeddings), number, plan, directory, generators.snapshot_steps(plan))
-    cost = {"steps": plan.steps, "images": plan.steps * plan.batch, "flops": flops * plan.steps * plan.batch}
+        new, number = (
+            np.concatenate([new, old[some]]),
+            np.concatenate([number, old_caption[some] + len(unique)]),
+        )
+    train_denoiser(
+        net, new, np.concatenate(embeddings), number, plan, directory, snapshot_steps(plan)
+    )
+    cost = {
+        "steps": plan.steps,
+        "images": plan.steps * plan.batch,
+        "flops": flops * plan.steps * plan.batch,
+    }
     write_atomic(directory / "compute.json", json.dumps(cost))
 
 
@@ -339,28 +434,48 @@ def learn(directory, tuned, plan):
 # The learner of old and new images starts from the generalist's weights.
 
 # %%
-added, code = {}, ("medisyn_lib.denoising", "medisyn_lib.models", "medisyn_lib.training", "medisyn_lib.first_stage")
+added, code = (
+    {},
+    (
+        "medisyn_lib.training.denoiser",
+        "medisyn_lib.models.networks",
+        "medisyn_lib.training.loop",
+        "medisyn_lib.training.autoencoder",
+    ),
+)
 for kind, slower in (("tuned generalist", 3), ("new specialist", 1)):
     its = replace(plan, steps=settings.eleventh_steps, rate=plan.rate / slower)
-    what = {"version": 1, "kind": kind, "plan": asdict(its), "widths": settings.denoiser_widths, "origin": origin}
+    what = {
+        "version": 1,
+        "kind": kind,
+        "plan": asdict(its),
+        "widths": settings.denoiser_widths,
+        "origin": origin,
+    }
     make = partial(learn, tuned=slower > 1, plan=its)
-    added[kind] = keep("eleventh", what, make, inputs=[latents.name, prompts.name, learnt.name], code=code)
+    added[kind] = keep(
+        "eleventh", what, make, inputs=[latents.name, prompts.name, learnt.name], code=code
+    )
 
 # %% [markdown]
 # How near the new images come to held-out ones, and how far the old modalities have moved.
 
 # %% tags=["nbval-ignore-output"]
-rows = quality.rows_of(asked[0], origin, min(few, 20))
+rows = rows_of(asked[0], origin, min(few, 20))
 real, said = angiograms(asked[0].select(rows))
 new_prompts = asked[0].select(rows).remove_columns("caption").add_column("caption", said)
-who, truth, learning = np.array(new_prompts["patient_id"][:]), quality.features(real), []
+who, truth, learning = np.array(new_prompts["patient_id"][:]), cached_features(real), []
 for kind, entry in added.items():
-    before = {0: generators.generator_entry(study, seed=seeds[0])} if kind == "tuned generalist" else {}
-    stops = generators.snapshot_steps(its)[-2:]
-    stops = before | {s: generators.generator_entry(study, seed=seeds[0], step=s, trained=entry) for s in stops}
+    before = {0: generator_entry(study, seed=seeds[0])} if kind == "tuned generalist" else {}
+    stops = snapshot_steps(its)[-2:]
+    stops = before | {
+        s: generator_entry(study, seed=seeds[0], step=s, trained=entry) for s in stops
+    }
     for step, one in stops.items():
-        found = quality.features(quality.drawn(one, new_prompts, [origin], 7)[origin])
-        value, variance, freedom = delete_group(lambda a, b: kernel_distance(real=a, synthetic=b), [truth, found], who)
+        found = cached_features(sample_modalities(one, new_prompts, [origin], 7)[origin])
+        value, variance, freedom = delete_group(
+            lambda a, b: kernel_distance(real=a, synthetic=b), [truth, found], who
+        )
         point = student(float(value[0]), float(variance[0]), freedom, len(rows))
         learning.append((kind, step * plan.batch, point.value, point.ci_low, point.ci_high))
 learning = pd.DataFrame(learning, columns=["group", "x", "y", "low", "high"])
@@ -375,20 +490,23 @@ learning["title"] = (
     f"Adding an eleventh modality: the generalist trained on, or a new specialist; 95% intervals by patient "
     f"({study.scale}, n = {len(rows)} images a point)"
 )
-figures.draw("03_eleventh", learning, folder / "figures")
+draw_figure(FIGURES["03_eleventh"], learning, folder / "figures")
 
 # %% [markdown]
 # Equal images are equal compute here. What the tuning did to the old modalities: log-ratio of KID after to before,
 # above zero worse.
 
 # %% tags=["nbval-ignore-output"]
-tuned = generators.generator_entry(study, seed=seeds[0], trained=added["tuned generalist"])
+tuned = generator_entry(study, seed=seeds[0], trained=added["tuned generalist"])
 some = min(few, 20)
-moved, later = {}, quality.drawn(tuned, asked[0], names, 0, some)
+moved, later = {}, sample_modalities(tuned, asked[0], names, 0, some)
 for name in names:
-    sides = features[name, 0][:some, 0], quality.features(later[name]), features[name, 0][:some, -2]
+    sides = features[name, 0][:some, 0], cached_features(later[name]), features[name, 0][:some, -2]
     moved[name] = contrast(kernel_distance, [sides], [people[name, 0][:some]])
-forgotten = {name: student(values[0], variance, freedom, n) for name, (values, variance, freedom, n) in moved.items()}
+forgotten = {
+    name: student(values[0], variance, freedom, n)
+    for name, (values, variance, freedom, n) in moved.items()
+}
 for name, one in forgotten.items():
     print(f"{name:18} {'none' if one.value is None else f'{one.value:+.2f}'}")
 
@@ -398,9 +516,11 @@ for name, one in forgotten.items():
 # Parameters and bytes; then latency on this machine.
 
 # %%
-disk = generators.generator_entry(study, seed=seeds[0])
+disk = generator_entry(study, seed=seeds[0])
 bytes_of = {
-    part.name: sum(f.stat().st_size for f in part.rglob("*") if f.is_file()) for part in disk.iterdir() if part.is_dir()
+    part.name: sum(f.stat().st_size for f in part.rglob("*") if f.is_file())
+    for part in disk.iterdir()
+    if part.is_dir()
 }
 parameters = sum(p.numel() for p in net.parameters())
 rest = sum(bytes_of.values()) - bytes_of["unet"]
@@ -413,11 +533,14 @@ print(serving.round(0).to_string())
 # A suite keeps all denoisers in memory, or loads another whenever the modality changes.
 
 # %% tags=["nbval-ignore-output"]
-pipeline, since = sampling.load_pipeline(str(disk)), time.perf_counter()
-sampling.sample(pipeline, asked[0]["caption"][:1], [0], **sampling.settings_of(str(disk)))
+pipeline, since = load_pipeline(str(disk)), time.perf_counter()
+sample_images(pipeline, asked[0]["caption"][:1], [0], **sampling_settings(str(disk)))
 latency, since = time.perf_counter() - since, time.perf_counter()
-generators.load_denoiser(study, learnt, seeds[0])
-loading, peak = time.perf_counter() - since, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+load_denoiser(study, learnt, seeds[0])
+loading, peak = (
+    time.perf_counter() - since,
+    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+)
 print(f"one image {latency:.2f} s; loading another denoiser first {loading:.2f} s more")
 print(f"peak memory of this notebook's process, training included: {peak / 1e9:.1f} GB")
 
@@ -438,7 +561,9 @@ def planted(networks):
         *curve, _ = distances(features[name, 0][:half])
         k = steps.index(plan.steps // 2)
         target = distances(features[name, 0][half:])[k]
-        reached = compute.compute_to_reach(compute=np.multiply(networks, spent), distance=curve, target=target)
+        reached = compute_to_reach(
+            compute=np.multiply(networks, spent), distance=curve, target=target
+        )
         found.append(10 * spent[k] / reached if reached < math.inf else math.nan)
     return float(np.exp(np.nanmean(np.log(found)))) if not np.isnan(found).all() else None
 
@@ -455,8 +580,8 @@ def controls(copies, unshared):
         for value, wanted in ((copies, 10), (unshared, 1))
     ]
     return [
-        claims.Control("ten_copies_of_one", "positive", "about 10", copies, near[0]),
-        claims.Control("ten_unshared_networks", "negative", "about 1", unshared, near[1]),
+        Control("ten_copies_of_one", "positive", "about 10", copies, near[0]),
+        Control("ten_unshared_networks", "negative", "about 1", unshared, near[1]),
     ]
 
 
@@ -490,11 +615,13 @@ def decide(one, most):
 log = {"unit": "log ratio", "seeds": len(seeds), "encoder": "efflite0"}
 beside = {"log_break_even": even}
 beside |= {f"log_ratio_KID_after_tuning_{name}": one for name, one in forgotten.items()}
-measures = [claims.measure(name, one, **log) for name, one in beside.items()]
+measures = [measure(name, one, **log) for name, one in beside.items()]
 for name, value in (("generalist", spent[-1]), ("suite", cost_of_suite), ("first_stage", shared)):
-    measures.append(claims.count(f"tflop_{name}", value / 1e12, unit="TFLOP"))
+    measures.append(count(f"tflop_{name}", value / 1e12, unit="TFLOP"))
 machine = {"peak_memory": (peak / 1e9, "GB"), "latency": (latency, "s"), "loading": (loading, "s")}
-measures += [claims.count(name, value, kind="machine", unit=unit) for name, (value, unit) in machine.items()]
+measures += [
+    count(name, value, kind="machine", unit=unit) for name, (value, unit) in machine.items()
+]
 
 
 # %% [markdown]
@@ -507,18 +634,20 @@ def judge(account):
     """The claim of one account."""
     one = counted[account]
     passed, partly = decide(one, most[account])
-    return claims.make_claim(
+    return make_claim(
         id=f"less-compute-{account.replace('_', '-')}", rule=rule, passed=passed, partly=partly, controls=checks,
-        statement=f"{claims.NOTEBOOKS['03_compute_efficiency']}: {account.replace('_', ' ')}", primary="log_saving",
+        statement=f"{NOTEBOOKS['03_compute_efficiency']}: {account.replace('_', ' ')}", primary="log_saving",
         source="arXiv 2405.09806 v7, abstract; protocol our own", detectable=detectable_difference(standard_error(one)),
-        measures=[claims.measure("log_saving", one, **log), *measures],
+        measures=[measure("log_saving", one, **log), *measures],
     )  # fmt: skip
 
 
 judged = [judge(account) for account in counted]
 main = [claim.id for claim, account in zip(judged, counted, strict=True) if most[account] >= 2]
-came_from = study.provenance(time.perf_counter() - start, generators.flops_of([*suite.values(), *added.values()]))
-claims.write_result(folder / "results" / "03_compute_efficiency.json", came_from, judged, main)
+came_from = study.provenance(
+    time.perf_counter() - start, flops_of([*suite.values(), *added.values()])
+)
+write_result(folder / "results" / "03_compute_efficiency.json", came_from, judged, main)
 
 # %% [markdown]
 # What is controlled and claimed.
@@ -533,7 +662,7 @@ for claim in judged:
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("03_compute_efficiency"))
+print(published("03_compute_efficiency"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -541,7 +670,9 @@ print(claims.published("03_compute_efficiency"))
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for control in checks:
-    print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
+    print(
+        f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})"
+    )
 for claim in judged:
     print(f"{claim.id}: {claim.verdict}")
 

@@ -86,28 +86,49 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import load_file
 
-from medisyn_lib import alignment, attributes, claims, evaluators, figures, generators, quality, sampling
-from medisyn_lib import data as sources
-from medisyn_lib import statistics as stats
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.rules import compare_to_bound
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation import alignment, attributes
 from medisyn_lib.modalities import MODALITIES, caption
-from medisyn_lib.paths import resolve_out
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
+from medisyn_lib.pipeline.classifiers import classifier_entry
+from medisyn_lib.pipeline.denoisers import denoiser_entry, flops_of
+from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import reconstructed
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reader_study import analysis, answers, kit, simulate
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.runtime.paths import resolve_out
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import cluster_proportion, paired_shares, wilson
+from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.statistics.power import detectable_difference, standard_error
+from medisyn_lib.training.classifier import AttributeClassifier
 
 # %% [markdown]
 # What was made before is read from the store.
 
 # %%
 start = time.perf_counter()
-study = generators.Study(profile, data)
+study = Study(profile, data)
 settings, folder = study.settings, study.folder(out)
-probes_n, strength_n, pairs_n, studies_n = settings.probes
-judged = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
+probes_n, strength_n = settings.alignment.prompts, settings.alignment.guidance_prompts
+pairs_n, studies_n = settings.alignment.study_pairs, settings.alignment.simulated_studies
+judged = resolve_model(generator) if generator else str(generator_entry(study))
 held_out = study.images("test")
-real = sources.pixels(held_out)
+real = load_pixels(held_out)
 modality, patient = np.array(held_out["modality"][:]), np.array(held_out["patient_id"][:])
-synthetic = alignment.load_samples(alignment.samples_entry(judged, held_out["caption"][:]), settings.size)
-reader = evaluators.Reader(generators.reader_entry(study))
+synthetic = load_samples(samples_entry(judged, held_out["caption"][:]), settings.size)
+reader = AttributeClassifier(classifier_entry(study))
 heads = load_file(attributes.heads_entry(study) / "heads.safetensors")
 present = sources.testable(held_out)
 tested = [name for name, lacking in present.items() if not lacking] or list(present)
@@ -128,9 +149,11 @@ print(asked.groupby("attribute", sort=False).size().to_string())
 # %%
 read = {"real": attributes.read(reader, heads, real, asked)}
 if not generator:
-    read["real, first stage"] = attributes.read(reader, heads, generators.decoded(study, real), asked)
+    read["real, first stage"] = attributes.read(reader, heads, reconstructed(study, real), asked)
 read["synthetic"] = attributes.read(reader, heads, synthetic, asked)
-deranged = attributes.labels(alignment.derange(held_out)).query("attribute != 'modality' and modality in @tested")
+deranged = attributes.labels(alignment.derange(held_out)).query(
+    "attribute != 'modality' and modality in @tested"
+)
 deranged["patient"] = patient[deranged["image"]]
 read["deranged captions"] = attributes.read(reader, heads, synthetic, deranged)
 shares = {
@@ -145,10 +168,14 @@ shares = {
 # %%
 rows = [(*key, point.value, point.ci_low, point.ci_high, point.n) for key, point in shares.items()]
 back = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high", "n"])
-back["label"] += back["label"].map(lambda name: f" (n = {(read['real']['attribute'] == name).sum()})")
+back["label"] += back["label"].map(
+    lambda name: f" (n = {(read['real']['attribute'] == name).sum()})"
+)
 back["xlabel"] = "share of named attributes read right"
-back["title"] = f"Attributes of the prompt read back, 95% intervals by patient ({study.scale}, n = {len(real)} images)"
-figures.draw("04_read_back", back, folder / "figures")
+back["title"] = (
+    f"Attributes of the prompt read back, 95% intervals by patient ({study.scale}, n = {len(real)} images)"
+)
+draw_figure(FIGURES["04_read_back"], back, folder / "figures")
 
 # %% [markdown]
 # Where synthetic images lie near real ones, the word is followed; where they lie near deranged captions, it is not.
@@ -164,8 +191,10 @@ for group in [name for name in read if name != "deranged captions"]:
         rows.append((name, group, panel, point.value, point.ci_low, point.ci_high))
 by = pd.DataFrame(rows, columns=["label", "group", "panel", "value", "low", "high"])
 by["xlabel"] = "share read right"
-by["title"] = f"Findings and other attributes read back by modality, 95% intervals by patient ({study.scale})"
-figures.draw("04_by_modality", by, folder / "figures")
+by["title"] = (
+    f"Findings and other attributes read back by modality, 95% intervals by patient ({study.scale})"
+)
+draw_figure(FIGURES["04_by_modality"], by, folder / "figures")
 
 # %% [markdown]
 # "Other attributes" are side, size, count and grade together. Modalities whose finding is read further below real
@@ -175,8 +204,14 @@ figures.draw("04_by_modality", by, folder / "figures")
 finding = by.query("panel == 'finding'").pivot(index="label", columns="group", values="value")
 behind = (finding["real"] - finding["synthetic"]).sort_values()
 near = int((behind <= settings.finding_margin).sum())
-print(f"within {100 * settings.finding_margin:.0f} points of real images: {near} of {len(behind)} modalities")
-lost = -finding.drop(columns="real").sub(finding["real"], axis=0).loc[behind[behind > settings.finding_margin].index]
+print(
+    f"within {100 * settings.finding_margin:.0f} points of real images: {near} of {len(behind)} modalities"
+)
+lost = (
+    -finding.drop(columns="real")
+    .sub(finding["real"], axis=0)
+    .loc[behind[behind > settings.finding_margin].index]
+)
 print((100 * lost).round().astype(int).to_string())
 
 # %% [markdown]
@@ -198,13 +233,21 @@ TOGETHER = {
     "retinal_oct": ("drusen", "dme", "cnv"),
     "endoscopy": ("polyp", "colitis"),
 }
-named = {(key, finding.key): finding.name for key, row in MODALITIES.items() for finding in row.findings}
-normal = {key: row.findings[0].key for key, row in MODALITIES.items() if row.findings[0].key in ("normal", "no_dr")}
+named = {
+    (key, finding.key): finding.name for key, row in MODALITIES.items() for finding in row.findings
+}
+normal = {
+    key: row.findings[0].key
+    for key, row in MODALITIES.items()
+    if row.findings[0].key in ("normal", "no_dr")
+}
 
 
 def words(row, **changes):
     """The plainest caption of a held-out image's attributes, changed as said."""
-    return caption(row["modality"], row["finding"], {name: row[name] for name in attributes.NAMED} | changes)
+    return caption(
+        row["modality"], row["finding"], {name: row[name] for name in attributes.NAMED} | changes
+    )
 
 
 # %% [markdown]
@@ -215,13 +258,25 @@ def words(row, **changes):
 def pairs_of(number, row):
     """Rows kind, image, prompt, changed prompt, and the value that the change is about."""
     key, own, side = row["modality"], row["finding"], row["side"]
-    if side in words(row) and {f"{key}\tside\tleft", f"{key}\tside\tright"} <= heads.keys() and side:
-        yield "side", number, words(row), words(row, side={"left": "right", "right": "left"}[side]), side
+    if (
+        side in words(row)
+        and {f"{key}\tside\tleft", f"{key}\tside\tright"} <= heads.keys()
+        and side
+    ):
+        yield (
+            "side",
+            number,
+            words(row),
+            words(row, side={"left": "right", "right": "left"}[side]),
+            side,
+        )
     if own == normal.get(key) or (key, own) not in named:
         return
     if key in normal:
         yield "negation", number, words(row), words(row).replace(", ", ", no ", 1), own
-    for other in [other for other in TOGETHER.get(key, ()) if own in TOGETHER[key] and (key, other) in named]:
+    for other in [
+        other for other in TOGETHER.get(key, ()) if own in TOGETHER[key] and (key, other) in named
+    ]:
         if other != own and f"{key}/{other}" in known:
             yield "two findings", number, words(row), f"{words(row)} and {named[key, other]}", other
 
@@ -237,13 +292,21 @@ every = [pair for number, row in kept for pair in pairs_of(number, row)]
 for number, row in kept:
     told = {name: row[name] for name in attributes.NAMED}
     other = caption(row["modality"], row["finding"], told, rng=np.random.default_rng([1, number]))
-    every += [("paraphrase", number, row["caption"], other, row["finding"])] * (other != row["caption"])
+    every += [("paraphrase", number, row["caption"], other, row["finding"])] * (
+        other != row["caption"]
+    )
 probes = pd.DataFrame(every, columns=["kind", "image", "plain", "changed", "about"])
 kinds = [part for _, part in probes.groupby("kind")]
 some = [np.linspace(0, len(part) - 1, min(probes_n, len(part))).astype(int) for part in kinds]
-probes = pd.concat([part.iloc[rows] for part, rows in zip(kinds, some, strict=True)], ignore_index=True)
+probes = pd.concat(
+    [part.iloc[rows] for part, rows in zip(kinds, some, strict=True)], ignore_index=True
+)
 trained = study.images("generator")["caption"][:]
-both = [[named[k, one] in text for one in names].count(True) > 1 for k, names in TOGETHER.items() for text in trained]
+both = [
+    [named[k, one] in text for one in names].count(True) > 1
+    for k, names in TOGETHER.items()
+    for text in trained
+]
 print(f"training captions that name two findings: {sum(both)} of {len(trained)}")
 for kind, part in probes.groupby("kind"):
     print(f"{kind} (n = {len(part)}): {part['plain'].iloc[-1]} | {part['changed'].iloc[-1]}")
@@ -260,17 +323,28 @@ probes["first"] = np.array(held_out["finding"][:])[probes["image"]]
 def second_seen(pixels, pairs):
     """Whether the second finding of each pair is seen in its image, uint8 (n, h, w, 3)."""
     owner, kind = np.array(reader.classes).T
-    others = (owner == pairs["modality"].to_numpy()[:, None]) & (kind != pairs["first"].to_numpy()[:, None])
-    return kind[np.where(others, reader.scores(pixels), -np.inf).argmax(1)] == pairs["about"].to_numpy()
+    others = (owner == pairs["modality"].to_numpy()[:, None]) & (
+        kind != pairs["first"].to_numpy()[:, None]
+    )
+    return (
+        kind[np.where(others, reader.scores(pixels), -np.inf).argmax(1)]
+        == pairs["about"].to_numpy()
+    )
 
 
 def hits(column):
     """Whether what each pair is about is seen in the images of one of its two prompts."""
-    entry = alignment.samples_entry(judged, list(probes[column]), first_seed=10_000)
-    pixels = np.array(alignment.load_samples(entry, settings.size))
-    table = pd.DataFrame({"image": range(len(probes)), "modality": probes["modality"], "value": probes["about"]})
+    entry = samples_entry(judged, list(probes[column]), first_seed=10_000)
+    pixels = np.array(load_samples(entry, settings.size))
+    table = pd.DataFrame(
+        {"image": range(len(probes)), "modality": probes["modality"], "value": probes["about"]}
+    )
     table["attribute"] = np.where(probes["kind"] == "side", "side", "finding")
-    right = attributes.read(reader, heads, pixels, table).set_index("image")["right"].reindex(table["image"])
+    right = (
+        attributes.read(reader, heads, pixels, table)
+        .set_index("image")["right"]
+        .reindex(table["image"])
+    )
     return np.where(probes["kind"] == "two findings", second_seen(pixels, probes), right)
 
 
@@ -281,11 +355,15 @@ def hits(column):
 probes["before"], probes["after"] = hits("plain"), hits("changed")
 effects, rows = {}, []
 for kind, part in probes.groupby("kind", sort=False):
-    before, after, people = part["before"].astype(float), part["after"].astype(float), part["patient"]
+    before, after, people = (
+        part["before"].astype(float),
+        part["after"].astype(float),
+        part["patient"],
+    )
     lost = kind in ("side", "negation")  # what the change should take away
-    effects[kind] = stats.paired_shares(*((before, after) if lost else (after, before)), people)
+    effects[kind] = paired_shares(*((before, after) if lost else (after, before)), people)
     for shown, group in ((before, "first prompt"), (after, "changed prompt")):
-        point = stats.cluster_proportion(shown, people)
+        point = cluster_proportion(shown, people)
         rows.append((f"{kind} (n = {len(part)})", group, point.value, point.ci_low, point.ci_high))
 
 # %% [markdown]
@@ -299,14 +377,28 @@ if data == "phantom":
     for number, pair in enumerate(joined.itertuples()):
         three = (normal[pair.modality], pair.first, pair.about)
         where = {"seed": 4, "index": IMAGES_PER_PATIENT * number, "size": settings.size}
-        none, one, two = (draw(pair.modality, finding=name, **where)[0].astype(int) for name in three)
+        none, one, two = (
+            draw(pair.modality, finding=name, **where)[0].astype(int) for name in three
+        )
         pictures.append((one, np.clip(one + two - none, 0, 255)))
     one, both = np.array(pictures, np.uint8).swapaxes(0, 1)
-    before, after, people = second_seen(one, joined), second_seen(both, joined), np.arange(len(joined))
-    planted = stats.paired_shares(after.astype(float), before.astype(float), people)
+    before, after, people = (
+        second_seen(one, joined),
+        second_seen(both, joined),
+        np.arange(len(joined)),
+    )
+    planted = paired_shares(after.astype(float), before.astype(float), people)
     for shown, group in ((before, "first prompt"), (after, "changed prompt")):
-        point = stats.cluster_proportion(shown, people)
-        rows.append((f"two findings, drawn (n = {len(joined)})", group, point.value, point.ci_low, point.ci_high))
+        point = cluster_proportion(shown, people)
+        rows.append(
+            (
+                f"two findings, drawn (n = {len(joined)})",
+                group,
+                point.value,
+                point.ci_low,
+                point.ci_high,
+            )
+        )
 
 # %% [markdown]
 # The figure: how often what the change is about (the side first named, the finding that "no" denies, the second
@@ -315,8 +407,10 @@ if data == "phantom":
 # %%
 follow = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high"])
 follow["xlabel"] = "share of images in which what the change is about is seen"
-follow["title"] = f"Prompts that differ in one thing, same seed; 95% intervals by patient ({study.scale})"
-figures.draw("04_word_by_word", follow, folder / "figures")
+follow["title"] = (
+    f"Prompts that differ in one thing, same seed; 95% intervals by patient ({study.scale})"
+)
+draw_figure(FIGURES["04_word_by_word"], follow, folder / "figures")
 
 # %% [markdown]
 # A word is followed where the two marks lie far apart: to the left for side and negation, to the right for a second
@@ -334,15 +428,20 @@ figures.draw("04_word_by_word", follow, folder / "figures")
 # %%
 def spread_of(pixels):
     """Mean distance between the three images of each prompt, (n,), of uint8 images (3 n, h, w, 3)."""
-    a, b, c = np.split(np.asarray(quality.features(np.array(pixels))), 3)
+    a, b, c = np.split(np.asarray(cached_features(np.array(pixels))), 3)
     return np.mean([np.linalg.norm(x - y, axis=1) for x, y in ((a, b), (b, c), (c, a))], 0)
 
 
 classes = pd.Series(zip(modality, held_out["finding"][:], strict=True))
-alike = {row: np.flatnonzero((classes == classes[row]) & (patient != patient[row])) for row in range(len(held_out))}
+alike = {
+    row: np.flatnonzero((classes == classes[row]) & (patient != patient[row]))
+    for row in range(len(held_out))
+}
 rows = np.array([row for row, others in alike.items() if len(others) > 1])
 some = rows[np.linspace(0, len(rows) - 1, min(strength_n, len(rows))).astype(int)]
-reference = spread_of(real[[*some, *(alike[row][0] for row in some), *(alike[row][1] for row in some)]])
+reference = spread_of(
+    real[[*some, *(alike[row][0] for row in some), *(alike[row][1] for row in some)]]
+)
 chosen = held_out.select(np.tile(some, 3).tolist())
 strengths = sorted({1.0, 2.0, settings.guidance, 8.0})
 print(f"{len(some)} prompts, three images each, at guidance {strengths}")
@@ -353,22 +452,29 @@ print(f"{len(some)} prompts, three images each, at guidance {strengths}")
 # %%
 rows = []
 for strength in strengths:
-    entry = alignment.samples_entry(judged, chosen["caption"][:], first_seed=20_000, guidance_scale=strength)
-    images = alignment.load_samples(entry, settings.size)
+    entry = samples_entry(judged, chosen["caption"][:], first_seed=20_000, guidance_scale=strength)
+    images = load_samples(entry, settings.size)
     table = attributes.read(reader, heads, images, attributes.labels(chosen))
     right = alignment.share_right(table.query("attribute != 'modality'"), "right")
     sides = [spread_of(images), reference]
-    value, variance, freedom = stats.delete_group(lambda x, y: x.mean() / y.mean(), sides, patient[some])
-    ratio = stats.student(float(value[0]), float(variance[0]), freedom, len(some))
-    for name, point in (("named attributes read right", right), ("diversity, real images = 1", ratio)):
+    value, variance, freedom = delete_group(lambda x, y: x.mean() / y.mean(), sides, patient[some])
+    ratio = student(float(value[0]), float(variance[0]), freedom, len(some))
+    for name, point in (
+        ("named attributes read right", right),
+        ("diversity, real images = 1", ratio),
+    ):
         rows.append((strength, name, point.value, point.ci_low, point.ci_high))
 guidance = pd.DataFrame(rows, columns=["x", "panel", "y", "low", "high"])
-guidance["xlabel"], guidance["ylabel"], guidance["xscale"] = "guidance scale", guidance["panel"], "log"
+guidance["xlabel"], guidance["ylabel"], guidance["xscale"] = (
+    "guidance scale",
+    guidance["panel"],
+    "log",
+)
 guidance["title"] = (
     f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, n = {len(some)} prompts, "
     f"three images each{'' if generator else f'; its own guidance {settings.guidance:g}'}; distances by efflite0)"
 )
-figures.draw("04_guidance", guidance, folder / "figures")
+draw_figure(FIGURES["04_guidance"], guidance, folder / "figures")
 
 # %% [markdown]
 # Left: attributes other than the modality. Right: how different the images of one prompt are. Where the left panel is
@@ -408,14 +514,20 @@ Image.open(kit.TEMPLATES / "page.png")
 page = (made / "pages" / "reader-1.html").read_text("utf-8")
 items = json.loads(re.search(r'id="study">(.*?)</script>', page, re.DOTALL)[1])["items"]
 pairs = [item for item in items if item["kind"] == "pair"][:7]
-pictures = [Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) for item in pairs for uri in item["images"]]
+pictures = [
+    Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+    for item in pairs
+    for uri in item["images"]
+]
 tiles = np.stack([np.asarray(picture) for picture in pictures])
 sheet = pd.DataFrame({"row": [number % 2 for number in range(len(tiles))]})
 sheet["column"] = sheet.groupby("row").cumcount()
 sheet["row_label"] = sheet["row"].map({0: "A", 1: "B"})
 sheet["column_label"] = [pairs[column]["modality"].replace(" ", "\n") for column in sheet["column"]]
-sheet["title"] = f"Which is synthetic, A or B? First pairs of one reader ({study.scale}); {figures.NOT_CLINICAL}"
-figures.draw("04_pairs", sheet, folder / "figures", tiles, real=data != "phantom")
+sheet["title"] = (
+    f"Which is synthetic, A or B? First pairs of one reader ({study.scale}); {NOT_CLINICAL}"
+)
+draw_figure(FIGURES["04_pairs"], sheet, folder / "figures", tiles, real=data != "phantom")
 
 # %% [markdown]
 # Some of these pairs are two real images. Open `simulated_study/pages/reader-1.html` in the output folder to try it.
@@ -429,21 +541,21 @@ who = "answers of real readers" if readers else "simulated readers"
 right = analysis.grid(answered, "right", "pair")
 title = f"Reader study, {who} ({len(right)} readers, {right.shape[1]} pairs; {study.scale}; 95% intervals)"
 tables = analysis.figure_tables(found, title)
-figures.draw("04_told_apart", tables["04_told_apart"], folder / "figures")
+draw_figure(FIGURES["04_told_apart"], tables["04_told_apart"], folder / "figures")
 
 # %% [markdown]
 # All pairs, the control in which both images are real (50% must come out), and each modality. Fewer than five readers
 # are fixed, so intervals are over images; from five on they are over readers and images. The two scales:
 
 # %%
-figures.draw("04_ratings", tables["04_ratings"], folder / "figures")
+draw_figure(FIGURES["04_ratings"], tables["04_ratings"], folder / "figures")
 
 # %% [markdown]
 # "Mismatched" are real images under another patient's description. Agreement between readers, and of
 # each reader over items shown twice:
 
 # %%
-figures.draw("04_agreement", tables["04_agreement"], folder / "figures")
+draw_figure(FIGURES["04_agreement"], tables["04_agreement"], folder / "figures")
 
 # %% [markdown]
 # Kappa is quadratic-weighted and a mean over pairs of readers; Gwet's AC2 does not fall where one answer prevails.
@@ -458,12 +570,16 @@ figures.draw("04_agreement", tables["04_agreement"], folder / "figures")
 def drawn(many, skill, rng, spread=0.3):
     """Right answers bool (studies, readers, pairs) and the planted accuracy; from five on readers are a sample."""
     sample, easy = many >= 5, rng.normal(0, simulate.ITEM_SPREAD, (studies_n, 1, 70))
-    sharp = skill + spread * (rng.standard_normal((studies_n, many)) if sample else np.linspace(-1, 1, many))
+    sharp = skill + spread * (
+        rng.standard_normal((studies_n, many)) if sample else np.linspace(-1, 1, many)
+    )
     bias, truth = np.linspace(-0.3, 0.3, many), rng.random((studies_n, many, 70)) < 0.5
     sharp = np.broadcast_to(sharp, (studies_n, many))
     first = simulate.choices(sharp[..., None] + easy, bias[:, None], truth, rng)
     total = (simulate.ITEM_SPREAD**2 + sample * spread**2) ** 0.5
-    return first == truth, simulate.planted(np.full(many, skill) if sample else sharp[0], bias, total).mean()
+    return first == truth, simulate.planted(
+        np.full(many, skill) if sample else sharp[0], bias, total
+    ).mean()
 
 
 # %% [markdown]
@@ -475,7 +591,7 @@ for many in (2, 4, 8):
     for skill, name in ((0.0, "guessing"), (0.4, "at the margin"), (1.0, "skilled")):
         studies, goal = drawn(many, skill, rng)
         points = [analysis.accuracy(one) for one in studies]
-        covered = stats.wilson(sum(p.ci_low <= goal <= p.ci_high for p in points), studies_n)
+        covered = wilson(sum(p.ci_low <= goal <= p.ci_high for p in points), studies_n)
         rows.append((f"{many} readers", name, covered.value, covered.ci_low, covered.ci_high))
         if name == "at the margin":
             verdicts = [analysis.equivalence(one, abs(goal - 0.5)) for one in studies]
@@ -483,8 +599,10 @@ for many in (2, 4, 8):
 coverage = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high"])
 coverage["reference"], coverage["reference_label"] = 0.95, "95%"
 coverage["xlabel"] = "share of studies whose 95% interval holds the planted accuracy"
-coverage["title"] = f"Planted skill recovered by the analysis (n = {studies_n} simulated studies each, 70 pairs)"
-figures.draw("04_recovered", coverage, folder / "figures")
+coverage["title"] = (
+    f"Planted skill recovered by the analysis (n = {studies_n} simulated studies each, 70 pairs)"
+)
+draw_figure(FIGURES["04_recovered"], coverage, folder / "figures")
 
 # %% [markdown]
 # Bars are the simulations' own error. Exactly at the margin, verdicts that were wrong one way:
@@ -499,16 +617,15 @@ print(pd.Series(wrong, name=f"of {studies_n}").rename_axis("readers").to_string(
 
 
 # %%
-def above(point, bound):
-    """Whether an estimate surely lies above a bound (True) or below it (False); None where neither is sure."""
-    if point.ci_low is None:
-        return None
-    return True if point.ci_low > bound else False if point.ci_high < bound else None
 
 
 def decided(outcomes):
     """`passed` and `partly` of several bounds: sure where all are cleared, or none, or one is and another is not."""
-    sure = bool(outcomes) and (None not in outcomes or {True, False} <= set(outcomes)) and "" in present.values()
+    sure = (
+        bool(outcomes)
+        and (None not in outcomes or {True, False} <= set(outcomes))
+        and "" in present.values()
+    )
     return {"passed": all(outcomes) if sure else None, "partly": any(outcomes)}
 
 
@@ -517,10 +634,15 @@ def decided(outcomes):
 
 # %%
 kinds = {"modality": ["modality"], "finding": ["finding"], "named": list(attributes.NAMED)}
-sides = {name: [read[g][read[g]["attribute"].isin(k)] for g in ("real", "synthetic")] for name, k in kinds.items()}
+sides = {
+    name: [read[g][read[g]["attribute"].isin(k)] for g in ("real", "synthetic")]
+    for name, k in kinds.items()
+}
 sides = {name: both for name, both in sides.items() if len(both[0])}
 gaps = {
-    f"{name}_gap": stats.paired_shares(fake["right"].astype(float), true["right"].astype(float), true["patient"])
+    f"{name}_gap": paired_shares(
+        fake["right"].astype(float), true["right"].astype(float), true["patient"]
+    )
     for name, (true, fake) in sides.items()
 }
 
@@ -530,17 +652,33 @@ gaps = {
 
 # %%
 dealt = read["deranged captions"]
-blind, luck = stats.cluster_proportion(dealt["right"].astype(float), dealt["patient"], 0.999), attributes.chance(dealt)
-heard = [claims.Control("deranged_captions", "negative", "chance", blind.value, blind.ci_low <= luck <= blind.ci_high)]
+blind, luck = (
+    cluster_proportion(dealt["right"].astype(float), dealt["patient"], 0.999),
+    attributes.chance(dealt),
+)
+heard = [
+    Control(
+        "deranged_captions",
+        "negative",
+        "chance",
+        blind.value,
+        blind.ci_low <= luck <= blind.ci_high,
+    )
+]
 for name, (true, _) in sides.items():
-    value, luck = float(true["right"].mean()), attributes.chance(true) if name != "modality" else 1 / len(set(modality))
+    value, luck = (
+        float(true["right"].mean()),
+        attributes.chance(true) if name != "modality" else 1 / len(set(modality)),
+    )
     half = (value - luck) >= 0.5 * (1 - luck)
-    heard.append(claims.Control(f"real_{name}", "positive", "half-way from chance", value, bool(half)))
+    heard.append(Control(f"real_{name}", "positive", "half-way from chance", value, bool(half)))
 short = {"real": "real", "real, first stage": "first_stage", "synthetic": "read"}
-points = gaps | {f"{name}_{short[group]}": point for (name, group), point in shares.items() if group in short}
-measures = [claims.measure(name, point, unit="share", encoder="reader") for name, point in points.items()]
-within = stats.Estimate(near, None, None, len(behind))
-measures.append(claims.measure("modalities_within_margin", within, unit="modalities"))
+points = gaps | {
+    f"{name}_{short[group]}": point for (name, group), point in shares.items() if group in short
+}
+measures = [measure(name, point, unit="share", encoder="reader") for name, point in points.items()]
+within = Estimate(near, None, None, len(behind))
+measures.append(measure("modalities_within_margin", within, unit="modalities"))
 
 # %% [markdown]
 # The primary measure is the difference that is named last: side, size, count and grade where there are any.
@@ -548,14 +686,14 @@ measures.append(claims.measure("modalities_within_margin", within, unit="modalit
 # %%
 PAPER = "arXiv 2405.09806 v7, abstract; protocol our own"
 primary = list(gaps)[-1]
-aligned = claims.make_claim(
+aligned = make_claim(
     id="text-aligned",
     statement="images show what their prompts name",
     source=PAPER,
     rule=rules["text-aligned"],
-    **decided([above(point, -settings.finding_margin) for point in gaps.values()]),
+    **decided([compare_to_bound(point, -settings.finding_margin) for point in gaps.values()]),
     primary=primary,
-    detectable=stats.detectable_difference(stats.standard_error(gaps[primary])),
+    detectable=detectable_difference(standard_error(gaps[primary])),
     measures=measures,
     controls=heard,
 )
@@ -568,19 +706,23 @@ least = {kind: FOLLOWS.get(kind, -settings.finding_margin) for kind in effects}
 plants, drawn_too = [], {}
 if planted is not None:
     plain_to_see = bool((planted.ci_low or 0) > FOLLOWS["two findings"])
-    plants = [claims.Control("drawn_second_finding", "positive", "above 25 points", planted.value, plain_to_see)]
+    plants = [
+        Control("drawn_second_finding", "positive", "above 25 points", planted.value, plain_to_see)
+    ]
     drawn_too = {"two_findings_drawn": planted}
 primary = max(effects, key=lambda kind: (kind == "two findings", kind == "negation"))
 moved = {kind.replace(" ", "_"): point for kind, point in effects.items()} | drawn_too
-followed = claims.make_claim(
+followed = make_claim(
     id="word-by-word",
     statement="single words are followed, in combinations never trained on, too",
     source=PAPER,
     rule=rules["word-by-word"],
-    **decided([above(point, least[kind]) for kind, point in effects.items()]),
+    **decided([compare_to_bound(point, least[kind]) for kind, point in effects.items()]),
     primary=primary.replace(" ", "_"),
-    detectable=stats.detectable_difference(stats.standard_error(effects[primary])),
-    measures=[claims.measure(name, point, unit="share", encoder="reader") for name, point in moved.items()],
+    detectable=detectable_difference(standard_error(effects[primary])),
+    measures=[
+        measure(name, point, unit="share", encoder="reader") for name, point in moved.items()
+    ],
     controls=[*heard, *plants],
 )
 
@@ -591,13 +733,16 @@ followed = claims.make_claim(
 room = 3 * (0.95 * 0.05 / studies_n) ** 0.5
 found_again, misjudged = float(coverage["value"].min()), max(wrong.values()) / studies_n
 verdict = analysis.equivalence(right, REALISM_MARGIN)
-accuracy, guessed = analysis.accuracy(right), analysis.accuracy(analysis.grid(answered, "right", "control"), 0.999)
+accuracy, guessed = (
+    analysis.accuracy(right),
+    analysis.accuracy(analysis.grid(answered, "right", "control"), 0.999),
+)
 both_real = guessed.ci_low is None or guessed.ci_low <= 0.5 <= guessed.ci_high
 expected = f"covered in {0.95 - room:.3f} or more", f"wrong in {0.05 + room:.3f} or fewer"
 tested_readers = [
-    claims.Control("planted_skill", "positive", expected[0], found_again, found_again >= 0.95 - room),
-    claims.Control("exactly_at_the_margin", "negative", expected[1], misjudged, misjudged <= 0.05 + room),
-    claims.Control("both_real", "negative", "50%", guessed.value, bool(both_real)),
+    Control("planted_skill", "positive", expected[0], found_again, found_again >= 0.95 - room),
+    Control("exactly_at_the_margin", "negative", expected[1], misjudged, misjudged <= 0.05 + room),
+    Control("both_real", "negative", "50%", guessed.value, bool(both_real)),
 ]
 
 # %% [markdown]
@@ -605,15 +750,17 @@ tested_readers = [
 
 # %%
 named_right = "accuracy" if readers else "accuracy_of_simulated_readers"
-realistic = claims.make_claim(
+realistic = make_claim(
     id="realistic",
     statement="readers cannot tell synthetic images from real ones",
     source=PAPER,
     rule=rules["realistic"],
-    passed={"equivalent": True, "told apart": False, "undecided": None}[verdict] if readers else None,
+    passed={"equivalent": True, "told apart": False, "undecided": None}[verdict]
+    if readers
+    else None,
     primary=named_right,
-    detectable=stats.detectable_difference(stats.standard_error(accuracy)),
-    measures=[claims.measure(named_right, accuracy, unit="share")],
+    detectable=detectable_difference(standard_error(accuracy)),
+    measures=[measure(named_right, accuracy, unit="share")],
     controls=tested_readers,
 )
 
@@ -623,9 +770,9 @@ realistic = claims.make_claim(
 # %%
 found = [aligned, followed, realistic]
 main = [claim.id for claim in found if readers or claim is not realistic]
-flops = 0.0 if generator else generators.flops_of([generators.denoiser_entry(study)])
+flops = 0.0 if generator else flops_of([denoiser_entry(study)])
 came_from = study.provenance(time.perf_counter() - start, flops)
-claims.write_result(folder / "results" / "04_text_alignment.json", came_from, found, main)
+write_result(folder / "results" / "04_text_alignment.json", came_from, found, main)
 
 # %% [markdown]
 # What is claimed and controlled. Simulated readers are the same on every machine, so that what hangs on them alone is
@@ -644,7 +791,7 @@ print(f"{realistic.id}: {realistic.verdict}")
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("04_text_alignment"))
+print(published("04_text_alignment"))
 
 # %% [markdown]
 # The verdicts. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -652,7 +799,9 @@ print(claims.published("04_text_alignment"))
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for name, point in (gaps | moved).items():
-    ends = [None if x is None else round(100 * x) for x in (point.value, point.ci_low, point.ci_high)]
+    ends = [
+        None if x is None else round(100 * x) for x in (point.value, point.ci_low, point.ci_high)
+    ]
     print(f"{name}: {ends[0]} points (95% interval {ends[1]} to {ends[2]}), n = {point.n}")
 for one in followed.controls:
     print(f"control {one.name}: {'passed' if one.passed else 'FAILED'} (expected {one.expected})")

@@ -58,19 +58,44 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from medisyn_lib import alignment, claims, figures, first_stage, generators, memorization, models, neighbours
-from medisyn_lib import data as sources
-from medisyn_lib import quality as stored
-from medisyn_lib import sampling as pipelines
-from medisyn_lib import text as captioning
-from medisyn_lib.data.samples import fit
-from medisyn_lib.memorization import RATE
-from medisyn_lib.statistics import Estimate, cluster_proportion, delete_group, exact_proportion, student
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import centre_square, load_pixels
+from medisyn_lib.evaluation import memorization, neighbours
+from medisyn_lib.evaluation.memorization import RATE
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.denoisers import (
+    denoiser_entry,
+    denoiser_plan,
+    flops_of,
+    load_denoiser,
+    snapshot_steps,
+)
+from medisyn_lib.pipeline.embeddings import text_entry
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import autoencoder_entry, load_autoencoder
+from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import cluster_proportion, exact_proportion
+from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.training.autoencoder import encode
+from medisyn_lib.training.text_encoder import embed_prompts
 
 start = time.perf_counter()
-study = generators.Study(profile, data)
+study = Study(profile, data)
 settings, folder = study.settings, study.folder(out)
-many_calibrate, many_test, many_planted, *_ = settings.copies
+memory = settings.memorization
+many_calibrate, many_test = memory.calibration_images, memory.test_images
+many_planted = memory.planted_copies
 
 # %% [markdown]
 # ## Training images, and patients that were never trained on
@@ -83,10 +108,13 @@ training = memorization.training_images(study, generator)
 modality = np.array(training["modality"][:])
 names = list(dict.fromkeys(modality.tolist()))
 share = {"calibration": many_calibrate // len(names) + 1, "test": many_test // len(names)}
-kept = {role: sources.load(data, role=role, size=settings.size, per_modality=n) for role, n in share.items()}
+kept = {
+    role: sources.load(data, role=role, size=settings.size, per_modality=n)
+    for role, n in share.items()
+}
 first = np.sort(np.unique(kept["test"]["patient_id"][:], return_index=True)[1])
 calibrating, held = kept["calibration"], kept["test"].select(first.tolist())
-pixels = {"calibration": sources.pixels(calibrating), "held out": sources.pixels(held)}
+pixels = {"calibration": load_pixels(calibrating), "held out": load_pixels(held)}
 print(f"{study.scale}: {len(names)} modalities")
 print(f"{len(training)} training images of {len(set(training['patient_id'][:]))} patients")
 print(f"{len(calibrating)} calibration images, {len(held)} held-out images of as many patients")
@@ -136,8 +164,10 @@ print(f"{RATE:.0%} false alarms {'can' if enough else 'cannot'} be calibrated")
 # JPEG of quality 50.
 
 # %% tags=["nbval-ignore-output"]
-planting = np.random.default_rng(5).choice(len(training), min(many_planted, len(training)), replace=False)
-originals = sources.pixels(training, planting)
+planting = np.random.default_rng(5).choice(
+    len(training), min(many_planted, len(training)), replace=False
+)
+originals = load_pixels(training, planting)
 for kind in memorization.DISTORTIONS:
     pixels[kind] = memorization.distort(originals, kind, seed=5)
     ratios[kind] = memorization.match(looks, pixels[kind]).ratio
@@ -146,8 +176,12 @@ recall = {kind: exact_proportion(int(found.sum()), len(found)) for kind, found i
 false = flags(real)
 alarms = exact_proportion(int(false.sum()), len(false))
 for kind, point in recall.items():
-    print(f"{kind:11} flagged {point.value:.3f} ({point.ci_low:.3f} to {point.ci_high:.3f}), n = {point.n}")
-print(f"held out    flagged {alarms.value:.3f} ({alarms.ci_low:.3f} to {alarms.ci_high:.3f}), n = {alarms.n}")
+    print(
+        f"{kind:11} flagged {point.value:.3f} ({point.ci_low:.3f} to {point.ci_high:.3f}), n = {point.n}"
+    )
+print(
+    f"held out    flagged {alarms.value:.3f} ({alarms.ci_low:.3f} to {alarms.ci_high:.3f}), n = {alarms.n}"
+)
 
 # %% [markdown]
 # Share flagged with the exact (Clopper-Pearson) 95% interval.
@@ -161,16 +195,20 @@ print(f"held out    flagged {alarms.value:.3f} ({alarms.ci_low:.3f} to {alarms.c
 # %%
 def drawn(model, prompts, first_seed):
     """Images of prompts by a pipeline."""
-    entry = alignment.samples_entry(model, prompts, first_seed=first_seed)
-    return np.array(alignment.load_samples(entry, settings.size))
+    entry = samples_entry(model, prompts, first_seed=first_seed)
+    return np.array(load_samples(entry, settings.size))
 
 
-judged = pipelines.resolve(generator) if generator else str(generators.generator_entry(study))
-finished = (Path(judged) / "metadata.csv").is_file() and not (Path(judged) / "model_index.json").is_file()
+judged = resolve_model(generator) if generator else str(generator_entry(study))
+finished = (Path(judged) / "metadata.csv").is_file() and not (
+    Path(judged) / "model_index.json"
+).is_file()
 if finished:
     source = f"folder:{judged}"
     opened = sources.source_module(source).images(sources.rows(source))
-    pixels["synthetic"] = np.stack([np.asarray(fit(one, settings.size)) for one in opened])
+    pixels["synthetic"] = np.stack(
+        [np.asarray(centre_square(one, settings.size)) for one in opened]
+    )
 else:
     pixels["synthetic"] = drawn(judged, study.images("test")["caption"][:], seed)
 
@@ -194,7 +232,7 @@ bars["title"] = (
     f"Distance to the nearest training image over that to the tenth nearest ({study.scale}, "
     f"{len(training)} training images, n = {len(pixels['synthetic'])} synthetic, {len(held)} held out)"
 )
-figures.draw("05_distances", bars, folder / "figures")
+draw_figure(FIGURES["05_distances"], bars, folder / "figures")
 
 # %% [markdown]
 # Left of the dashed line an image is flagged whatever the other looks say. Synthetic images should lie where held-out
@@ -211,12 +249,19 @@ flagged_share = exact_proportion(int(flagged.sum()), len(flagged))
 
 def broken(real, synthetic, calibration):
     """P-values of too many flagged and too many leaders, and the number of leaders, of a set."""
-    counts = {"flagged_real": flags(real, calibration).sum(), "flagged_synthetic": flags(synthetic, calibration).sum()}
-    return memorization.set_rule(real=real, synthetic=synthetic, **{name: int(n) for name, n in counts.items()})
+    counts = {
+        "flagged_real": flags(real, calibration).sum(),
+        "flagged_synthetic": flags(synthetic, calibration).sum(),
+    }
+    return memorization.set_rule(
+        real=real, synthetic=synthetic, **{name: int(n) for name, n in counts.items()}
+    )
 
 
 tests = broken(real, ratios["synthetic"], calibration)
-print(f"flagged: {flagged_share.value:.3f} ({flagged_share.ci_low:.3f} to {flagged_share.ci_high:.3f})")
+print(
+    f"flagged: {flagged_share.value:.3f} ({flagged_share.ci_low:.3f} to {flagged_share.ci_high:.3f})"
+)
 print(f"more than held-out real images: p = {tests[0]:.3f}; {tests[2]} leaders: p = {tests[1]:.3f}")
 
 # %% [markdown]
@@ -244,16 +289,22 @@ print(by_modality.rename(columns={"sum": "flagged", "count": "images"}).to_strin
 n, rows = len(flagged), []
 for kind in memorization.DISTORTIONS:
     for dose in (0.001, 0.01, 0.05, 0.1):
-        seen = memorization.power(real=real, copies=ratios[kind], calibration=calibration, dose=dose, n=n)
+        seen = memorization.power(
+            real=real, copies=ratios[kind], calibration=calibration, dose=dose, n=n
+        )
         rows.append((kind, 100 * dose, seen.value, seen.ci_low, seen.ci_high))
 power = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
 power["xlabel"], power["ylabel"] = "copies in the set (%)", "share of sets that break the rule"
-power["xscale"], power["reference"], power["reference_label"] = "log", 0.9, "asked for at 5% and 10%"
+power["xscale"], power["reference"], power["reference_label"] = (
+    "log",
+    0.9,
+    "asked for at 5% and 10%",
+)
 power["title"] = (
     f"How often copies among {n} images are noticed; 95% intervals over 200 draws "
     f"({study.scale}, {len(planting)} copies of each kind, {len(held)} held-out patients)"
 )
-figures.draw("05_detection", power, folder / "figures")
+draw_figure(FIGURES["05_detection"], power, folder / "figures")
 
 # %% [markdown]
 # One copy in a thousand images is not noticed by any rule that is to cry wolf in one set of twenty only.
@@ -276,7 +327,7 @@ calibration_few, real_few = (
 )
 overtrained = {}
 for step in plan_steps[-2:]:
-    model = str(generators.generator_entry(study, trained=taught, step=step))
+    model = str(generator_entry(study, trained=taught, step=step))
     pixels["over-trained", step] = drawn(model, captions, 9_000_000)
     overtrained[step] = memorization.match(looks, pixels["over-trained", step], index_rows)
 
@@ -301,19 +352,29 @@ def closest(pixels, ratio, row, count=8):
     """The most suspicious images and the training images that they match."""
     order = np.argsort((ratio / limits).min(1))[:count]
     looked = (ratio[order] / limits).argmin(1)
-    return pixels[order], sources.pixels(training, row[order, looked])
+    return pixels[order], load_pixels(training, row[order, looked])
 
 
 last = overtrained[plan_steps[-1]]
 pairs = [*closest(pixels["synthetic"], matched.ratio, matched.row)]
 pairs += closest(pixels["over-trained", plan_steps[-1]], last.ratio, index_rows[last.row])
-labels = ["synthetic", "nearest\ntraining image", "over-trained\non 64 images", "nearest of\nthe 64"]
+labels = [
+    "synthetic",
+    "nearest\ntraining image",
+    "over-trained\non 64 images",
+    "nearest of\nthe 64",
+]
 sheet = pd.DataFrame(
-    [(row, column) for row in range(4) for column in range(len(pairs[row]))], columns=["row", "column"]
+    [(row, column) for row in range(4) for column in range(len(pairs[row]))],
+    columns=["row", "column"],
 )
 sheet["row_label"] = [labels[row] for row in sheet["row"]]
-sheet["title"] = f"The most suspicious matches ({study.scale}, {len(training)} training images); {figures.NOT_CLINICAL}"
-figures.draw("05_pairs", sheet, folder / "figures", np.concatenate(pairs), real=data != "phantom")
+sheet["title"] = (
+    f"The most suspicious matches ({study.scale}, {len(training)} training images); {NOT_CLINICAL}"
+)
+draw_figure(
+    FIGURES["05_pairs"], sheet, folder / "figures", np.concatenate(pairs), real=data != "phantom"
+)
 
 # %% [markdown]
 # Above the generator's closest matches, below those of the model that was over-trained on purpose.
@@ -327,10 +388,14 @@ figures.draw("05_pairs", sheet, folder / "figures", np.concatenate(pairs), real=
 extracted = None
 if not finished:
     asked = np.rint(np.linspace(0, len(own) - 1, max(2, many_planted // 20))).astype(int).tolist()
-    tries = [drawn(judged, own.select(asked)["caption"][:], 8_000_000 + 1000 * turn) for turn in range(2)]
+    tries = [
+        drawn(judged, own.select(asked)["caption"][:], 8_000_000 + 1000 * turn) for turn in range(2)
+    ]
     found = flags(memorization.match(looks, np.concatenate(tries)).ratio)
     extracted = exact_proportion(int(found.sum()), len(found))
-    print(f"flagged {extracted.value:.3f} ({extracted.ci_low:.3f} to {extracted.ci_high:.3f}), n = {extracted.n}")
+    print(
+        f"flagged {extracted.value:.3f} ({extracted.ci_low:.3f} to {extracted.ci_high:.3f}), n = {extracted.n}"
+    )
 
 # %% [markdown]
 # Share flagged, of two seeds a caption.
@@ -343,31 +408,40 @@ if not finished:
 
 # %%
 wider = {}
-for many in settings.overtrained:
+for many in memory.further_overfit_sizes:
     chosen = memorization.overtrained_rows(own, many)
     within = np.array([place_of[own["image_id"][int(row)]] for row in chosen])
     limit = memorization.match(looks, pixels["calibration"], within).ratio
     entry = memorization.overtrained_entry(study, chosen)
-    words = own.select(chosen[np.linspace(0, len(chosen) - 1, len(few)).astype(int)].tolist())["caption"][:]
+    words = own.select(chosen[np.linspace(0, len(chosen) - 1, len(few)).astype(int)].tolist())[
+        "caption"
+    ][:]
     for step in plan_steps[-2:]:
-        made = drawn(str(generators.generator_entry(study, trained=entry, step=step)), words, 9_000_000)
+        made = drawn(str(generator_entry(study, trained=entry, step=step)), words, 9_000_000)
         wider[len(chosen), step] = flags(memorization.match(looks, made, within).ratio, limit)
-print("over-trained on further sets of", [many for many, _ in wider][::2] or "no other size in this profile")
+print(
+    "over-trained on further sets of",
+    [many for many, _ in wider][::2] or "no other size in this profile",
+)
 
 # %% [markdown]
 # How often each of these was caught.
 
 # %% tags=["nbval-ignore-output"]
 rows, seen = [], {}
-plan = generators.denoiser_plan(study)
+plan = denoiser_plan(study)
 if not generator:
     some = [name for name in settings.specialists if name in names]
-    for step in generators.snapshot_steps(plan)[:-1]:
-        images = stored.drawn(generators.generator_entry(study, step=step), stored.deals(study)[0], some, 0)
+    for step in snapshot_steps(plan)[:-1]:
+        images = sample_modalities(
+            generator_entry(study, step=step), evaluation_splits(study)[0], some, 0
+        )
         found = memorization.match(looks, np.concatenate([images[name] for name in some]))
         seen["trained on all images", step * plan.batch / len(training)] = flags(found.ratio)
     seen["trained on all images", plan.steps * plan.batch / len(training)] = flagged
-for (many, step), found in ({(len(few), step): found for step, found in copied.items()} | wider).items():
+for (many, step), found in (
+    {(len(few), step): found for step, found in copied.items()} | wider
+).items():
     seen[f"then on {many} images alone", step * 16 / many] = found
 for (group, passes), found in seen.items():
     point = exact_proportion(int(found.sum()), len(found))
@@ -385,7 +459,7 @@ length["title"] = (
     f"Share flagged against training length; exact 95% intervals ({study.scale}, "
     f"n = {min(map(len, seen.values()))} to {max(map(len, seen.values()))} images a point)"
 )
-figures.draw("05_length", length, folder / "figures")
+draw_figure(FIGURES["05_length"], length, folder / "figures")
 
 # %% [markdown]
 # Each group is held against its own training images.
@@ -405,10 +479,12 @@ for name in names:
     most = min(map(len, sides))
     pool.append([rng.permutation(side)[:most] for side in sides])
 trained, others = (np.concatenate(side) for side in zip(*pool, strict=True))
-records = np.concatenate([sources.pixels(training, trained), sources.pixels(held, others)])
+records = np.concatenate([load_pixels(training, trained), load_pixels(held, others)])
 _, row = neighbours.nearest(neighbours.views(pixels["synthetic"]), neighbours.centre(records), 1)
 nearer = cluster_proportion((row[:, 0] < len(trained)).astype(float), row[:, 0])
-print(f"nearer to training {nearer.value:.2f} ({nearer.ci_low:.2f} to {nearer.ci_high:.2f}), n = {nearer.n}")
+print(
+    f"nearer to training {nearer.value:.2f} ({nearer.ci_low:.2f} to {nearer.ci_high:.2f}), n = {nearer.n}"
+)
 print(f"{len(trained)} images on either side")
 
 # %% [markdown]
@@ -419,19 +495,22 @@ print(f"{len(trained)} images on either side")
 # %%
 def losses(net, images, rows, times=(0.3, 0.5, 0.7)):
     """The flow-matching loss of some images at three times, mean: float64 (n,)."""
-    vae, stage = generators.load_first_stage(generators.first_stage_entry(study)), generators.text_entry(study)
+    vae, stage = load_autoencoder(autoencoder_entry(study)), text_entry(study)
     import torch
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    latents = torch.from_numpy(first_stage.encode(vae, sources.pixels(images, rows)))
-    parts = CLIPTokenizer.from_pretrained(stage / "tokenizer"), CLIPTextModel.from_pretrained(stage / "text_encoder")
-    words = torch.from_numpy(captioning.embed(*parts, images.select(list(rows))["caption"][:])).float()
+    latents = torch.from_numpy(encode(vae, load_pixels(images, rows)))
+    parts = (
+        CLIPTokenizer.from_pretrained(stage / "tokenizer"),
+        CLIPTextModel.from_pretrained(stage / "text_encoder"),
+    )
+    words = torch.from_numpy(embed_prompts(*parts, images.select(list(rows))["caption"][:])).float()
     noise, found = torch.randn(latents.shape, generator=torch.Generator().manual_seed(7)), []
     with torch.inference_mode():
         for t in times:
             mixed = ((1 - t) * latents + t * noise).split(64)
             flow = [
-                net(x, t * models.TIMESTEPS, w, return_dict=False)[0]
+                net(x, t * networks.TIMESTEPS, w, return_dict=False)[0]
                 for x, w in zip(mixed, words.split(64), strict=True)
             ]
             found.append((torch.cat(flow) - (noise - latents)).square().mean((1, 2, 3)).numpy())
@@ -446,7 +525,9 @@ def losses(net, images, rows, times=(0.3, 0.5, 0.7)):
 # %%
 def area_under(members, others):
     """The share of pairs in which the member has the smaller loss."""
-    return roc_auc_score(np.repeat([1, 0], [len(members), len(others)]), -np.concatenate([members, others]))
+    return roc_auc_score(
+        np.repeat([1, 0], [len(members), len(others)]), -np.concatenate([members, others])
+    )
 
 
 def told(members, others):
@@ -467,15 +548,17 @@ def told(members, others):
 # %% tags=["nbval-ignore-output"]
 belonging, many = {}, min(len(held), 200)  # evenly over the modalities, which stand in order
 unseen = np.linspace(0, len(held) - 1, many).round().astype(int)
-nets = {"over-trained": (generators.load_denoiser(study, taught), few)}
+nets = {"over-trained": (load_denoiser(study, taught), few)}
 if not generator:
     each = np.sort(np.unique(own["patient_id"][:], return_index=True)[1])
     picked = each[np.linspace(0, len(each) - 1, many).round().astype(int)]
-    nets["generalist"] = generators.load_denoiser(study, generators.denoiser_entry(study)), picked
+    nets["generalist"] = load_denoiser(study, denoiser_entry(study)), picked
 for name, (net, members) in nets.items():
     area, rates = belonging[name] = told(losses(net, own, members), losses(net, held, unseen))
     print(
-        f"{name}: AUC {area.value:.2f}", *(f"TPR {r.value:.2f} at FPR {rate:g}" for rate, r in rates.items()), sep=", "
+        f"{name}: AUC {area.value:.2f}",
+        *(f"TPR {r.value:.2f} at FPR {rate:g}" for rate, r in rates.items()),
+        sep=", ",
     )
 
 # %% [markdown]
@@ -489,9 +572,17 @@ null = exact_proportion(int(false.sum()), len(false), 0.999)
 many_copied = exact_proportion(int(copied[plan_steps[-1]].sum()), len(few))
 seen_copying = min(caught_tests[:2]) <= memorization.LEVEL / 2
 checks = [
-    claims.Control("planted_copies", "positive", "flagged, at least 0.95", missed.value, missed.ci_low >= 0.95),
-    claims.Control("overtrained_on_64", "positive", "rule broken", many_copied.value, bool(seen_copying)),
-    claims.Control("held_out_real", "negative", "flagged at 1%", null.value, null.ci_low <= RATE <= null.ci_high),
+    Control(
+        "planted_copies", "positive", "flagged, at least 0.95", missed.value, missed.ci_low >= 0.95
+    ),
+    Control("overtrained_on_64", "positive", "rule broken", many_copied.value, bool(seen_copying)),
+    Control(
+        "held_out_real",
+        "negative",
+        "flagged at 1%",
+        null.value,
+        null.ci_low <= RATE <= null.ci_high,
+    ),
 ]
 
 # %% [markdown]
@@ -525,8 +616,14 @@ def decide(tests, power, enough):
 # %%
 least = power.groupby("x")["y"].min()
 detectable = min((dose / 100 for dose, seen in least.items() if seen >= 0.8), default=None)
-found = {"share_flagged": flagged_share, "share_flagged_held_out": alarms, "nearer_to_training": nearer}
-found |= {f"recall_{kind}": point for kind, point in recall.items()} | {"share_flagged_overtrained": many_copied}
+found = {
+    "share_flagged": flagged_share,
+    "share_flagged_held_out": alarms,
+    "nearer_to_training": nearer,
+}
+found |= {f"recall_{kind}": point for kind, point in recall.items()} | {
+    "share_flagged_overtrained": many_copied
+}
 found |= {"share_flagged_extraction": extracted} if extracted else {}
 found |= {"share_leading": exact_proportion(tests[2], n)}
 found |= {"share_of_patients_matched": exact_proportion(len(counts), len(set(patient)))}
@@ -534,9 +631,9 @@ for name, (area, rates) in belonging.items():
     key = name.replace("-", "")
     found |= {f"membership_auc_{key}": area}
     found |= {f"membership_tpr_at_{rate:g}_{key}": point for rate, point in rates.items()}
-measures = [claims.measure(name, point, unit="share") for name, point in found.items()]
+measures = [measure(name, point, unit="share") for name, point in found.items()]
 measures += [
-    claims.measure(f"power_{row.group}_{row.x:g}%", Estimate(row.y, row.low, row.high, 200), unit="share")
+    measure(f"power_{row.group}_{row.x:g}%", Estimate(row.y, row.low, row.high, 200), unit="share")
     for row in power.itertuples()
 ]
 
@@ -544,21 +641,23 @@ measures += [
 # The result.
 
 # %%
-claim = claims.make_claim(
-    id="not-copies", statement=claims.NOTEBOOKS["05_memorization"], rule=rule, controls=checks, measures=measures,
+claim = make_claim(
+    id="not-copies", statement=NOTEBOOKS["05_memorization"], rule=rule, controls=checks, measures=measures,
     source="arXiv 2405.09806 v7, abstract; protocol our own", passed=decide(tests, power, enough),
     primary="share_flagged", detectable=detectable,
 )  # fmt: skip
-trained_here = [taught] if generator else [taught, generators.denoiser_entry(study)]
-came_from = study.provenance(time.perf_counter() - start, generators.flops_of(trained_here))
-claims.write_result(folder / "results" / "05_memorization.json", came_from, [claim])
+trained_here = [taught] if generator else [taught, denoiser_entry(study)]
+came_from = study.provenance(time.perf_counter() - start, flops_of(trained_here))
+write_result(folder / "results" / "05_memorization.json", came_from, [claim])
 
 # %% [markdown]
 # The power that the rule asks for, and the smallest dose seen.
 
 # %% tags=["nbval-ignore-output"]
 for dose, seen in least.items():
-    print(f"{dose:g}% copies: the rule is broken by {seen:.0%} of sets, of the distortion least seen")
+    print(
+        f"{dose:g}% copies: the rule is broken by {seen:.0%} of sets, of the distortion least seen"
+    )
 print(f"smallest dose seen in 80% of sets: {'none' if detectable is None else f'{detectable:.1%}'}")
 
 # %% [markdown]
@@ -573,7 +672,7 @@ print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("05_memorization"))
+print(published("05_memorization"))
 
 # %% [markdown]
 # The verdict. Where a number lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -581,7 +680,9 @@ print(claims.published("05_memorization"))
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for control in checks:
-    print(f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
+    print(
+        f"control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})"
+    )
 print(f"{claim.id}: {claim.verdict}")
 
 # %% [markdown]

@@ -62,15 +62,35 @@ from scipy.stats import t
 from sklearn.isotonic import isotonic_regression
 from statsmodels.stats.multitest import multipletests
 
-from medisyn_lib import alignment, augmentation, claims, figures, generators, quality, sampling
-from medisyn_lib import data as sources
-from medisyn_lib.reference_standards import crossed
-from medisyn_lib.statistics import Estimate, detectable_difference, standard_error, student
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.data import sources
+from medisyn_lib.evaluation import utility
+from medisyn_lib.evaluation.reference_standards import crossed
+from medisyn_lib.pipeline.denoisers import denoiser_entry, flops_of
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.paired_samples import SEEDS_APART
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting.drawing import NOT_CLINICAL
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.power import detectable_difference, standard_error
 
-start, FIRST, TASKS = time.perf_counter(), 20261126, ("dermoscopy", "fundus", "chest_xray", "histopathology")
-study = generators.Study(profile, data)
+start, FIRST, TASKS = (
+    time.perf_counter(),
+    20261126,
+    ("dermoscopy", "fundus", "chest_xray", "histopathology"),
+)
+study = Study(profile, data)
 settings, folder, present = study.settings, study.folder(out), sources.testable(data)
-many, smallest, largest, most, draws, steps, own_steps = settings.augmentation
+arms = settings.augmentation
+many, smallest, largest, most = arms.tasks, arms.smallest_n, arms.largest_n, arms.synthetic_images
+draws, steps, own_steps = arms.draws, arms.steps, arms.own_generator_steps
 names = sorted(present, key=lambda name: TASKS.index(name) if name in TASKS else len(TASKS))
 
 # %% [markdown]
@@ -87,16 +107,27 @@ pools, sizes = {}, {}
 for name in [name for name in names if not present[name]]:
     if len(pools) == many:
         break
-    parts = {what: augmentation.images_of(study, name, role, CAPS.get(what)) for what, role in ROLES.items()}
+    parts = {
+        what: utility.images_of(study, name, role, CAPS.get(what)) for what, role in ROLES.items()
+    }
     kinds, test = {what: {*part.finding} for what, part in parts.items()}, parts["test"]
     fewest = min(len({*test.patient_id[test.finding == kind]}) for kind in kinds["test"])
-    sizes[name] = [smallest << k for k in range(20) if smallest << k <= min(largest, len(parts["real"].finding))]
+    sizes[name] = [
+        smallest << k
+        for k in range(20)
+        if smallest << k <= min(largest, len(parts["real"].finding))
+    ]
     same = kinds["test"] == kinds["real"] >= kinds["others"] | kinds["validation"]
     if same and sizes[name] and fewest > 1:
         pools[name] = parts
     else:
-        print(f"{name}: not testable, a class is missing or has one test patient, or there are under {smallest} images")
-print("\n".join(f"{name}: not testable, {why}" for name, why in present.items() if why) or "every task is testable")
+        print(
+            f"{name}: not testable, a class is missing or has one test patient, or there are under {smallest} images"
+        )
+print(
+    "\n".join(f"{name}: not testable, {why}" for name, why in present.items() if why)
+    or "every task is testable"
+)
 
 # %% [markdown]
 # Images (and patients) of each task by role. The classifier's pool is four times the largest n where there are as many,
@@ -122,20 +153,26 @@ def drawn_by(model, name, turn):
     """Images of a modality by one generator, with the finding that each was asked for."""
     asked = study.images("generator").remove_columns("image").to_pandas()
     asked = asked[asked["modality"] == name]
-    asked = asked.iloc[np.resize(augmentation.deal(asked["finding"], turn), most)]
-    seeds = [quality.SEEDS_APART * (turn + 1) + k for k in range(most)]
-    entry, finding = alignment.samples_entry(model, asked["caption"].tolist(), seeds=seeds), asked["finding"].to_numpy()
-    return augmentation.Images(np.array(alignment.load_samples(entry, settings.size)), finding, finding)
+    asked = asked.iloc[np.resize(utility.deal(asked["finding"], turn), most)]
+    seeds = [SEEDS_APART * (turn + 1) + k for k in range(most)]
+    entry, finding = (
+        samples_entry(model, asked["caption"].tolist(), seeds=seeds),
+        asked["finding"].to_numpy(),
+    )
+    return utility.Images(np.array(load_samples(entry, settings.size)), finding, finding)
 
 
 # %% [markdown]
 # One generator a training seed; draws of the classifier's images take them in turn.
 
 # %%
-trained = [] if generator else [generators.denoiser_entry(study, seed=seed) for seed in settings.seeds]
-judged_models = [generators.generator_entry(study, seed=seed) for seed in settings.seeds] if trained else []
-judged_models = judged_models or [sampling.resolve(generator)]
-synthetic = {name: [drawn_by(model, name, turn) for turn, model in enumerate(judged_models)] for name in pools}
+trained = [] if generator else [denoiser_entry(study, seed=seed) for seed in settings.seeds]
+judged_models = [generator_entry(study, seed=seed) for seed in settings.seeds] if trained else []
+judged_models = judged_models or [resolve_model(generator)]
+synthetic = {
+    name: [drawn_by(model, name, turn) for turn, model in enumerate(judged_models)]
+    for name in pools
+}
 print(f"{most} synthetic images a task, of {len(judged_models)} generator(s)")
 
 # %% [markdown]
@@ -145,17 +182,25 @@ print(f"{most} synthetic images a task, of {len(judged_models)} generator(s)")
 rows, tiles = [], []
 for name, parts in pools.items():
     few = parts["real"].pixels[:24:3]
-    shown = {"real": few, "real, augmented": augmentation.views(few)[:, 1], "synthetic": synthetic[name][0].pixels[:8]}
+    shown = {
+        "real": few,
+        "real, augmented": utility.views(few)[:, 1],
+        "synthetic": synthetic[name][0].pixels[:8],
+    }
     for what, pictures in shown.items():
-        rows += [(len(rows) // 8, k, f"{name.replace('_', ' ')}\n{what}") for k in range(len(pictures))]
+        rows += [
+            (len(rows) // 8, k, f"{name.replace('_', ' ')}\n{what}") for k in range(len(pictures))
+        ]
         rows += [(rows[-1][0], k, rows[-1][2]) for k in range(len(pictures), 8)]
         tiles += [*pictures, *np.full((8 - len(pictures), *few.shape[1:]), 255, np.uint8)]
 sheet = pd.DataFrame(rows, columns=["row", "column", "row_label"])
 sheet["title"] = (
     f"Real images of the classifier, the same after classical augmentation, and synthetic images ({study.scale}); "
-    f"{figures.NOT_CLINICAL}"
+    f"{NOT_CLINICAL}"
 )
-figures.draw("06_images", sheet, folder / "figures", np.array(tiles), real=data != "phantom") if pools else None
+draw_figure(
+    FIGURES["06_images"], sheet, folder / "figures", np.array(tiles), real=data != "phantom"
+) if pools else None
 
 # %% [markdown]
 # ## Hundreds of classifiers
@@ -170,8 +215,11 @@ def judged(task, chosen, chances):
     """The scores of each (kind, n, ratio): by measure, (draws, 1 + patients)."""
     cells = {}
     for arm, own in zip(chosen, chances, strict=True):
-        cells.setdefault(arm[:3], []).append(augmentation.scores(own, task.y[task.test], task.patients))
-    return {cell: {what: np.array([one[what] for one in rows]) for what in rows[0]} for cell, rows in cells.items()}
+        cells.setdefault(arm[:3], []).append(utility.scores(own, task.y[task.test], task.patients))
+    return {
+        cell: {what: np.array([one[what] for one in rows]) for what in rows[0]}
+        for cell, rows in cells.items()
+    }
 
 
 # %% [markdown]
@@ -185,15 +233,15 @@ BASE, PRIMARY = ("real, augmented", smallest, 0), ("mixed, augmented", smallest,
 SHUFFLED, ALONE = ("shuffled, augmented", smallest, 1), ("synthetic", smallest, 1)
 found, n_test, trainings = {RELEASED: {}, OWN: {}}, {}, 0
 for name, parts in pools.items():
-    task = augmentation.make_task(synthetic=synthetic[name], **parts)
+    task = utility.make_task(synthetic=synthetic[name], **parts)
     needed = {BASE, PRIMARY, SHUFFLED, ALONE, (BASE[0], sizes[name][-1], 0)}
     needed |= {("real", smallest + len(task.others), 0)}
-    every = augmentation.arms(task, sizes[name], turns)
+    every = utility.arms(task, sizes[name], turns)
     chosen = [arm for arm in every if arm.draw in turns[:draws] or arm[:3] in needed]
-    found[RELEASED][name] = judged(task, chosen, augmentation.train(task, chosen, steps))
-    n_test[name], trainings = len(task.test), trainings + len(chosen) * len(augmentation.SETTINGS)
+    found[RELEASED][name] = judged(task, chosen, utility.train(task, chosen, steps))
+    n_test[name], trainings = len(task.test), trainings + len(chosen) * len(utility.SETTINGS)
 print(
-    f"{trainings} trainings of {steps} steps of {augmentation.BATCH} images; {draws} draws, {decisive} where decisive"
+    f"{trainings} trainings of {steps} steps of {utility.BATCH} images; {draws} draws, {decisive} where decisive"
 )
 
 # %% [markdown]
@@ -224,7 +272,11 @@ for name in pools:
     for cell in found[RELEASED][name]:
         if cell[1] in (smallest, max(n for _, n, _ in found[RELEASED][name])):
             rows.append((name, *cell, *(level(name, cell, what).value for what in MEASURES)))
-print(pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", *MEASURES]).round(2).to_string(index=False))
+print(
+    pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", *MEASURES])
+    .round(2)
+    .to_string(index=False)
+)
 
 # %% [markdown]
 # Ratio: synthetic images per real one. Calibration error: of the likeliest class, expected, in ten bins; it is above
@@ -233,13 +285,24 @@ print(pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", *MEASURES]).round
 # ## Learning curves
 
 # %%
-CURVES = {"real": 0, "real, augmented": 0, "mixed, augmented": 1, "synthetic, then real": 1, "synthetic": 1}
+CURVES = {
+    "real": 0,
+    "real, augmented": 0,
+    "mixed, augmented": 1,
+    "synthetic, then real": 1,
+    "synthetic": 1,
+}
 rows = []
 for name in pools:
-    for kind, n, ratio in sorted(found[RELEASED][name], key=lambda cell: [*CURVES, cell[0]].index(cell[0])):
+    for kind, n, ratio in sorted(
+        found[RELEASED][name], key=lambda cell: [*CURVES, cell[0]].index(cell[0])
+    ):
         if CURVES.get(kind) == ratio:
             point, label = level(name, (kind, n, ratio)), kind + " 1:1" * (kind == PRIMARY[0])
-            edges = [1 - np.nan if edge is None else 1 - edge for edge in (point.value, point.ci_high, point.ci_low)]
+            edges = [
+                1 - np.nan if edge is None else 1 - edge
+                for edge in (point.value, point.ci_high, point.ci_low)
+            ]
             rows.append((name, label, n, *np.maximum(edges, 1e-3)))
 learning = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"])
 learning["xscale"] = learning["yscale"] = "log"
@@ -249,7 +312,7 @@ learning["title"] = (
     f"generator saw included: n + N); 95% intervals over at least {draws} draws and test patients ({study.scale}, at "
     f"least {min(n_test.values(), default=0)} test images)"
 )
-figures.draw("06_learning", learning, folder / "figures") if pools else None
+draw_figure(FIGURES["06_learning"], learning, folder / "figures") if pools else None
 
 # %% [markdown]
 # Both axes are logarithmic; what lies below 0.001 is drawn there. Intervals of one panel rest on the same test patients
@@ -265,13 +328,15 @@ for name in pools:
         if kind == PRIMARY[0]:
             point = gain(name, (kind, n, ratio), (BASE[0], n, 0))
             rows.append((name, f"n = {n}", ratio, point.value, point.ci_low, point.ci_high))
-ratios = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"]).assign(xscale="log")
+ratios = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "low", "high"]).assign(
+    xscale="log"
+)
 ratios["xlabel"], ratios["ylabel"] = "synthetic images per real one", "gain in AUROC"
 ratios["title"] = (
     f"What synthetic images add to n real ones, both augmented, at equal steps; paired 95% intervals over at "
     f"least {draws} draws and test patients ({study.scale}, at least {min(n_test.values(), default=0)} test images)"
 )
-figures.draw("06_ratio", ratios, folder / "figures") if pools else None
+draw_figure(FIGURES["06_ratio"], ratios, folder / "figures") if pools else None
 
 # %% [markdown]
 # Above zero synthetic images help. At equal steps more of them also means fewer looks at the real ones.
@@ -298,15 +363,26 @@ def worth(n, curve, value):
 # %% tags=["nbval-ignore-output"]
 rows = []
 for name in pools:
-    curve = {n: level(name, (kind, n, r)).value for kind, n, r in found[RELEASED][name] if kind == "real"}
+    curve = {
+        n: level(name, (kind, n, r)).value for kind, n, r in found[RELEASED][name] if kind == "real"
+    }
     curve = dict(sorted(curve.items()))
     for kind, n, ratio in found[RELEASED][name]:
         if n == smallest and kind in ("synthetic", "mixed", "synthetic, then real"):
             more = gain(name, (kind, n, ratio), ("real", n, 0))
-            limits = [edge if edge is None else curve[n] + edge for edge in (more.value, more.ci_low, more.ci_high)]
+            limits = [
+                edge if edge is None else curve[n] + edge
+                for edge in (more.value, more.ci_low, more.ci_high)
+            ]
             equal = [worth(list(curve), list(curve.values()), edge) for edge in limits]
-            rows.append((name, kind, n, ratio, *np.round(equal), n + len(pools[name]["others"].finding)))
-print(pd.DataFrame(rows, columns=["task", "arm", "n", "ratio", "worth", "from", "to", "n + N"]).to_string(index=False))
+            rows.append(
+                (name, kind, n, ratio, *np.round(equal), n + len(pools[name]["others"].finding))
+            )
+print(
+    pd.DataFrame(
+        rows, columns=["task", "arm", "n", "ratio", "worth", "from", "to", "n + N"]
+    ).to_string(index=False)
+)
 
 # %% [markdown]
 # Without augmentation, as the curve that it is read from.
@@ -322,7 +398,15 @@ for name, parts in pools.items():
     for k in np.argsort(counts, kind="stable"):
         point = gain(name, PRIMARY, BASE, f"AUROC {k}")
         share = counts[k] / counts.sum()
-        rows.append((name, classes[k], share, level(name, BASE, f"AUROC {k}").value, *list(vars(point).values())[:3]))
+        rows.append(
+            (
+                name,
+                classes[k],
+                share,
+                level(name, BASE, f"AUROC {k}").value,
+                *list(vars(point).values())[:3],
+            )
+        )
 columns = ["task", "class, rarest first", "share of real", "AUROC real", "gain", "from", "to"]
 print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 
@@ -343,19 +427,25 @@ def own_generators(name, count):
     """The images of `count` generators, each trained on the n real images of one draw."""
     real, made = pools[name]["real"], []
     for draw in range(FIRST, FIRST + count):
-        rows = augmentation.deal(real.finding, draw)[:smallest]
-        few = augmentation.Images(*(column[rows] for column in real))
-        asked = np.resize(few.finding, min(augmentation.RATIOS[-1] * smallest, most))
-        made.append(augmentation.Images(augmentation.own_images(few, asked, settings, own_steps, draw), asked, asked))
+        rows = utility.deal(real.finding, draw)[:smallest]
+        few = utility.Images(*(column[rows] for column in real))
+        asked = np.resize(few.finding, min(utility.RATIOS[-1] * smallest, most))
+        made.append(
+            utility.Images(utility.own_images(few, asked, settings, own_steps, draw), asked, asked)
+        )
     return made
 
 
 own_draws = min(draws, 5) if own_steps else 0
 for name in pools if own_draws else ():
-    task = augmentation.make_task(synthetic=own_generators(name, own_draws), **pools[name])
-    chosen = list(augmentation.arms(task, [smallest], range(FIRST, FIRST + own_draws)))
-    found[OWN][name] = judged(task, chosen, augmentation.train(task, chosen, steps))
-print(f"{own_draws * len(pools)} generators of n = {smallest} images" if own_draws else "not run in this profile")
+    task = utility.make_task(synthetic=own_generators(name, own_draws), **pools[name])
+    chosen = list(utility.arms(task, [smallest], range(FIRST, FIRST + own_draws)))
+    found[OWN][name] = judged(task, chosen, utility.train(task, chosen, steps))
+print(
+    f"{own_draws * len(pools)} generators of n = {smallest} images"
+    if own_draws
+    else "not run in this profile"
+)
 
 # %% [markdown]
 # ## The primary contrast and the controls
@@ -368,10 +458,14 @@ def pooled(each, count):
     """The mean of estimates, one a specialty, that each rest on `count` draws."""
     if not each or any(one.ci_low is None for one in each):
         values = [one.value for one in each]
-        return Estimate(float(np.mean(values)) if values else None, None, None, sum(one.n for one in each))
+        return Estimate(
+            float(np.mean(values)) if values else None, None, None, sum(one.n for one in each)
+        )
     errors = np.array([(one.ci_high - one.ci_low) / 2 / t.ppf(0.975, count - 1) for one in each])
     variance = float((errors**2).sum() / len(each) ** 2)
-    return student(float(np.mean([one.value for one in each])), variance, count - 1, sum(one.n for one in each))
+    return student(
+        float(np.mean([one.value for one in each])), variance, count - 1, sum(one.n for one in each)
+    )
 
 
 # %% [markdown]
@@ -382,8 +476,8 @@ def pooled(each, count):
 def controls(more, shuffled):
     """More real data must be seen to help, shuffled classes must not."""
     return [
-        claims.Control("more_real_data", "positive", "better", more.value, (more.ci_low or 0) > 0),
-        claims.Control(
+        Control("more_real_data", "positive", "better", more.value, (more.ci_low or 0) > 0),
+        Control(
             "shuffled_classes", "negative", "no gain", shuffled.value,
             shuffled.ci_low is not None and shuffled.ci_low <= 0,
         ),
@@ -399,11 +493,16 @@ def contrasts(scenario):
     """Per specialty: the primary contrast, more real data, shuffled classes, all n + N real images."""
     rows = {}
     for name, cells in found[scenario].items():
-        last, every = (BASE[0], sizes[name][-1], 0), max(n for kind, n, _ in cells if kind == "real")
+        last, every = (
+            (BASE[0], sizes[name][-1], 0),
+            max(n for kind, n, _ in cells if kind == "real"),
+        )
         last = last if last in cells else ("real", every, 0)
         compared = {"mixed 1:1": PRIMARY, "more real data": last, "shuffled classes 1:1": SHUFFLED}
         compared |= {"synthetic alone, as many": ALONE, "real, n + N": ("real", every, 0)}
-        rows[name] = {what: gain(name, cell, BASE, scenario=scenario) for what, cell in compared.items()}
+        rows[name] = {
+            what: gain(name, cell, BASE, scenario=scenario) for what, cell in compared.items()
+        }
     return rows
 
 
@@ -424,7 +523,7 @@ forest["title"] = (
     f"The primary contrast (mixed 1:1, augmented) with its controls, at n = {smallest}; paired 95% intervals over "
     f"draws and test patients ({study.scale}, {decisive} draws, at least {min(n_test.values(), default=0)} test images)"
 )
-figures.draw("06_gain", forest, folder / "figures") if rows else None
+draw_figure(FIGURES["06_gain"], forest, folder / "figures") if rows else None
 
 # %% [markdown]
 # Circles to the right of zero with their whole interval: synthetic images helped. "Real, n + N" is what the generator's
@@ -454,9 +553,12 @@ def decide(effects, count):
     if not effects:
         return None, False
     errors = [standard_error(one) or np.inf for one in effects]
-    scale = t.ppf(0.975, max(count - 1, 1)) / 1.959964  # an interval of Student's to one standard error
+    scale = (
+        t.ppf(0.975, max(count - 1, 1)) / 1.959964
+    )  # an interval of Student's to one standard error
     p = [
-        2 * t.sf(abs(one.value) / error * scale, max(count - 1, 1)) for one, error in zip(effects, errors, strict=True)
+        2 * t.sf(abs(one.value) / error * scale, max(count - 1, 1))
+        for one, error in zip(effects, errors, strict=True)
     ]
     sure = multipletests(p, alpha=0.05, method="holm")[0]
     up = sum(s and one.value > 0 for s, one in zip(sure, effects, strict=True))
@@ -483,12 +585,12 @@ def judge(scenario, count):
     middle = seen[(len(seen) - 1) // 2] if seen else np.inf  # in half of the specialties
     named = {"gain": mean["mixed 1:1"]} | {f"gain_{name}": one for name, one in effects.items()}
     named |= {what.replace(",", "").replace(" ", "_"): mean[what] for what in GROUPS[1:]}
-    return claims.make_claim(
-        id=scenario.replace(" ", "-"), statement=f"{claims.NOTEBOOKS['06_augmentation']}; {scenario}", rule=rule,
+    return make_claim(
+        id=scenario.replace(" ", "-"), statement=f"{NOTEBOOKS['06_augmentation']}; {scenario}", rule=rule,
         source="arXiv 2405.09806 v7, abstract; protocol our own", passed=passed, partly=partly, primary="gain",
         controls=controls(mean["more real data"], mean["shuffled classes 1:1"]) if each else [],
         detectable=detectable_difference(middle, alpha=0.05 / len(each)) if np.isfinite(middle) else None,
-        measures=[claims.measure(k, e, unit="AUROC", seeds=count, encoder="efflite0") for k, e in named.items()],
+        measures=[measure(k, e, unit="AUROC", seeds=count, encoder="efflite0") for k, e in named.items()],
     )  # fmt: skip
 
 
@@ -496,11 +598,17 @@ def judge(scenario, count):
 # The seeds of a measure are draws of the classifier's images, each with its own training.
 
 # %%
-GROUPS = ["mixed 1:1", "more real data", "shuffled classes 1:1", "synthetic alone, as many", "real, n + N"]
+GROUPS = [
+    "mixed 1:1",
+    "more real data",
+    "shuffled classes 1:1",
+    "synthetic alone, as many",
+    "real, n + N",
+]
 scenarios = [judge(RELEASED, decisive), judge(OWN, own_draws)]
 main = [claim.id for claim, scenario in zip(scenarios, compared, strict=True) if compared[scenario]]
-came_from = study.provenance(time.perf_counter() - start, generators.flops_of(trained))
-claims.write_result(folder / "results" / "06_augmentation.json", came_from, scenarios, main)
+came_from = study.provenance(time.perf_counter() - start, flops_of(trained))
+write_result(folder / "results" / "06_augmentation.json", came_from, scenarios, main)
 
 # %% [markdown]
 # The smallest gain that this run could have seen in half of the specialties, Holm's correction included.
@@ -515,7 +623,9 @@ for claim in scenarios:
 
 # %% tags=["nbval-check-output"]
 for claim in scenarios:
-    print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}, specialties {len(pools)}")
+    print(
+        f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}, specialties {len(pools)}"
+    )
     for control in claim.controls:
         print(f"  {control.kind} control {control.name}: expected {control.expected}")
 
@@ -523,7 +633,7 @@ for claim in scenarios:
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("06_augmentation"))
+print(published("06_augmentation"))
 
 # %% [markdown]
 # The verdict. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -533,7 +643,9 @@ print(claims.published("06_augmentation"))
 for claim in scenarios:
     print(f"{claim.id}: {claim.verdict}")
     for control in claim.controls:
-        print(f"  control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})")
+        print(
+            f"  control {control.name}: {'passed' if control.passed else 'FAILED'} (expected {control.expected})"
+        )
 
 # %% [markdown]
 # ## Limits

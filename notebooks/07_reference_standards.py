@@ -38,7 +38,9 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: its grades join the table
-generator: str = ""  # a diffusers folder or hub id whose fundus images join the training; empty: that of 01
+generator: str = (
+    ""  # a diffusers folder or hub id whose fundus images join the training; empty: that of 01
+)
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 grades: str = ""  # a CSV file of real grades (image,grader,grade,gradable), or the Messidor-2 adjudicated table
 
@@ -80,12 +82,26 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from medisyn_lib import agreement, alignment, claims, evaluators, figures, generators, graders, sampling, training
-from medisyn_lib import data as sources
-from medisyn_lib import reference_standards as standards
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.rules import compare_to_bound
+from medisyn_lib.claims.scorecard import published
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
-from medisyn_lib.processes import keep_together
-from medisyn_lib.statistics import cluster_proportion, detectable_difference, means, standard_error
+from medisyn_lib.evaluation import agreement, graders, reference_standards
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import MODELS_CODE, Study
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw as draw_figure
+from medisyn_lib.runtime.distributed import keep_together
+from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.statistics.intervals import cluster_proportion
+from medisyn_lib.statistics.jackknife import means
+from medisyn_lib.statistics.power import detectable_difference, standard_error
+from medisyn_lib.training import loop
+from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
 # %% [markdown]
 # Roles and sizes come from the profile. The seeds of the graders begin at a number that was fixed before this notebook
@@ -93,11 +109,20 @@ from medisyn_lib.statistics import cluster_proportion, detectable_difference, me
 
 # %%
 start, FIRST = time.perf_counter(), 20261125
-study, scale = generators.Study(profile, data), generators.Study(profile, "phantom").scale  # simulated on phantoms
-folder, (many_images, steps, draws, many_synthetic) = study.folder(out), study.settings.grading
-tables = [standards.read_grades(name) for name in (grades, "" if data == "phantom" else data) if name]
+study, scale = Study(profile, data), Study(profile, "phantom").scale  # simulated on phantoms
+folder, grading = study.folder(out), study.settings.grading
+many_images, steps, draws = grading.images, grading.steps, grading.draws
+many_synthetic = grading.synthetic_images
+tables = [
+    reference_standards.read_grades(name)
+    for name in (grades, "" if data == "phantom" else data)
+    if name
+]
 load = dict(size=study.settings.size, per_modality=many_images, modalities=["fundus"])
-images = {role: sources.load("phantom", role=role, **load) for role in ("evaluator", "calibration", "test")}
+images = {
+    role: sources.load("phantom", role=role, **load)
+    for role in ("evaluator", "calibration", "test")
+}
 lesions = {role: graders.lesions_of(part["factors"][:]) for role, part in images.items()}
 truth = {role: graders.grade(part) for role, part in lesions.items()}
 patient = np.array(images["test"]["patient_id"][:])
@@ -111,15 +136,23 @@ print(pd.DataFrame({role: np.bincount(part, minlength=5) for role, part in truth
 # ten is discrepant is our own choice.
 
 # %%
-pair = graders.Panel("ophthalmologist", 3, correlation=0.5), graders.Panel("specialist", 3, correlation=0.5, skill=0.6)
-pair = ophthalmologists, specialists = standards.calibrate(lesions["evaluator"], pair, range(FIRST, FIRST + 16))
+pair = (
+    graders.Panel("ophthalmologist", 3, correlation=0.5),
+    graders.Panel("specialist", 3, correlation=0.5, skill=0.6),
+)
+pair = ophthalmologists, specialists = reference_standards.calibrate(
+    lesions["evaluator"], pair, range(FIRST, FIRST + 16)
+)
 print(pd.Series(ophthalmologists.rates, graders.MODES).round(2).to_string())
 
 
 def read_both(role, seed, **changes):
     """A set of images read by three ophthalmologists and by three specialists, changed as said."""
     panels = [replace(panel, **changes) for panel in pair]
-    return [graders.read(lesions[role], p, images=seed, graders=seed + 1000 * k) for k, p in enumerate(panels)]
+    return [
+        graders.read(lesions[role], p, images=seed, graders=seed + 1000 * k)
+        for k, p in enumerate(panels)
+    ]
 
 
 # %% [markdown]
@@ -129,12 +162,25 @@ def read_both(role, seed, **changes):
 # %%
 shares = []
 for role, name in (("evaluator", "images the rates were fitted on"), ("test", "test images")):
-    found = standards.discrepancies(lesions[role], pair, range(FIRST + 100, FIRST + 100 + max(draws, 8)))
+    found = reference_standards.discrepancies(
+        lesions[role], pair, range(FIRST + 100, FIRST + 100 + max(draws, 8))
+    )
     people, n = images[role]["patient_id"][:], int((found >= 0).sum())
     print(f"{name}: majority and adjudication differ in {100 * np.mean(found >= 0):.0f}% of images")
     for mode, label in enumerate(graders.MODES):
-        point = standards.crossed([means(cause == mode, people, cause >= 0) for cause in found], n)
-        shares.append((label, name, point.value, point.ci_low, point.ci_high, standards.SHARES[mode]))
+        point = reference_standards.crossed(
+            [means(cause == mode, people, cause >= 0) for cause in found], n
+        )
+        shares.append(
+            (
+                label,
+                name,
+                point.value,
+                point.ci_low,
+                point.ci_high,
+                reference_standards.SHARES[mode],
+            )
+        )
 
 # %% [markdown]
 # The figure, and below it what its dashed lines are.
@@ -147,7 +193,7 @@ modes["title"] = (
     f"Which error made majority and adjudication differ; 95% intervals over draws of graders and patients "
     f"({scale}, {len(found)} draws, n = {n} discrepancies in test images)"
 )
-figures.draw("07_modes", modes, folder / "figures")
+draw_figure(FIGURES["07_modes"], modes, folder / "figures")
 
 # %% [markdown]
 # Dashed: the published share. The shares were fitted on other draws of graders than these, so they scatter about it.
@@ -159,19 +205,32 @@ figures.draw("07_modes", modes, folder / "figures")
 
 # %%
 panels = [replace(p, size=5) for p in pair]
-single = [graders.read(lesions["test"], p, images=FIRST, graders=FIRST + 1 + k) for k, p in enumerate(panels)]
+single = [
+    graders.read(lesions["test"], p, images=FIRST, graders=FIRST + 1 + k)
+    for k, p in enumerate(panels)
+]
 makers = read_both("test", FIRST)
-exact = standards.Reference(truth["test"], 0 * truth["test"], frozenset(), truth["test"] < 0)
-ADJUDICATED, MAJORITY, EXPERTS = "adjudicated by specialists", "majority of ophthalmologists", "majority of specialists"
-references = {"the truth": exact, MAJORITY: standards.independent(makers[0])}
-references[ADJUDICATED] = standards.adjudicate(makers[1], seed=FIRST)
+exact = reference_standards.Reference(
+    truth["test"], 0 * truth["test"], frozenset(), truth["test"] < 0
+)
+ADJUDICATED, MAJORITY, EXPERTS = (
+    "adjudicated by specialists",
+    "majority of ophthalmologists",
+    "majority of specialists",
+)
+references = {"the truth": exact, MAJORITY: reference_standards.independent(makers[0])}
+references[ADJUDICATED] = reference_standards.adjudicate(makers[1], seed=FIRST)
 kappas, n_test = [], len(patient)
 for panel, readings in zip(panels, single, strict=True):
     for column, name in enumerate(readings.names):
         for against, reference in references.items():
-            rows = standards.judged(readings.grades[:, column], frozenset([name]), reference, patient)
+            rows = reference_standards.judged(
+                readings.grades[:, column], frozenset([name]), reference, patient
+            )
             point = agreement.interval(rows, n_test)
-            kappas.append((f"{panel.name} {column + 1}", against, point.value, point.ci_low, point.ci_high))
+            kappas.append(
+                (f"{panel.name} {column + 1}", against, point.value, point.ci_low, point.ci_high)
+            )
 kappas = pd.DataFrame(kappas, columns=["label", "group", "value", "low", "high"])
 print(kappas.pivot_table(index="label", columns="group", values="value").round(2).to_string())
 
@@ -199,12 +258,25 @@ def over_graders(values):
 # %%
 summary = []
 for panel, readings in zip(panels, single, strict=True):
-    kappa = np.array([agreement.kappas(column, truth["test"], 5, patient) for column in readings.grades.T])
-    pairs = {"kappa with the truth": (agreement.interval(kappa.mean(0), n_test), over_graders(kappa[:, 0]))}
-    for name, statistic in (("Fleiss' kappa", agreement.fleiss_kappas), ("Gwet's AC2", agreement.gwet_ac2s)):
+    kappa = np.array(
+        [agreement.kappas(column, truth["test"], 5, patient) for column in readings.grades.T]
+    )
+    pairs = {
+        "kappa with the truth": (
+            agreement.interval(kappa.mean(0), n_test),
+            over_graders(kappa[:, 0]),
+        )
+    }
+    for name, statistic in (
+        ("Fleiss' kappa", agreement.fleiss_kappas),
+        ("Gwet's AC2", agreement.gwet_ac2s),
+    ):
         by_image = agreement.over_items(statistic, readings.grades, 5, patient)
         pairs[name] = by_image, agreement.over_raters(statistic, readings.grades, 5)
-    summary += [(panel.name, name, round(found[0].value, 2), *map(limits, found)) for name, found in pairs.items()]
+    summary += [
+        (panel.name, name, round(found[0].value, 2), *map(limits, found))
+        for name, found in pairs.items()
+    ]
 columns = ["graders", "statistic", "value", "interval over images", "interval over graders"]
 print(pd.DataFrame(summary, columns=columns).to_string(index=False))
 
@@ -214,10 +286,17 @@ print(pd.DataFrame(summary, columns=columns).to_string(index=False))
 # %%
 points = []
 for panel, readings in zip(panels, single, strict=True):
-    pooled = readings.grades.T.ravel(), np.tile(truth["test"], panel.size), np.tile(patient, panel.size)
+    pooled = (
+        readings.grades.T.ravel(),
+        np.tile(truth["test"], panel.size),
+        np.tile(patient, panel.size),
+    )
     for cut, name in ((1, "mild"), (2, "moderate"), (3, "severe")):
         by_image = agreement.operating_point(pooled[0], pooled[1], cut, pooled[2])
-        each = [agreement.operating_point(column, truth["test"], cut, patient) for column in readings.grades.T]
+        each = [
+            agreement.operating_point(column, truth["test"], cut, patient)
+            for column in readings.grades.T
+        ]
         for place, what in enumerate(("sensitivity", "specificity")):
             by_grader = over_graders([one[place].value for one in each])
             row = (panel.name, f"{name} or worse", what, round(by_image[place].value, 2))
@@ -240,19 +319,35 @@ print(pd.DataFrame(points, columns=columns).to_string(index=False))
 rows = []
 for kind, readings in zip(("ophthalmologists", "specialists"), makers, strict=True):
     made = {
-        f"one of the {kind}": standards.Reference(
+        f"one of the {kind}": reference_standards.Reference(
             readings.grades[:, 0], 0 * truth["test"] + 1, frozenset(), truth["test"] < 0
         )
     }
-    made |= {f"{rule} of {kind}": standards.independent(readings, rule) for rule in ("majority", "median")}
+    made |= {
+        f"{rule} of {kind}": reference_standards.independent(readings, rule)
+        for rule in ("majority", "median")
+    }
     for rubric, how in ((False, "without rubric"), (True, "with rubric")):
-        made[f"{kind} adjudicate {how}"] = standards.adjudicate(readings, seed=FIRST, rubric=rubric)
+        made[f"{kind} adjudicate {how}"] = reference_standards.adjudicate(
+            readings, seed=FIRST, rubric=rubric
+        )
     for name, reference in made.items():
         right = cluster_proportion((reference.grades == truth["test"]).astype(float), patient)
-        rounds = np.ceil(np.maximum(reference.readings - 3, 0) / 3)  # beyond the first, independent reading
+        rounds = np.ceil(
+            np.maximum(reference.readings - 3, 0) / 3
+        )  # beyond the first, independent reading
         counts = (rounds > 0).mean(), (rounds > 1).mean(), rounds.max(), reference.open.mean()
         rows.append((name, right.value, limits(right), reference.readings.mean(), *counts))
-columns = ["reference", "right", "interval", "readings", "discussed", "over one round", "most rounds", "unresolved"]
+columns = [
+    "reference",
+    "right",
+    "interval",
+    "readings",
+    "discussed",
+    "over one round",
+    "most rounds",
+    "unresolved",
+]
 print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 
 # %% [markdown]
@@ -262,8 +357,14 @@ print(pd.DataFrame(rows, columns=columns).round(2).to_string(index=False))
 
 # %%
 settled = {name: reference.grades for name, reference in references.items() if name != "the truth"}
-both = pd.DataFrame(settled).query("`majority of ophthalmologists` >= 0 and `adjudicated by specialists` >= 0")
-print(pd.crosstab(both["majority of ophthalmologists"], both["adjudicated by specialists"]).to_string())
+both = pd.DataFrame(settled).query(
+    "`majority of ophthalmologists` >= 0 and `adjudicated by specialists` >= 0"
+)
+print(
+    pd.crosstab(
+        both["majority of ophthalmologists"], both["adjudicated by specialists"]
+    ).to_string()
+)
 
 # %% [markdown]
 # Rows: majority; columns: adjudicated. Most changes are from none to mild: missed microaneurysms.
@@ -281,9 +382,12 @@ def right_rows(correlation, seed):
     a, b = read_both("test", seed, correlation=correlation)
     five = replace(specialists, size=5, correlation=correlation)
     c = graders.read(lesions["test"], five, images=seed, graders=seed + 2000)
-    best = standards.adjudicate(b, seed=seed).grades == truth["test"]
+    best = reference_standards.adjudicate(b, seed=seed).grades == truth["test"]
     others = {"the same three specialists": b, "five specialists": c, "three ophthalmologists": a}
-    gains = {k: best * 1.0 - (standards.independent(r).grades == truth["test"]) for k, r in others.items()}
+    gains = {
+        k: best * 1.0 - (reference_standards.independent(r).grades == truth["test"])
+        for k, r in others.items()
+    }
     return {f"over majority of {name}": means(gain, patient) for name, gain in gains.items()}
 
 
@@ -295,7 +399,7 @@ CORRELATIONS, BASE, gains = (0.0, 0.25, 0.5, 0.75, 0.95), 0.5, []
 for correlation in CORRELATIONS:
     drawn = [right_rows(correlation, seed) for seed in range(FIRST + 200, FIRST + 200 + draws)]
     for name in drawn[0]:
-        point = standards.crossed([one[name] for one in drawn], n_test)
+        point = reference_standards.crossed([one[name] for one in drawn], n_test)
         gains.append((correlation, name, point.value, point.ci_low, point.ci_high))
 gains = pd.DataFrame(gains, columns=["x", "group", "y", "low", "high"])
 print(gains.pivot(index="x", columns="group", values="y").round(2).to_string())
@@ -309,8 +413,10 @@ print(gains.pivot(index="x", columns="group", values="y").round(2).to_string())
 # A residual network trained on many images, each graded cheaply by one ophthalmologist. One network a training seed.
 
 # %%
-pixels = {role: sources.pixels(part) for role, part in images.items()}
-cheap = graders.read(lesions["evaluator"], ophthalmologists, images=FIRST + 3, graders=FIRST + 3).grades
+pixels = {role: load_pixels(part) for role, part in images.items()}
+cheap = graders.read(
+    lesions["evaluator"], ophthalmologists, images=FIRST + 3, graders=FIRST + 3
+).grades
 cheap = cheap[np.arange(len(cheap)), np.arange(len(cheap)) % cheap.shape[1]]
 
 
@@ -321,12 +427,17 @@ cheap = cheap[np.arange(len(cheap)), np.arange(len(cheap)) % cheap.shape[1]]
 # %%
 def logits_of(pictures, labels, seed):
     """Logits on tuning and test images of a network trained on these; the network is kept in the store."""
-    plan = training.Plan(steps=steps, batch=32, rate=3e-3, seed=seed, decay=0.05)
-    what = {"plan": asdict(plan), "content": [sha256(part.tobytes()).hexdigest() for part in (pictures, labels)]}
+    plan = loop.Plan(steps=steps, batch=32, rate=3e-3, seed=seed, decay=0.05)
+    what = {
+        "plan": asdict(plan),
+        "content": [sha256(part.tobytes()).hexdigest() for part in (pictures, labels)],
+    }
     names = ["fundus"] * len(labels), [f"grade {label}" for label in labels]
-    code = ("medisyn_lib.evaluators", *generators.MODELS_CODE)
-    entry = keep_together("grading", what, lambda place: evaluators.train(pictures, *names, plan, place), code=code)
-    reader = evaluators.Reader(entry)
+    code = ("medisyn_lib.training.classifier", *MODELS_CODE)
+    entry = keep_together(
+        "grading", what, lambda place: train_classifier(pictures, *names, plan, place), code=code
+    )
+    reader = AttributeClassifier(entry)
     return {role: reader.scores(pixels[role]) for role in ("calibration", "test")}
 
 
@@ -347,15 +458,27 @@ print(f"trained on {seen.sum()} images with one grade each; {len(logits)} traini
 def tuned(correlation, budget, seed, rates=ophthalmologists.rates):
     """Algorithms by the reference they were tuned on: kappas, AUCs (mild or worse), size of the tuning set."""
     a, b = read_both("calibration", seed, correlation=correlation, rates=rates)
-    made = {MAJORITY: standards.independent(a), EXPERTS: standards.independent(b)}
-    made[ADJUDICATED] = standards.adjudicate(b, seed=seed)
-    order, own = np.random.default_rng([seed, 7]).permutation(many_images), logits[seed % len(logits)]
+    made = {
+        MAJORITY: reference_standards.independent(a),
+        EXPERTS: reference_standards.independent(b),
+    }
+    made[ADJUDICATED] = reference_standards.adjudicate(b, seed=seed)
+    order, own = (
+        np.random.default_rng([seed, 7]).permutation(many_images),
+        logits[seed % len(logits)],
+    )
     found = {}
     for name, reference in made.items():
         rows = order[reference.readings[order].cumsum() <= budget]
-        chance, grade = standards.tune(own["calibration"][rows], reference.grades[rows])(own["test"])
+        chance, grade = reference_standards.tune(own["calibration"][rows], reference.grades[rows])(
+            own["test"]
+        )
         auc = agreement.aucs(chance[:, 0], truth["test"] >= 1, patient)
-        found[name] = {"kappa": agreement.kappas(grade, truth["test"], 5, patient), "auc": auc, "images": len(rows)}
+        found[name] = {
+            "kappa": agreement.kappas(grade, truth["test"], 5, patient),
+            "auc": auc,
+            "images": len(rows),
+        }
     return found
 
 
@@ -370,13 +493,18 @@ cells = [(BASE, budget) for budget in BUDGETS] + [(c, COST) for c in CORRELATION
 runs = {cell: [tuned(*cell, seed) for seed in seeds] for cell in cells}
 
 
-def gain(cell, measure="kappa", over=MAJORITY):
+def gain(cell, metric="kappa", over=MAJORITY):
     """How much better the algorithm tuned on adjudicated grades is, with its interval over draws and patients."""
-    return standards.crossed([one[ADJUDICATED][measure] - one[over][measure] for one in runs[cell]], n_test)
+    return reference_standards.crossed(
+        [one[ADJUDICATED][metric] - one[over][metric] for one in runs[cell]], n_test
+    )
 
 
 sizes = pd.DataFrame(
-    {budget: {name: runs[BASE, budget][0][name]["images"] for name in (MAJORITY, ADJUDICATED)} for budget in BUDGETS}
+    {
+        budget: {name: runs[BASE, budget][0][name]["images"] for name in (MAJORITY, ADJUDICATED)}
+        for budget in BUDGETS
+    }
 )
 print(sizes.to_string())
 
@@ -388,11 +516,13 @@ rows, GAIN = [], "gain in kappa"
 for budget in BUDGETS:
     for name in (MAJORITY, EXPERTS, ADJUDICATED):
         size = np.mean([one[name]["images"] for one in runs[BASE, budget]])
-        for measure, label in (("kappa", "kappa with the truth"), ("auc", "AUC, mild or worse")):
-            point = standards.crossed([one[name][measure] for one in runs[BASE, budget]], n_test)
+        for metric, label in (("kappa", "kappa with the truth"), ("auc", "AUC, mild or worse")):
+            point = reference_standards.crossed(
+                [one[name][metric] for one in runs[BASE, budget]], n_test
+            )
             rows.append((label, name, size, point.value, point.ci_low, point.ci_high))
         if name != MAJORITY:
-            point = standards.crossed(
+            point = reference_standards.crossed(
                 [one[name]["kappa"] - one[MAJORITY]["kappa"] for one in runs[BASE, budget]], n_test
             )
             rows.append((GAIN, name, size, point.value, point.ci_low, point.ci_high))
@@ -408,7 +538,7 @@ tuning["title"] = (
     f"Algorithms by the grades that tuned them; right: paired gain over the ophthalmologists' majority at equal cost; "
     f"95% intervals over {draws} draws of graders and patients ({scale}, n = {n_test} test images)"
 )
-figures.draw("07_tuning", tuning, folder / "figures")
+draw_figure(FIGURES["07_tuning"], tuning, folder / "figures")
 
 # %% [markdown]
 # Points of equal rank have equal cost in readings. Intervals of the first two panels rest on the same test patients, so
@@ -418,18 +548,23 @@ figures.draw("07_tuning", tuning, folder / "figures")
 # %%
 rows = [("reference: share with the true grade", *row) for row in gains.itertuples(index=False)]
 for correlation in CORRELATIONS:
-    for over, name in ((EXPERTS, "the same three specialists"), (MAJORITY, "three ophthalmologists")):
+    for over, name in (
+        (EXPERTS, "the same three specialists"),
+        (MAJORITY, "three ophthalmologists"),
+    ):
         point = gain((correlation, COST), over=over)
         line = (f"over majority of {name}", point.value, point.ci_low, point.ci_high)
         rows.append(("algorithm: kappa with the truth", correlation, *line))
 swept = pd.DataFrame(rows, columns=["panel", "x", "group", "y", "low", "high"])
 swept["xlabel"] = "correlation of graders' errors"
-swept["ylabel"] = np.where(swept["panel"].str.startswith("ref"), "gain in share of images", "gain in kappa")
+swept["ylabel"] = np.where(
+    swept["panel"].str.startswith("ref"), "gain in share of images", "gain in kappa"
+)
 swept["title"] = (
     f"What adjudication by three specialists gains; 95% intervals over draws of graders and patients ({scale}, "
     f"{draws} draws, n = {n_test} test images)"
 )
-figures.draw("07_correlation", swept, folder / "figures")
+draw_figure(FIGURES["07_correlation"], swept, folder / "figures")
 
 # %% [markdown]
 # Over the majority of the *same three* only the talk differs; *five* cost more readings and do not talk; over
@@ -448,9 +583,13 @@ def break_even(x, y):
 
 for (panel, group), part in swept.groupby(["panel", "group"], sort=False):
     unsure = ", ".join(f"{row.x:g}" for row in part.itertuples() if row.low <= 0 <= row.high)
-    print(f"{panel}, {group}: {break_even(part.x, part.y)}; not told from zero at {unsure or 'none of them'}")
+    print(
+        f"{panel}, {group}: {break_even(part.x, part.y)}; not told from zero at {unsure or 'none of them'}"
+    )
 costs = [gain((BASE, budget)).value for budget in BUDGETS]
-print(f"algorithm, cost in readings: {break_even(BUDGETS, costs)} ({BUDGETS[0]} to {BUDGETS[-1]} tried)")
+print(
+    f"algorithm, cost in readings: {break_even(BUDGETS, costs)} ({BUDGETS[0]} to {BUDGETS[-1]} tried)"
+)
 
 # %% [markdown]
 # ## Beside single graders
@@ -462,12 +601,14 @@ print(f"algorithm, cost in readings: {break_even(BUDGETS, costs)} ({BUDGETS[0]} 
 def level(panel, seed, others=0):
     """Mean of the kappas with the truth of three graders of a kind, (1 + patients,)."""
     found = graders.read(lesions["test"], panel, images=seed, graders=seed + 2000 + others).grades
-    return np.mean([agreement.kappas(column, truth["test"], 5, patient) for column in found.T], axis=0)
+    return np.mean(
+        [agreement.kappas(column, truth["test"], 5, patient) for column in found.T], axis=0
+    )
 
 
 levels = {panel.name: np.array([level(panel, seed) for seed in seeds]) for panel in pair}
 algorithm = np.array([one[ADJUDICATED]["kappa"] for one in runs[BASE, COST]])
-par = {name: standards.crossed(algorithm - rows, n_test) for name, rows in levels.items()}
+par = {name: reference_standards.crossed(algorithm - rows, n_test) for name, rows in levels.items()}
 
 # %% [markdown]
 # The forest of single graders, with the algorithm by two ways of tuning, each judged by references that no grader
@@ -476,18 +617,27 @@ par = {name: standards.crossed(algorithm - rows, n_test) for name, rows in level
 # %%
 order = np.random.default_rng([seeds[0], 7]).permutation(many_images)
 a, b = read_both("calibration", seeds[0])
-tuners = {"majority": standards.independent(a), "adjudicated": standards.adjudicate(b, seed=seeds[0])}
+tuners = {
+    "majority": reference_standards.independent(a),
+    "adjudicated": reference_standards.adjudicate(b, seed=seeds[0]),
+}
 chances, forest = {}, [kappas]
 for name, made in tuners.items():
     rows = order[made.readings[order].cumsum() <= COST]
-    chances[name], graded = standards.tune(logits[0]["calibration"][rows], made.grades[rows])(logits[0]["test"])
+    chances[name], graded = reference_standards.tune(
+        logits[0]["calibration"][rows], made.grades[rows]
+    )(logits[0]["test"])
     for against, reference in references.items():
-        point = agreement.interval(standards.judged(graded, made.makers, reference, patient), n_test)
+        point = agreement.interval(
+            reference_standards.judged(graded, made.makers, reference, patient), n_test
+        )
         line = (f"algorithm, tuned on {name}", against, point.value, point.ci_low, point.ci_high)
         forest.append(pd.DataFrame([line], columns=kappas.columns))
 forest = pd.concat(forest).assign(xlabel="quadratic-weighted kappa with each reference")
-forest["title"] = f"Graders and algorithm judged by three references; 95% intervals by patient ({scale}, n = {n_test})"
-figures.draw("07_kappas", forest, folder / "figures")
+forest["title"] = (
+    f"Graders and algorithm judged by three references; 95% intervals by patient ({scale}, n = {n_test})"
+)
+draw_figure(FIGURES["07_kappas"], forest, folder / "figures")
 
 # %% [markdown]
 # Whoever resembles the makers of a reference looks better by it: compare the markers of one row, not the rows alone.
@@ -501,10 +651,15 @@ marked = {"algorithm, its own threshold": [graded]} | {
 for against in (MAJORITY, ADJUDICATED):
     reference = references[against].grades
     for cut in np.quantile(score, np.linspace(0.02, 0.98, 40)):
-        pair_of = agreement.operating_point((score >= cut) * 1.0, np.minimum(reference, 1), 1, patient)
+        pair_of = agreement.operating_point(
+            (score >= cut) * 1.0, np.minimum(reference, 1), 1, patient
+        )
         rows.append((against, "algorithm, every threshold", False, *pair_of))
     for name, given in marked.items():
-        rows += [(against, name, True, *agreement.operating_point(g, reference, 1, patient)) for g in given]
+        rows += [
+            (against, name, True, *agreement.operating_point(g, reference, 1, patient))
+            for g in given
+        ]
 
 # %% [markdown]
 # Left: the majority of three other ophthalmologists is the reference; right: adjudication by three other specialists.
@@ -512,14 +667,16 @@ for against in (MAJORITY, ADJUDICATED):
 # %%
 roc = pd.DataFrame(rows, columns=["panel", "group", "loose", "sensitivity", "specificity"])
 roc["x"] = [1 - point.value for point in roc.pop("specificity")]
-roc[["y", "low", "high"]] = [(point.value, point.ci_low, point.ci_high) for point in roc.pop("sensitivity")]
+roc[["y", "low", "high"]] = [
+    (point.value, point.ci_low, point.ci_high) for point in roc.pop("sensitivity")
+]
 roc = roc[roc["loose"] | (roc["x"].between(0, 0.5) & (roc["y"] >= 0.6))]  # the part near graders
 roc["xlabel"], roc["ylabel"] = "1 - specificity, mild or worse", "sensitivity, mild or worse"
 roc["title"] = (
     f"The same algorithm and the same ten graders under two references; 95% intervals of the sensitivity by patient "
     f"({scale}, n = {n_test} test images)"
 )
-figures.draw("07_roc", roc, folder / "figures")
+draw_figure(FIGURES["07_roc"], roc, folder / "figures")
 
 # %% [markdown]
 # The same images, the same graders, the same algorithm: only the reference changes from left to right.
@@ -535,10 +692,15 @@ figures.draw("07_roc", roc, folder / "figures")
 gained, mixed = {}, None
 if data == "phantom" and many_synthetic:
     prompts = study.images("generator")
-    prompts = prompts.select(np.flatnonzero(np.array(prompts["modality"][:]) == "fundus")[:many_synthetic].tolist())
-    model = sampling.resolve(generator) if generator else str(generators.generator_entry(study))
-    synthetic = alignment.load_samples(alignment.samples_entry(model, prompts["caption"][:]), study.settings.size)
-    more = np.concatenate([pixels["evaluator"][seen], synthetic]), np.concatenate([cheap[seen], prompts["grade"][:]])
+    prompts = prompts.select(
+        np.flatnonzero(np.array(prompts["modality"][:]) == "fundus")[:many_synthetic].tolist()
+    )
+    model = resolve_model(generator) if generator else str(generator_entry(study))
+    synthetic = load_samples(samples_entry(model, prompts["caption"][:]), study.settings.size)
+    more = (
+        np.concatenate([pixels["evaluator"][seen], synthetic]),
+        np.concatenate([cheap[seen], prompts["grade"][:]]),
+    )
     mixed = [logits_of(*more, seed) for seed in study.settings.seeds]
     print(f"{len(synthetic)} synthetic images joined {seen.sum()} phantoms")
 else:
@@ -554,14 +716,25 @@ def synthetic_gain(kind, seed):
     """Kappas with synthetic images minus without, tuned on and judged by references of one kind: (1 + patients,)."""
     made = []
     for role, graders_seed in (("calibration", seed), ("test", seed + 4000)):
-        read = graders.read(lesions[role], pair[kind == "adjudicated"], images=seed, graders=graders_seed)
-        made.append(standards.adjudicate(read, seed=seed) if kind == "adjudicated" else standards.independent(read))
+        read = graders.read(
+            lesions[role], pair[kind == "adjudicated"], images=seed, graders=graders_seed
+        )
+        made.append(
+            reference_standards.adjudicate(read, seed=seed)
+            if kind == "adjudicated"
+            else reference_standards.independent(read)
+        )
     order = np.random.default_rng([seed, 7]).permutation(many_images)
-    rows, judge = order[made[0].readings[order].cumsum() <= COST], made[1] if kind != "truth" else exact
+    rows, judge = (
+        order[made[0].readings[order].cumsum() <= COST],
+        made[1] if kind != "truth" else exact,
+    )
     found = []
     for own in (mixed[seed % len(mixed)], logits[seed % len(logits)]):
-        given = standards.tune(own["calibration"][rows], made[0].grades[rows])(own["test"])[1]
-        found.append(standards.judged(given, made[0].makers, judge, patient))
+        given = reference_standards.tune(own["calibration"][rows], made[0].grades[rows])(
+            own["test"]
+        )[1]
+        found.append(reference_standards.judged(given, made[0].makers, judge, patient))
     return found[0] - found[1]
 
 
@@ -572,11 +745,17 @@ for kind in ("truth", "majority", "adjudicated") if mixed else ():
 # Drawn where it was run.
 
 # %%
-NAMES = {"truth": "tuned on majority, judged by the truth", "majority": "tuned on majority, judged by majority"}
-NAMES |= {"adjudicated": "tuned and judged by adjudication", "difference": "adjudication minus majority"}
+NAMES = {
+    "truth": "tuned on majority, judged by the truth",
+    "majority": "tuned on majority, judged by majority",
+}
+NAMES |= {
+    "adjudicated": "tuned and judged by adjudication",
+    "difference": "adjudication minus majority",
+}
 if mixed:
     gained["difference"] = gained["adjudicated"] - gained["majority"]
-effects = {kind: standards.crossed(rows, n_test) for kind, rows in gained.items()}
+effects = {kind: reference_standards.crossed(rows, n_test) for kind, rows in gained.items()}
 table = pd.DataFrame([(kind, e.value, e.ci_low, e.ci_high) for kind, e in effects.items()])
 if mixed:
     table.columns = ["label", "value", "low", "high"]
@@ -586,7 +765,7 @@ if mixed:
         f"{len(synthetic)} synthetic images beside {seen.sum()} phantoms, by the reference; 95% intervals over draws "
         f"of graders and patients ({scale}, {draws} draws, n = {n_test} test images)"
     )
-    display(figures.draw("07_synthetic", table, folder / "figures"))
+    display(draw_figure(FIGURES["07_synthetic"], table, folder / "figures"))
 
 # %% [markdown]
 # An interval that holds zero says: neither less nor more, as far as this run can tell.
@@ -608,7 +787,11 @@ def said(statistic, *arguments):
         return None
 
 
-real = pd.concat(tables).pivot(index="image", columns="grader", values="grade") if tables else pd.DataFrame()
+real = (
+    pd.concat(tables).pivot(index="image", columns="grader", values="grade")
+    if tables
+    else pd.DataFrame()
+)
 raters = [name for name in real.columns if name != "adjudicated"]
 print(f"real graders: {len(real.columns)}, images: {len(real)}")
 
@@ -620,7 +803,9 @@ vary = said(agreement.over_items, agreement.fleiss_kappas, real[raters], 5) if t
 against = {"the adjudicated grade": real["adjudicated"].fillna(-1)} if "adjudicated" in real else {}
 for name in raters:
     rest = real[raters].drop(columns=name)
-    others = {"the majority of the others": standards.combine(rest)} if len(raters) > 2 else {}
+    others = (
+        {"the majority of the others": reference_standards.combine(rest)} if len(raters) > 2 else {}
+    )
     for what, reference in (against | others).items():
         rows = said(agreement.kappas, real[name].fillna(-1), reference, 5)
         if rows is not None:
@@ -633,7 +818,9 @@ for name in raters:
 # %%
 differ = None
 if len(raters) > 2 and "adjudicated" in real:
-    both = real.assign(majority=standards.combine(real[raters]))[["majority", "adjudicated"]].query("majority >= 0")
+    both = real.assign(majority=reference_standards.combine(real[raters]))[
+        ["majority", "adjudicated"]
+    ].query("majority >= 0")
     both = both.dropna().astype(int)
     print(pd.crosstab(both["majority"], both["adjudicated"]).to_string())
     apart = (both["majority"] != both["adjudicated"]).to_numpy(float)
@@ -643,13 +830,21 @@ if len(raters) > 2 and "adjudicated" in real:
 # ## Controls
 
 # %%
-flawless = graders.read(lesions["test"], replace(ophthalmologists, rates=(0.0,) * 4), images=0, graders=0).grades
+flawless = graders.read(
+    lesions["test"], replace(ophthalmologists, rates=(0.0,) * 4), images=0, graders=0
+).grades
 perfect = agreement.fleiss_kappas(flawless, 5)[0]
 dice = np.random.default_rng(0).integers(0, 5, (n_test, 5))
 blind = agreement.interval(agreement.fleiss_kappas(dice, 5, patient), n_test, 0.999)
 agree = [
-    claims.Control("graders_without_error", "positive", "kappa 1", float(perfect), bool(perfect == 1)),
-    claims.Control("graders_at_random", "negative", "chance", blind.value, bool(blind.ci_low <= 0 <= blind.ci_high)),
+    Control("graders_without_error", "positive", "kappa 1", float(perfect), bool(perfect == 1)),
+    Control(
+        "graders_at_random",
+        "negative",
+        "chance",
+        blind.value,
+        bool(blind.ci_low <= 0 <= blind.ci_high),
+    ),
 ]
 
 # %% [markdown]
@@ -659,20 +854,32 @@ agree = [
 # %%
 def taught(labels, seed):
     """Kappas with the truth of an algorithm tuned on these labels of the tuning images."""
-    rows, own = np.random.default_rng([seed, 7]).permutation(many_images)[: COST // 3], logits[seed % len(logits)]
+    rows, own = (
+        np.random.default_rng([seed, 7]).permutation(many_images)[: COST // 3],
+        logits[seed % len(logits)],
+    )
     return agreement.kappas(
-        standards.tune(own["calibration"][rows], labels[rows])(own["test"])[1], truth["test"], 5, patient
+        reference_standards.tune(own["calibration"][rows], labels[rows])(own["test"])[1],
+        truth["test"],
+        5,
+        patient,
     )
 
 
 right = truth["calibration"]
-mild = standards.crossed([taught(right, seed) - taught(np.where(right == 1, 0, right), seed) for seed in seeds], n_test)
+mild = reference_standards.crossed(
+    [taught(right, seed) - taught(np.where(right == 1, 0, right), seed) for seed in seeds], n_test
+)
 honest = [tuned(BASE, COST, seed, (0.0,) * 4) for seed in seeds]
-idle = standards.crossed([one[ADJUDICATED]["kappa"] - one[MAJORITY]["kappa"] for one in honest], n_test)
-shuffled = np.array([taught(np.random.default_rng(seed).permutation(right), seed) for seed in seeds])
-fooled = standards.crossed(shuffled - levels["ophthalmologist"], n_test)
+idle = reference_standards.crossed(
+    [one[ADJUDICATED]["kappa"] - one[MAJORITY]["kappa"] for one in honest], n_test
+)
+shuffled = np.array(
+    [taught(np.random.default_rng(seed).permutation(right), seed) for seed in seeds]
+)
+fooled = reference_standards.crossed(shuffled - levels["ophthalmologist"], n_test)
 peers = np.array([level(ophthalmologists, seed, others=5000) for seed in seeds])
-peers = standards.crossed(peers - levels["ophthalmologist"], n_test)
+peers = reference_standards.crossed(peers - levels["ophthalmologist"], n_test)
 
 # %% [markdown]
 # ## Verdicts
@@ -683,7 +890,7 @@ peers = standards.crossed(peers - levels["ophthalmologist"], n_test)
 # %%
 def control(name, kind, expected, point, passed):
     """One control of the rules on an algorithm."""
-    return claims.Control(name, kind, expected, point.value, bool(passed))
+    return Control(name, kind, expected, point.value, bool(passed))
 
 
 tuning_controls = [
@@ -691,7 +898,9 @@ tuning_controls = [
     control("no_errors_no_gain", "negative", "below 0.01", idle, abs(idle.value) < 0.01),
 ]
 par_controls = [
-    control("tuned_on_shuffled", "positive", "inferiority seen", fooled, (fooled.ci_high or 0) < -MARGIN),
+    control(
+        "tuned_on_shuffled", "positive", "inferiority seen", fooled, (fooled.ci_high or 0) < -MARGIN
+    ),
     control("graders_beside_graders", "negative", "on par", peers, (peers.ci_low or -1) > -MARGIN),
 ]
 
@@ -703,18 +912,17 @@ PAPER = "arXiv 1710.01711, abstract; protocol our own, "
 
 
 def above(point, bound):
-    """Whether an estimate surely lies above a bound (True) or below it (False); None where neither is sure."""
-    if point is None or point.ci_low is None:
-        return None
-    return True if point.ci_low > bound else False if point.ci_high < bound else None
+    return None if point is None else compare_to_bound(point, bound)
 
 
 def an_input(name, words, what, unit, real, simulated, passed):
     """The claim of one of the first two statements, not testable without a real table."""
-    point, origin = (simulated, "simulated graders: an input") if real is None else (real, "real table")
-    return claims.make_claim(
+    point, origin = (
+        (simulated, "simulated graders: an input") if real is None else (real, "real table")
+    )
+    return make_claim(
         id=name, statement=words, source=PAPER + origin, rule=rules[name], passed=passed, primary=what,
-        measures=[claims.measure(what, point, unit=unit)], controls=agree,
+        measures=[measure(what, point, unit=unit)], controls=agree,
         detectable=detectable_difference(standard_error(point)),
     )  # fmt: skip
 
@@ -728,8 +936,21 @@ known = (a >= 0) & (b >= 0)
 planted = cluster_proportion((a != b)[known].astype(float), patient[known])
 simulated = agreement.over_items(agreement.fleiss_kappas, single[0].grades, 5, patient)
 low = above(vary, 0.8)
-words = "graders of diabetic retinopathy vary widely", "ways of resolving graders' disagreement differ"
-found = [an_input("graders-vary", words[0], "fleiss_kappa", "kappa", vary, simulated, None if low is None else not low)]
+words = (
+    "graders of diabetic retinopathy vary widely",
+    "ways of resolving graders' disagreement differ",
+)
+found = [
+    an_input(
+        "graders-vary",
+        words[0],
+        "fleiss_kappa",
+        "kappa",
+        vary,
+        simulated,
+        None if low is None else not low,
+    )
+]
 share = "share_majority_not_adjudicated", "share"
 found.append(an_input("standards-differ", words[1], *share, differ, planted, above(differ, 0.02)))
 
@@ -738,11 +959,17 @@ found.append(an_input("standards-differ", words[1], *share, differ, planted, abo
 
 # %%
 kappa_gain = gain((BASE, COST))
-measures = {"kappa_gain": kappa_gain, "kappa_gain_over_specialists": gain((BASE, COST), over=EXPERTS)}
-measures |= {"auc_gain": gain((BASE, COST), "auc"), "kappa_gain_smallest_cost": gain((BASE, BUDGETS[0]))}
+measures = {
+    "kappa_gain": kappa_gain,
+    "kappa_gain_over_specialists": gain((BASE, COST), over=EXPERTS),
+}
+measures |= {
+    "auc_gain": gain((BASE, COST), "auc"),
+    "kappa_gain_smallest_cost": gain((BASE, BUDGETS[0])),
+}
 measures |= {f"synthetic_gain_{kind.replace(' ', '_')}": effect for kind, effect in effects.items()}
 found.append(
-    claims.make_claim(
+    make_claim(
         id="adjudicated-tuning",
         statement="in simulation: a small adjudicated tuning set improves the algorithm at equal cost of readings",
         source=PAPER + "simulated graders",
@@ -750,7 +977,10 @@ found.append(
         passed=above(kappa_gain, 0),
         primary="kappa_gain",
         detectable=detectable_difference(standard_error(kappa_gain)),
-        measures=[claims.measure(name, point, unit="kappa", seeds=len(logits)) for name, point in measures.items()],
+        measures=[
+            measure(name, point, unit="kappa", seeds=len(logits))
+            for name, point in measures.items()
+        ],
         controls=[*agree, *tuning_controls],
     )
 )
@@ -762,9 +992,15 @@ found.append(
 sides = {f"kappa_minus_{name}s": point for name, point in par.items()}
 primary = min(sides, key=lambda name: sides[name].value)
 outcomes = [above(point, -MARGIN) for point in par.values()]
-passed = False if False in outcomes else None if None in outcomes and True not in outcomes else all(outcomes)
+passed = (
+    False
+    if False in outcomes
+    else None
+    if None in outcomes and True not in outcomes
+    else all(outcomes)
+)
 found.append(
-    claims.make_claim(
+    make_claim(
         id="on-par",
         statement="in simulation: the algorithm is on par with single ophthalmologists and specialists",
         source=PAPER + "simulated graders",
@@ -773,7 +1009,9 @@ found.append(
         partly=True in outcomes and False not in outcomes,
         primary=primary,
         detectable=detectable_difference(standard_error(sides[primary])),
-        measures=[claims.measure(name, point, unit="kappa", seeds=len(logits)) for name, point in sides.items()],
+        measures=[
+            measure(name, point, unit="kappa", seeds=len(logits)) for name, point in sides.items()
+        ],
         controls=[*agree, *par_controls],
     )
 )
@@ -782,9 +1020,13 @@ found.append(
 # The result's verdict is the worse of the last two: the first two are inputs unless a real table is given.
 
 # %%
-main = ["adjudicated-tuning", "on-par"] + (["graders-vary"] if vary else []) + (["standards-differ"] if differ else [])
+main = (
+    ["adjudicated-tuning", "on-par"]
+    + (["graders-vary"] if vary else [])
+    + (["standards-differ"] if differ else [])
+)
 came_from = study.provenance(time.perf_counter() - start, 0.0)
-claims.write_result(folder / "results" / "07_reference_standards.json", came_from, found, main)
+write_result(folder / "results" / "07_reference_standards.json", came_from, found, main)
 
 # %% [markdown]
 # What is controlled and claimed.
@@ -799,7 +1041,7 @@ for claim in found:
 # What the committed full runs found, to lay beside this one:
 
 # %% tags=["nbval-ignore-output"]
-print(claims.published("07_reference_standards"))
+print(published("07_reference_standards"))
 
 # %% [markdown]
 # The verdicts. Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which
@@ -809,7 +1051,9 @@ print(claims.published("07_reference_standards"))
 for one in {c.name: c for claim in found for c in claim.controls}.values():
     print(f"control {one.name}: {'passed' if one.passed else 'FAILED'} (expected {one.expected})")
 for claim in found:
-    print(f"{claim.id}: {claim.verdict}{', in simulation' if claim.id in ('adjudicated-tuning', 'on-par') else ''}")
+    print(
+        f"{claim.id}: {claim.verdict}{', in simulation' if claim.id in ('adjudicated-tuning', 'on-par') else ''}"
+    )
 
 # %% [markdown]
 # ## Limits

@@ -31,13 +31,15 @@ out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 # The results of this run; its generator's model card takes them up, too.
 
 # %%
-from medisyn_lib import claims, store
-from medisyn_lib.generators import Study
+from medisyn_lib.claims.scorecard import published, scorecard, scorecard_markdown
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.runtime import store
 
 study = Study(profile, data)
 folder = study.folder(out)
-rows = claims.scorecard(folder / "results")
-table = claims.scorecard_markdown(rows)
+rows = scorecard(folder / "results")
+table = scorecard_markdown(rows)
 store.write_atomic(folder / "scorecard.md", table)
 if (card := folder / "model_card.md").is_file():  # written by notebook 01
     about = card.read_text("utf-8").partition("\n## Verdicts")[0]
@@ -62,8 +64,8 @@ for row in rows:
 # `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
 
 # %%
-for name in claims.NOTEBOOKS:
-    print(name, claims.published(name), sep="\n  ")
+for name in NOTEBOOKS:
+    print(name, published(name), sep="\n  ")
 
 # %% [markdown]
 # ## Limits

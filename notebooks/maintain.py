@@ -12,13 +12,16 @@ import jupytext
 import nbclient
 import nbformat
 
-from medisyn_lib import batch, store
-from medisyn_lib.claims import NOTEBOOKS, scorecard, scorecard_markdown
-from medisyn_lib.compare import results_of
+from medisyn_lib.claims.scorecard import scorecard, scorecard_markdown
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.cli import batch
 from medisyn_lib.errors import InputError
-from medisyn_lib.figures import FIGURES
-from medisyn_lib.paths import from_shell, project_root
-from medisyn_lib.provenance import run_name
+from medisyn_lib.reporting.compare import results_of
+from medisyn_lib.reporting.drawing import contact_sheet
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.runtime import store
+from medisyn_lib.runtime.paths import from_shell, project_root
+from medisyn_lib.runtime.provenance import run_name
 
 STORED_LIMIT = 2**20  # bytes of a notebook kept in git
 PUBLISHED = (".png", ".svg", ".csv")
@@ -36,16 +39,24 @@ def refresh(*names: str) -> list[Path]:
 
 def _store_anew(source: Path) -> Path:
     path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
-    nbclient.execute(notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False)
-    notebook.metadata["language_info"] = {"name": "python"}  # the rest follows the interpreter's version
+    nbclient.execute(
+        notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False
+    )
+    notebook.metadata["language_info"] = {
+        "name": "python"
+    }  # the rest follows the interpreter's version
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"  # not another one each time
-        if cell.cell_type == "code":  # libraries' chatter names this machine's folders; nbval ignores it
+        if (
+            cell.cell_type == "code"
+        ):  # libraries' chatter names this machine's folders; nbval ignores it
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     notebook.metadata.pop("widgets", None)
     text = nbformat.writes(notebook) + "\n"
     if len(text.encode()) > STORED_LIMIT:
-        raise InputError(f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures")
+        raise InputError(
+            f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures"
+        )
     store.write_atomic(path, text)
     return path
 
@@ -62,16 +73,23 @@ def publish(folder: str, *names: str) -> str:
     needed = [Path("notebooks", path.name) for path in chosen]
     needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
     if lacking := [path.stem for path in needed if not (out / path).is_file()]:
-        raise InputError(f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end")
+        raise InputError(
+            f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end"
+        )
     found = results_of(out)
-    made = {tuple(str(result.provenance.get(key)) for key in ("profile", "data")) for result in found.values()}
+    made = {
+        tuple(str(result.provenance.get(key)) for key in ("profile", "data"))
+        for result in found.values()
+    }
     if [profile for profile, _ in made] != ["full"]:
         raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
     ((profile, source),) = made
     name, numbers = run_name(profile, source), {path.name[:2] for path in chosen}
-    pictures = [p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name]
+    pictures = [
+        p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name
+    ]
     if source != "phantom":
-        sheets = {figure for figure, row in FIGURES.items() if row["draw"] == "sheet"}
+        sheets = {name for name, spec in FIGURES.items() if spec.draw is contact_sheet}
         pictures = [path for path in pictures if path.name.split(".")[0] not in sheets]
     results = [out / "results" / f"{stem}.json" for stem in found]
     for kind, files in (("results", results), ("figures", pictures)):
@@ -99,11 +117,16 @@ def with_scorecard(text: str) -> str:
                 said = f"**{row['verdict']}**" + (f": {found}" if row["interval"] != "none" else "")
                 cells.setdefault(f"{row['notebook'][:2]} {row['claim']}", {})[run] = said
     rows = [
-        {"claim": claim} | {f"`{run}`": cells[claim].get(run, "not run") for run in runs} for claim in sorted(cells)
+        {"claim": claim} | {f"`{run}`": cells[claim].get(run, "not run") for run in runs}
+        for claim in sorted(cells)
     ]
     before, _, rest = text.partition(SCORECARD[0])
     table = scorecard_markdown(rows)
-    return f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{rest.partition(SCORECARD[1])[2]}" if rest else text
+    return (
+        f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{rest.partition(SCORECARD[1])[2]}"
+        if rest
+        else text
+    )
 
 
 VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}
@@ -114,7 +137,9 @@ def main(arguments: Sequence[str]) -> int:
     verb, *rest = arguments or [""]
     try:
         if verb not in VERBS or (verb == "publish" and not rest):
-            raise InputError(f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER [NN ...]`")
+            raise InputError(
+                f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER [NN ...]`"
+            )
         print(VERBS[verb](*rest))
     except InputError as error:
         print(f"maintain: {error}", file=sys.stderr)

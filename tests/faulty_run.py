@@ -16,11 +16,16 @@ from typing import Any
 
 import torch
 
-from medisyn_lib import claims, store, training
+from medisyn_lib.claims import claim
+from medisyn_lib.claims.claim import make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.scorecard import scorecard, scorecard_markdown
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.runtime import store
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.training import loop
 
-PLAN = training.Plan(steps=6, batch=4, rate=0.1, average=0.9, checkpoint_every=2)
+PLAN = loop.Plan(steps=6, batch=4, rate=0.1, average=0.9, checkpoint_every=2)
 KILLED, REFUSED = 9, 2
 
 
@@ -33,7 +38,7 @@ def run(place: Path) -> None:
     def train(folder: Path) -> None:
         torch.manual_seed(0)
         batch = lambda rows, draws: {"x": draws.normal(3)}  # noqa: E731
-        training.fit(Objective(3, 2), batch, n=8, plan=PLAN, directory=folder, snapshots=(3, 6))
+        loop.fit(Objective(3, 2), batch, n=8, plan=PLAN, directory=folder, snapshots=(3, 6))
 
     def follow(folder: Path) -> None:
         (folder / "inner").mkdir(exist_ok=True)
@@ -43,11 +48,11 @@ def run(place: Path) -> None:
     second = store.keep("followed", {}, follow, inputs=[first.name])
     value = float(len((second / "inner" / "weights").read_bytes()))
     texts = {"id": "c", "statement": "s", "source": "p", "rule": "r", "primary": "m"}
-    measured = [claims.measure("m", Estimate(value, value, value, 1))]
-    claim = claims.make_claim(passed=True, measures=measured, detectable=None, **texts)
-    claims.write_result(place / "out" / "results" / "01_training.json", {}, [claim])
-    rows = claims.scorecard(place / "out" / "results")
-    store.write_atomic(place / "out" / "scorecard.md", claims.scorecard_markdown(rows))
+    measured = [measure("m", Estimate(value, value, value, 1))]
+    claim = make_claim(passed=True, measures=measured, detectable=None, **texts)
+    write_result(place / "out" / "results" / "01_training.json", {}, [claim])
+    rows = scorecard(place / "out" / "results")
+    store.write_atomic(place / "out" / "scorecard.md", scorecard_markdown(rows))
 
 
 def plant(k: int, strike: Callable[[], None]) -> list[int]:
@@ -104,8 +109,15 @@ def in_child(place: Path, kind: str = "killed", k: int = 0) -> tuple[int, int]:
 def left(place: Path) -> dict[str, str]:
     """Hashes of what stands under final names: of everything but `.tmp`, locks and the counter."""
     files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.name != "count"]
-    files = [path for path in files if ".tmp" not in str(path.relative_to(place)) and path.suffix != ".lock"]
-    return {str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    files = [
+        path
+        for path in files
+        if ".tmp" not in str(path.relative_to(place)) and path.suffix != ".lock"
+    ]
+    return {
+        str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def main(root: Path) -> None:
@@ -124,12 +136,16 @@ def main(root: Path) -> None:
             found = left(place)
             if code != expected:
                 print(f"{kind} at {k}: exit code {code}")
-            for name in found.keys() - wanted.keys() | {n for n in found if found[n] != wanted.get(n)}:
+            for name in found.keys() - wanted.keys() | {
+                n for n in found if found[n] != wanted.get(n)
+            }:
                 print(f"{kind} at {k}: {name} stands half-written under its final name")
             code, _ = in_child(place)
             again = left(place)
             if code or again != wanted or list(place.glob("store/**/*.tmp")):
-                print(f"{kind} at {k}: run again it ended with {code} and left {sorted(set(again) ^ set(wanted))}")
+                print(
+                    f"{kind} at {k}: run again it ended with {code} and left {sorted(set(again) ^ set(wanted))}"
+                )
     print(f"planted {points} of each kind")
 
 
@@ -141,5 +157,5 @@ def careless(path: Path, data: bytes | str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["careless"]:
-        store.write_atomic = claims.write_atomic = careless
+        store.write_atomic = claim.write_atomic = careless
     main(Path(sys.argv[1]))

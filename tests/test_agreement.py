@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medisyn_lib import agreement
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate, means
+from medisyn_lib.evaluation import agreement
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.jackknife import means
 
 Q = 5
 RUNS = 2000
@@ -28,7 +29,9 @@ IRRCAC = {  # Fleiss, AC2 with quadratic weights, quadratic-weighted kappa of th
 def table(seed: int, n: int = 30, r: int = 4, missing: float = 0.2) -> np.ndarray:
     """Grades of raters who see the true grade with a step of error, some missing."""
     rng = np.random.default_rng(seed)
-    grades = np.clip(rng.integers(0, Q, n)[:, None] + rng.integers(-1, 2, (n, r)), 0, Q - 1).astype(float)
+    grades = np.clip(rng.integers(0, Q, n)[:, None] + rng.integers(-1, 2, (n, r)), 0, Q - 1).astype(
+        float
+    )
     grades[rng.random(grades.shape) < missing] = np.nan
     return grades
 
@@ -38,7 +41,9 @@ def test_kappa_by_hand() -> None:
     a, b = [0, 1, 2, 0], [0, 1, 1, 2]
     # observed (1 + 1 + 3/4 + 0)/4; chance from marginals (2, 1, 1)/4 and (1, 2, 1)/4
     observed, chance = 2.75 / 4, (2 * (1 + 2 * 0.75) + (0.75 + 2 + 0.75) + (2 * 0.75 + 1)) / 16
-    assert agreement.kappas(a, b, 3)[0] == pytest.approx((observed - chance) / (1 - chance), abs=1e-12)
+    assert agreement.kappas(a, b, 3)[0] == pytest.approx(
+        (observed - chance) / (1 - chance), abs=1e-12
+    )
 
 
 def test_ac2_by_hand() -> None:
@@ -54,7 +59,9 @@ def test_an_item_graded_once_counts_for_the_shares_alone() -> None:
     """Gwet 2014, chapter 5: of four items three have two grades, of which two agree; the shares are of all four."""
     grades = np.array([[0, 0], [1, 1], [0, 1], [1, -1]])
     chance = (1.5 / 4) ** 2 + (2.5 / 4) ** 2
-    assert agreement.fleiss_kappas(grades, 2)[0] == pytest.approx((2 / 3 - chance) / (1 - chance), abs=1e-12)
+    assert agreement.fleiss_kappas(grades, 2)[0] == pytest.approx(
+        (2 / 3 - chance) / (1 - chance), abs=1e-12
+    )
 
 
 def test_an_interval_below_one_by_hand() -> None:
@@ -62,7 +69,9 @@ def test_an_interval_below_one_by_hand() -> None:
     half = 4.302653 * (2 * 0.02**2 * 2 / 3) ** 0.5
     found = agreement.interval([0.8, 0.78, 0.8, 0.82], 30)
     limits = 1 - 0.2 * np.exp(half / 0.2), 1 - 0.2 * np.exp(-half / 0.2)
-    assert (found.value, found.ci_low, found.ci_high, found.n) == pytest.approx((0.8, *limits, 30), abs=1e-6)
+    assert (found.value, found.ci_low, found.ci_high, found.n) == pytest.approx(
+        (0.8, *limits, 30), abs=1e-6
+    )
     plain = agreement.interval([0.8, 0.78, 0.8, 0.82], 30, bounded=False)
     assert (plain.ci_low, plain.ci_high) == pytest.approx((0.8 - half, 0.8 + half), abs=1e-6)
 
@@ -75,9 +84,13 @@ def test_scikit_learn_and_statsmodels_agree(seed: int) -> None:
     full = table(seed, missing=0).astype(int)
     expected = cohen_kappa_score(full[:, 0], full[:, 1], weights="quadratic", labels=range(Q))
     assert agreement.kappas(full[:, 0], full[:, 1], Q)[0] == pytest.approx(expected, abs=1e-9)
-    assert agreement.fleiss_kappas(full, Q)[0] == pytest.approx(fleiss_kappa(aggregate_raters(full)[0]), abs=1e-9)
+    assert agreement.fleiss_kappas(full, Q)[0] == pytest.approx(
+        fleiss_kappa(aggregate_raters(full)[0]), abs=1e-9
+    )
     ill = full[:, 0] >= 2
-    assert agreement.aucs(full[:, 1], ill)[0] == pytest.approx(roc_auc_score(ill, full[:, 1]), abs=1e-9)
+    assert agreement.aucs(full[:, 1], ill)[0] == pytest.approx(
+        roc_auc_score(ill, full[:, 1]), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("seed", IRRCAC)
@@ -93,9 +106,12 @@ def test_irrcac_itself() -> None:
     for seed, expected in IRRCAC.items():
         frame = pd.DataFrame(table(seed))
         plain, weighted = (
-            raw.CAC(frame, weights=w, categories=[*range(Q)], digits=12) for w in ("identity", "quadratic")
+            raw.CAC(frame, weights=w, categories=[*range(Q)], digits=12)
+            for w in ("identity", "quadratic")
         )
-        pair = raw.CAC(frame[[0, 1]].dropna(), weights="quadratic", categories=[*range(Q)], digits=12).conger()
+        pair = raw.CAC(
+            frame[[0, 1]].dropna(), weights="quadratic", categories=[*range(Q)], digits=12
+        ).conger()
         found = [plain.fleiss(), weighted.gwet(), pair]
         assert [f["est"]["coefficient_value"] for f in found] == pytest.approx(expected, abs=1e-11)
 
@@ -115,7 +131,9 @@ def test_leaving_out_of_pairs_and_of_curves() -> None:
     direct = [agreement.kappas(a[clusters != c], b[clusters != c], Q)[0] for c in range(10)]
     assert agreement.kappas(a, b, Q, clusters)[1:] == pytest.approx(direct, abs=1e-12)
     score, ill = np.nan_to_num(a), np.nan_to_num(b) >= 2
-    direct = np.array([agreement.aucs(score[clusters != c], ill[clusters != c])[0] for c in range(10)])
+    direct = np.array(
+        [agreement.aucs(score[clusters != c], ill[clusters != c])[0] for c in range(10)]
+    )
     rows = agreement.aucs(score, ill, clusters)
     assert rows[1:] == pytest.approx(direct, abs=0.005)  # to first order
     assert np.corrcoef(rows[1:], direct)[0, 1] > 0.98
@@ -128,7 +146,9 @@ def test_graders_without_error_agree_perfectly_and_order_does_not_matter() -> No
     assert agreement.over_items(agreement.fleiss_kappas, panel, Q) == Estimate(1.0, None, None, 20)
     grades, order = table(3), np.random.default_rng(0).permutation(30)
     for statistic in (agreement.fleiss_kappas, agreement.gwet_ac2s):
-        assert statistic(grades, Q)[0] == pytest.approx(statistic(grades[order][:, ::-1], Q)[0], abs=1e-12)
+        assert statistic(grades, Q)[0] == pytest.approx(
+            statistic(grades[order][:, ::-1], Q)[0], abs=1e-12
+        )
 
 
 def test_more_errors_agree_less() -> None:
@@ -138,7 +158,9 @@ def test_more_errors_agree_less() -> None:
     for share in (0.1, 0.3, 0.6):
         panel = np.where(rng.random((400, 3)) < share, rng.integers(0, Q, (400, 3)), truth[:, None])
         pair = agreement.kappas(panel[:, 0], truth, Q)[0]
-        values.append([agreement.fleiss_kappas(panel, Q)[0], agreement.gwet_ac2s(panel, Q)[0], pair])
+        values.append(
+            [agreement.fleiss_kappas(panel, Q)[0], agreement.gwet_ac2s(panel, Q)[0], pair]
+        )
     assert (np.diff(values, axis=0) < 0).all()
 
 
@@ -167,7 +189,9 @@ def test_equal_grades_have_an_ac2_and_few_raters_no_interval() -> None:
 
 
 def test_operating_points_by_hand() -> None:
-    sensitivity, specificity = agreement.operating_point([0, 1, 2, 3, -1], [1, 1, 0, 3, 2], 1, range(5))
+    sensitivity, specificity = agreement.operating_point(
+        [0, 1, 2, 3, -1], [1, 1, 0, 3, 2], 1, range(5)
+    )
     assert (sensitivity.value, sensitivity.n) == (pytest.approx(2 / 3), 3)
     assert (specificity.value, specificity.n) == (0, 1)
     assert agreement.operating_point([0, 0], [0, 0], 1, [0, 1])[0] == Estimate(None, None, None, 0)
@@ -187,7 +211,9 @@ def drawn(rng: np.random.Generator, truth: np.ndarray, errors: list[float]) -> n
     return (rng.random((len(errors), len(truth), 1)) > edges).sum(2).T
 
 
-def population(errors: list[float], prevalence: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
+def population(
+    errors: list[float], prevalence: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, float]:
     """Mean shares of grades and mean agreement of two raters of the panel, for ever many items."""
     shares = [prevalence @ matrix(e) for e in errors]
     alike = [
@@ -206,7 +232,11 @@ def coverage(found: list[Estimate], truth: float) -> float:
 
 
 SKEWED, EVEN = np.array([0.6, 0.15, 0.15, 0.05, 0.05]), np.full(Q, 0.2)
-CASES = [(60, [0.3, 0.4, 0.5], EVEN), (60, [0.1, 0.2, 0.3], SKEWED), (200, [0.05, 0.1, 0.1], SKEWED)]
+CASES = [
+    (60, [0.3, 0.4, 0.5], EVEN),
+    (60, [0.1, 0.2, 0.3], SKEWED),
+    (200, [0.05, 0.1, 0.1], SKEWED),
+]
 
 
 @pytest.mark.parametrize(("n", "errors", "prevalence"), CASES, ids=str)
@@ -218,7 +248,10 @@ def test_intervals_over_items_cover(n: int, errors: list[float], prevalence: np.
         found["kappa"].append(agreement.interval(agreement.kappas(panel[:, 0], panel[:, 1], Q), n))
         found["fleiss"].append(agreement.over_items(agreement.fleiss_kappas, panel, Q))
         found["ac2"].append(agreement.over_items(agreement.gwet_ac2s, panel, Q))
-    (a, b), (_, observed) = [prevalence @ matrix(e) for e in errors[:2]], population(errors[:2], prevalence, weights)
+    (a, b), (_, observed) = (
+        [prevalence @ matrix(e) for e in errors[:2]],
+        population(errors[:2], prevalence, weights),
+    )
     truth = {"kappa": (observed - a @ weights @ b) / (1 - a @ weights @ b)}
     shares, observed = population(errors, prevalence, np.eye(Q))
     truth["fleiss"] = (observed - (shares**2).sum()) / (1 - (shares**2).sum())
@@ -238,7 +271,8 @@ def test_intervals_over_raters_cover(statistic: Callable[..., np.ndarray], size:
     everyone = drawn(rng, truth, rng.uniform(0.05, 0.6, many).tolist())
     value = statistic(everyone, Q)[0]
     found = [
-        agreement.over_raters(statistic, everyone[:, rng.choice(many, size, replace=False)], Q) for _ in range(RUNS)
+        agreement.over_raters(statistic, everyone[:, rng.choice(many, size, replace=False)], Q)
+        for _ in range(RUNS)
     ]
     assert coverage(found, value) >= 0.93
 
@@ -256,12 +290,23 @@ def test_intervals_of_rates_and_curves_cover() -> None:
         )  # of variance 1, within patients 1/4
         grade = np.where(truth >= 2, 2 * (shift < 1.0), 2 * (shift > 1.2))
         for name, point in zip(
-            ("sensitivity", "specificity"), agreement.operating_point(grade, truth, 2, patients), strict=True
+            ("sensitivity", "specificity"),
+            agreement.operating_point(grade, truth, 2, patients),
+            strict=True,
         ):
             found[name].append(point)
         found["mean"].append(agreement.interval(means(shift, patients), 210, bounded=False))
-        found["auc"].append(agreement.interval(agreement.aucs(shift + 1.5 * (truth >= 2), truth >= 2, patients), 210))
-    truths = {"sensitivity": norm.cdf(1.0), "specificity": norm.cdf(1.2), "mean": 0.0, "auc": norm.cdf(1.5 / 2**0.5)}
+        found["auc"].append(
+            agreement.interval(
+                agreement.aucs(shift + 1.5 * (truth >= 2), truth >= 2, patients), 210
+            )
+        )
+    truths = {
+        "sensitivity": norm.cdf(1.0),
+        "specificity": norm.cdf(1.2),
+        "mean": 0.0,
+        "auc": norm.cdf(1.5 / 2**0.5),
+    }
     covered = {name: coverage(found[name], truths[name]) for name in found}
     assert min(covered.values()) >= 0.93, covered
 
@@ -272,7 +317,11 @@ def test_intervals_of_mean_rates_over_raters_cover(size: int) -> None:
     rng, found = np.random.default_rng(size), []
     for _ in range(RUNS):
         rates = rng.binomial(60, rng.uniform(0.75, 0.97, size)) / 60
-        found.append(agreement.interval([rates.mean(), *(np.delete(rates, k).mean() for k in range(size))], size))
+        found.append(
+            agreement.interval(
+                [rates.mean(), *(np.delete(rates, k).mean() for k in range(size))], size
+            )
+        )
     assert coverage(found, 0.86) >= 0.93
 
 
@@ -282,27 +331,46 @@ def test_operating_points_are_scikit_learns_recalls() -> None:
     grades, truth = table(5, n=60, missing=0).astype(int)[:, :2].T
     for cut in (1, 2, 3):
         found = [point.value for point in agreement.operating_point(grades, truth, cut, range(60))]
-        expected = [recall_score(truth >= cut, grades >= cut, pos_label=label) for label in (True, False)]
+        expected = [
+            recall_score(truth >= cut, grades >= cut, pos_label=label) for label in (True, False)
+        ]
         assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_ratings_of_a_reader_study_go_through_the_same_code() -> None:
     """Five steps of realism, some images not shown to all: intervals over images and over five readers."""
     rng = np.random.default_rng(12)
-    rows = [(f"r{r}", i, 1 + min(i % 5 + int(rng.random() < 0.3), 4)) for r in range(5) for i in range(40)]
-    answers = pd.DataFrame(rows, columns=["reader", "item", "realism"]).sample(frac=0.9, random_state=0)
+    rows = [
+        (f"r{r}", i, 1 + min(i % 5 + int(rng.random() < 0.3), 4))
+        for r in range(5)
+        for i in range(40)
+    ]
+    answers = pd.DataFrame(rows, columns=["reader", "item", "realism"]).sample(
+        frac=0.9, random_state=0
+    )
     ratings = answers.pivot(index="item", columns="reader", values="realism") - 1
     for statistic in (agreement.fleiss_kappas, agreement.gwet_ac2s):
-        items, readers = agreement.over_items(statistic, ratings, 5), agreement.over_raters(statistic, ratings, 5)
+        items, readers = (
+            agreement.over_items(statistic, ratings, 5),
+            agreement.over_raters(statistic, ratings, 5),
+        )
         for point in (items, readers):
-            assert point.ci_low is not None and point.value is not None and 0 < point.ci_low < point.value
+            assert (
+                point.ci_low is not None
+                and point.value is not None
+                and 0 < point.ci_low < point.value
+            )
         assert (items.n, readers.n) == (40, 5)
 
 
 @pytest.mark.parametrize("errors", [[0.3, 0.4, 0.5], [0.05, 0.1, 0.1]], ids=str)
 def test_intervals_over_items_of_what_graders_have_together_cover(errors: list[float]) -> None:
     """The mean of graders' kappas with the truth; sensitivity and specificity of all their readings; by patient."""
-    rng, weights, patients = np.random.default_rng(4), agreement.quadratic_weights(Q), np.repeat(np.arange(60), 2)
+    rng, weights, patients = (
+        np.random.default_rng(4),
+        agreement.quadratic_weights(Q),
+        np.repeat(np.arange(60), 2),
+    )
     found: dict[str, list[Estimate]] = {"kappa": [], "sensitivity": [], "specificity": []}
     for _ in range(RUNS):
         truth = np.repeat(rng.integers(0, Q, 60), 2)
@@ -310,7 +378,9 @@ def test_intervals_over_items_of_what_graders_have_together_cover(errors: list[f
         rows = [agreement.kappas(column, truth, Q, patients) for column in panel.T]
         found["kappa"].append(agreement.interval(np.mean(rows, 0), 120))
         pooled = panel.T.ravel(), np.tile(truth, len(errors)), 2, np.tile(patients, len(errors))
-        for name, point in zip(("sensitivity", "specificity"), agreement.operating_point(*pooled), strict=True):
+        for name, point in zip(
+            ("sensitivity", "specificity"), agreement.operating_point(*pooled), strict=True
+        ):
             found[name].append(point)
     even = np.full(Q, 1 / Q)
     chance = [np.einsum("k,kl,l", even @ matrix(e), weights, even) for e in errors]
@@ -328,10 +398,13 @@ def test_intervals_of_mean_kappas_over_raters_cover(size: int) -> None:
     rng, many = np.random.default_rng(size), 600
     truth = rng.integers(0, Q, 80)
     kappas = [
-        agreement.kappas(column, truth, Q)[0] for column in drawn(rng, truth, rng.uniform(0.05, 0.6, many).tolist()).T
+        agreement.kappas(column, truth, Q)[0]
+        for column in drawn(rng, truth, rng.uniform(0.05, 0.6, many).tolist()).T
     ]
     found = []
     for _ in range(RUNS):
         few = rng.choice(kappas, size, replace=False)
-        found.append(agreement.interval([few.mean(), *(np.delete(few, k).mean() for k in range(size))], size))
+        found.append(
+            agreement.interval([few.mean(), *(np.delete(few, k).mean() for k in range(size))], size)
+        )
     assert coverage(found, float(np.mean(kappas))) >= 0.93

@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medisyn_lib import alignment, evaluators, models, training
+from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation import alignment
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
 from medisyn_lib.profiles import PROFILES
+from medisyn_lib.training import loop
+from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
 RULE = "a rule"
 
@@ -21,12 +26,16 @@ def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
     for modality in ("ct", "fundus"):
         for patient in range(patients):
             finding = ("normal", "ill")[patient % 2]
-            rows += [{"modality": modality, "finding": finding, "patient_id": f"{modality}-{patient}"}] * images
+            rows += [
+                {"modality": modality, "finding": finding, "patient_id": f"{modality}-{patient}"}
+            ] * images
     table = pd.DataFrame(rows).assign(split="test", caption="x", identity_known=True, image="x")
     return datasets.Dataset.from_pandas(table)
 
 
-def table(part: datasets.Dataset, *, modality: float, finding: float, seed: int = 0) -> pd.DataFrame:
+def table(
+    part: datasets.Dataset, *, modality: float, finding: float, seed: int = 0
+) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = part.select_columns(["modality", "finding"]).to_pandas()
     frame["patient"], frame["network"] = part["patient_id"][:], np.arange(len(frame)) % 5
@@ -35,7 +44,9 @@ def table(part: datasets.Dataset, *, modality: float, finding: float, seed: int 
     return frame
 
 
-def judged(synthetic: tuple[float, float], deranged: float = 0.5, real: float = 1.0, untrained: float = 0.5) -> str:
+def judged(
+    synthetic: tuple[float, float], deranged: float = 0.5, real: float = 1.0, untrained: float = 0.5
+) -> str:
     part = asked(200, 1)
     read = {
         "real": table(part, modality=real, finding=0.95),
@@ -43,10 +54,12 @@ def judged(synthetic: tuple[float, float], deranged: float = 0.5, real: float = 
         "untrained": table(part, modality=untrained, finding=0.5, seed=2),
         "deranged": table(part, modality=1.0, finding=deranged, seed=3),
     }
-    return alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict
+    return claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict
 
 
-def test_changed_settings_make_samples_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_settings_make_samples_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def sample(_: object, prompts: list[str], seeds: list[int], **call: float) -> np.ndarray:
@@ -56,10 +69,13 @@ def test_changed_settings_make_samples_of_their_own(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     monkeypatch.setattr(alignment.sampling, "load_pipeline", lambda model: None)
     monkeypatch.setattr(alignment.sampling, "sample", sample)
-    plain = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3)
-    strong = alignment.samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
-    assert alignment.samples_entry("owner/name", ["a", "b"], seeds=[3, 4]) == plain
-    assert alignment.samples_entry("owner/name", ["a", "b"], seeds=[3, 3]) != plain and calls.pop()[0] == [3, 3]
+    plain = samples_entry("owner/name", ["a", "b"], first_seed=3)
+    strong = samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
+    assert samples_entry("owner/name", ["a", "b"], seeds=[3, 4]) == plain
+    assert samples_entry("owner/name", ["a", "b"], seeds=[3, 3]) != plain and calls.pop()[0] == [
+        3,
+        3,
+    ]
     assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
 
 
@@ -67,12 +83,19 @@ def test_images_of_another_side_are_brought_to_that_of_the_readers(tmp_path: Pat
     made = np.zeros((2, 8, 8, 3), np.uint8)
     made[0, :4], made[1, ..., 1] = 200, 90
     np.save(tmp_path / "samples.npy", made)
-    assert (alignment.load_samples(tmp_path) == made).all() and (alignment.load_samples(tmp_path, 8) == made).all()
-    half = alignment.load_samples(tmp_path, 4)
+    assert (load_samples(tmp_path) == made).all() and (load_samples(tmp_path, 8) == made).all()
+    half = load_samples(tmp_path, 4)
     assert half.shape == (2, 4, 4, 3) and half.dtype == np.uint8
-    np.save(tmp_path / "samples.npy", np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8))
-    assert alignment.load_samples(tmp_path, 8).std() < 20  # every pixel counts: noise of 74 is averaged away
-    assert half[0, 0].tolist() == [[200] * 3] * 4 and half[0, 3].max() == 0 and (half[1] == [0, 90, 0]).all()
+    np.save(
+        tmp_path / "samples.npy",
+        np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8),
+    )
+    assert load_samples(tmp_path, 8).std() < 20  # every pixel counts: noise of 74 is averaged away
+    assert (
+        half[0, 0].tolist() == [[200] * 3] * 4
+        and half[0, 3].max() == 0
+        and (half[1] == [0, 90, 0]).all()
+    )
 
 
 def test_verdict_follows_the_rule() -> None:
@@ -92,20 +115,27 @@ def test_each_control_can_fail() -> None:
 def test_untrained_networks_are_judged_together() -> None:
     """One network's accidental agreement with prompts, however many images show it, is no failure; that of all is."""
     part = asked(200, 1)
-    read = {name: table(part, modality=1.0, finding=0.95, seed=k) for k, name in enumerate(("real", "synthetic"))}
+    read = {
+        name: table(part, modality=1.0, finding=0.95, seed=k)
+        for k, name in enumerate(("real", "synthetic"))
+    }
     read["deranged"] = table(part, modality=1.0, finding=0.5, seed=3)
     for odd, passed in (({2}, True), ({0, 1, 2, 3, 4}, False)):
         blind = table(part, modality=0.5, finding=0.5, seed=2)
         chosen = blind["network"].isin(odd)
-        blind.loc[chosen, "modality_right"] = np.random.default_rng(1).random(int(chosen.sum())) < 0.75
-        claim = alignment.claim_one_model({**read, "untrained": blind}, part, PROFILES["quick"], rule=RULE)
+        blind.loc[chosen, "modality_right"] = (
+            np.random.default_rng(1).random(int(chosen.sum())) < 0.75
+        )
+        claim = claim_one_model({**read, "untrained": blind}, part, PROFILES["quick"], rule=RULE)
         assert {c.name: c.passed for c in claim.controls}["untrained_denoiser"] is passed
 
 
 def test_few_patients_are_not_testable() -> None:
     part = asked(4, 1)
-    read = dict.fromkeys(("real", "synthetic", "untrained", "deranged"), table(part, modality=1.0, finding=0.9))
-    assert alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict == "not testable here"
+    read = dict.fromkeys(
+        ("real", "synthetic", "untrained", "deranged"), table(part, modality=1.0, finding=0.9)
+    )
+    assert claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict == "not testable here"
 
 
 def test_deranged_captions_come_from_other_patients_of_the_modality() -> None:
@@ -113,11 +143,15 @@ def test_deranged_captions_come_from_other_patients_of_the_modality() -> None:
     other = alignment.derange(part, seed=4)
     assert sorted(other["patient_id"][:]) == sorted(part["patient_id"][:])
     assert other["modality"][:] == part["modality"][:]
-    assert not any(a == b for a, b in zip(other["patient_id"][:], part["patient_id"][:], strict=True))
+    assert not any(
+        a == b for a, b in zip(other["patient_id"][:], part["patient_id"][:], strict=True)
+    )
 
 
 def test_chance_by_hand() -> None:
-    frame = pd.DataFrame({"modality": ["ct"] * 4 + ["mri"] * 4, "finding": list("aabb") + list("abbb")})
+    frame = pd.DataFrame(
+        {"modality": ["ct"] * 4 + ["mri"] * 4, "finding": list("aabb") + list("abbb")}
+    )
     assert alignment.chance(datasets.Dataset.from_pandas(frame)) == pytest.approx((0.5 + 0.625) / 2)
 
 
@@ -126,7 +160,7 @@ def test_finding_gap_is_paired_and_signed() -> None:
     real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
     synthetic.loc[:4, "finding_right"] = False
     read = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
-    claim = alignment.claim_one_model(read, part, PROFILES["quick"], rule=RULE)
+    claim = claim_one_model(read, part, PROFILES["quick"], rule=RULE)
     measures = {measure.name: measure for measure in claim.measures}
     found, near = measures["finding_gap"], measures["modalities_within_margin"]
     assert (near.value, near.ci_low, near.n) == (1, None, 2)  # all five are of one modality
@@ -144,21 +178,21 @@ def test_reader_learns_reads_and_is_read_back(tmp_path: Path) -> None:
             {"dark": (0, 0, 0), "bright": (180, 180, 180), "red": (180, 0, 0)}[kind], np.uint8
         )
         pixels.append(image), modality.append(name), finding.append(kind)
-    plan = training.Plan(steps=60, batch=16, rate=3e-3)
-    evaluators.train(np.stack(pixels), modality, finding, plan, tmp_path)
-    reader = evaluators.Reader(tmp_path)
+    plan = loop.Plan(steps=60, batch=16, rate=3e-3)
+    train_classifier(np.stack(pixels), modality, finding, plan, tmp_path)
+    reader = AttributeClassifier(tmp_path)
     scores = reader.scores(np.stack(pixels))
     assert reader.modality_right(scores, modality).mean() > 0.95
     assert reader.finding_right(scores, modality, finding).mean() > 0.95
     np.testing.assert_allclose(reader.scores(np.stack(pixels), batch=7), scores, atol=1e-4)
     with pytest.raises(InputError, match="at least 2 classes"):
-        evaluators.train(np.stack(pixels), ["ct"] * 60, ["dark"] * 60, plan, tmp_path)
+        train_classifier(np.stack(pixels), ["ct"] * 60, ["dark"] * 60, plan, tmp_path)
 
 
 def test_finding_is_read_within_its_modality(tmp_path: Path) -> None:
-    reader = object.__new__(evaluators.Reader)
+    reader = object.__new__(AttributeClassifier)
     reader.classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
     scores = np.array([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]])
     assert reader.modality_right(scores, ["ct", "ct"]).tolist() == [False, True]
     assert reader.finding_right(scores, ["ct", "ct"], ["b", "b"]).tolist() == [True, False]
-    assert models.LATENT_CHANNELS == 16
+    assert networks.LATENT_CHANNELS == 16

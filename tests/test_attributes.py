@@ -11,12 +11,21 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from medisyn_lib import attributes, evaluators, generators, store
+from medisyn_lib.evaluation import attributes
+from medisyn_lib.pipeline.classifiers import classifier_entry
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.runtime import store
+from medisyn_lib.training.classifier import AttributeClassifier
 
 
 def told(**columns: list) -> datasets.Dataset:
     n = len(next(iter(columns.values())))
-    base = {"image": ["x"] * n, "modality": ["ct"] * n, "finding": ["mass"] * n, "caption": ["a caption"] * n}
+    base = {
+        "image": ["x"] * n,
+        "modality": ["ct"] * n,
+        "finding": ["mass"] * n,
+        "caption": ["a caption"] * n,
+    }
     base |= {"patient_id": [f"p{i}" for i in range(n)], "side": [""] * n, "lesion_size": [""] * n}
     return datasets.Dataset.from_dict(base | {"count": [-1] * n, "grade": [-1] * n} | columns)
 
@@ -49,11 +58,16 @@ def test_labels_are_what_the_caption_names() -> None:
     assert len(every[every["attribute"].isin(attributes.NAMED)]) == 9
 
 
-def blank_reader(classes: list[tuple[str, str]], scores: torch.Tensor) -> evaluators.Reader:
+def blank_reader(classes: list[tuple[str, str]], scores: torch.Tensor) -> AttributeClassifier:
     """A reader whose features are its images' means by quarter, and whose logits are given."""
-    reader = object.__new__(evaluators.Reader)
+    reader = object.__new__(AttributeClassifier)
     reader.classes = classes
-    stages = [torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity(), torch.nn.AdaptiveAvgPool2d(2)]
+    stages = [
+        torch.nn.Identity(),
+        torch.nn.Identity(),
+        torch.nn.Identity(),
+        torch.nn.AdaptiveAvgPool2d(2),
+    ]
 
     class Fixed(torch.nn.Module):
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -69,10 +83,19 @@ def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
     pixels = np.zeros((2, 8, 8, 3), np.uint8)
     pixels[0, :, 4:], pixels[1, :, :4] = 255, 255  # bright at the right, then at the left
     right = np.append(np.tile([-1.0, 1.0], 6), 0.0).astype(np.float32)
-    heads = {"ct\tside\tleft": -right, "ct\tside\tright": right, "ct\tgrade\t1": right, "mri\tside\tleft": right}
-    asked = attributes.labels(told(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"]))
+    heads = {
+        "ct\tside\tleft": -right,
+        "ct\tside\tright": right,
+        "ct\tgrade\t1": right,
+        "mri\tside\tleft": right,
+    }
+    asked = attributes.labels(
+        told(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"])
+    )
     table = attributes.read(reader, heads, pixels, asked).set_index(["attribute", "image"])
-    assert table.loc["modality", "read"].tolist() == ["mri", "ct"] and table.loc["finding", "read"].tolist() == [
+    assert table.loc["modality", "read"].tolist() == ["mri", "ct"] and table.loc[
+        "finding", "read"
+    ].tolist() == [
         "b",
         "a",
     ]
@@ -94,15 +117,17 @@ def test_chance_by_hand_and_by_dealing() -> None:
 def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the store, from phantoms: the side of a fundus is read by a head on a hardly trained reader."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
-    study = generators.Study("tiny", "phantom")
+    study = Study("tiny", "phantom")
     entry = attributes.heads_entry(study)
     heads = load_file(entry / "heads.safetensors")
     assert {"fundus\tside\tleft", "fundus\tside\tright", "ct\tcount\t3"} <= heads.keys()
     assert {key.rpartition("\t")[0] for key in heads} >= {"fundus\tgrade", "endoscopy\tlesion_size"}
-    reader, images = evaluators.Reader(generators.reader_entry(study)), study.images("evaluator")
-    from medisyn_lib import data
+    reader, images = AttributeClassifier(classifier_entry(study)), study.images("evaluator")
+    from medisyn_lib.data.pixels import load_pixels
 
-    table = attributes.read(reader, heads, data.pixels(images), attributes.labels(images, said=False))
+    table = attributes.read(
+        reader, heads, load_pixels(images), attributes.labels(images, said=False)
+    )
     shares = table.groupby("attribute")["right"].mean()
     assert shares["side"] > 0.8 and shares["lesion_size"] > 0.8  # on the images they were fitted on
     assert attributes.heads_entry(study) == entry and store.key("heads", {}) != entry.name

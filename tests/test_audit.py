@@ -12,24 +12,28 @@ import pytest
 from PIL import Image
 from test_reader_page import browser, in_browser, left_the_page  # noqa: F401
 
-from medisyn_lib import audit, claims, figures
-from medisyn_lib.claims import Control, Measure
+from medisyn_lib.claims import statements
+from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, make_claim
+from medisyn_lib.claims.results import read_result, write_result
 from medisyn_lib.errors import InputError
+from medisyn_lib.reporting import audit, figures
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 HARM = "<script>document.title='harmed'</script><img src=http://harm.example/a onerror=alert(1)>"
 
 
 def test_the_table_knows_what_the_notebooks_take() -> None:
-    assert list(audit.TABLE["notebooks"]) == list(claims.NOTEBOOKS)
-    assert set(audit.TABLE["verdicts"]) == set(claims.VERDICTS)
+    assert list(audit.TABLE["notebooks"]) == list(statements.NOTEBOOKS)
+    assert set(audit.TABLE["verdicts"]) == set(VERDICTS)
     for notebook, row in audit.TABLE["notebooks"].items():
         text = (NOTEBOOKS / f"{notebook}.py").read_text()
         cell = text.partition('# %% tags=["parameters"]\n')[2].partition("\n\n")[0]
         taken = re.findall(r"^(\w+)(?:: \w+)? = ", cell, flags=re.MULTILINE)
         assert "generator" in taken and ("name" in row or {"why", "how"} <= row.keys())
         assert ("seed" in taken) == row.get("seed", False), f"{notebook}: seed"
-        assert ("finished = " in text) == row.get("finished", False), f"{notebook}: folders of images"
+        assert ("finished = " in text) == row.get("finished", False), (
+            f"{notebook}: folders of images"
+        )
         assert set(row.get("figures", [])) <= set(figures.FIGURES)
 
 
@@ -42,40 +46,65 @@ def test_all_claims_that_fit_are_tested_by_default() -> None:
         assert audit.choose("memorization", facts)["training"]
         with pytest.raises(InputError, match=f"--claims 'alignment' .*{words}"):
             audit.choose("memorization, alignment", facts)
-    assert audit.choose("training", []) == {"training": ""} | dict.fromkeys(every[1:], "was not asked for")
+    assert audit.choose("training", []) == {"training": ""} | dict.fromkeys(
+        every[1:], "was not asked for"
+    )
     for asked in ("beauty", "", "training,"):
         with pytest.raises(InputError, match="is unknown: choose among training, alignment"):
             audit.choose(asked, [])
 
 
-def claim(**changed: Any) -> claims.Claim:
-    measures = [Measure("share_flagged", "estimate", 0.0125, 0.004, 0.03, 600, 1, "share", "efflite0")]
+def claim(**changed: Any) -> Claim:
+    measures = [
+        Measure("share_flagged", "estimate", 0.0125, 0.004, 0.03, 600, 1, "share", "efflite0")
+    ]
     measures += [Measure("seconds", "machine", 12.0, None, None, 1, 1, "s", None)]
     controls = [Control("planted_copies", "positive", "at least 0.95", 0.982, True)]
-    given = {"id": "c", "statement": "no copies", "source": "a paper", "rule": "Fewer than held-out ones."}
+    given = {
+        "id": "c",
+        "statement": "no copies",
+        "source": "a paper",
+        "rule": "Fewer than held-out ones.",
+    }
     given |= {"passed": True, "primary": "share_flagged", "detectable": 0.05, "measures": measures}
-    return claims.make_claim(**given | {"controls": controls} | changed)
+    return make_claim(**given | {"controls": controls} | changed)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """An output folder after the notebooks of two claims, whose words try to do harm, with a picture of real images."""
     for notebook, found in (
-        ("01_training", claim(statement=f"draws {HARM}", passed=None, rule=f"Rule {HARM}", controls=[])),
+        (
+            "01_training",
+            claim(statement=f"draws {HARM}", passed=None, rule=f"Rule {HARM}", controls=[]),
+        ),
         ("05_memorization", claim()),
     ):
-        claims.write_result(
+        write_result(
             tmp_path / "results" / f"{notebook}.json",
-            {"profile": "tiny", "data": "npz:panel", "versions": {"torch": "2"}, "gpu": None, "seeds": [0]},
+            {
+                "profile": "tiny",
+                "data": "npz:panel",
+                "versions": {"torch": "2"},
+                "gpu": None,
+                "seeds": [0],
+            },
             [found],
         )
-        cells = [f"# {notebook}\n**Claim.** In words.", "## Limits\n\n- It is *small*.\n- <b>Raw</b> words."]
-        content = {"cells": [{"cell_type": "markdown", "source": cell.splitlines(True)} for cell in cells]}
+        cells = [
+            f"# {notebook}\n**Claim.** In words.",
+            "## Limits\n\n- It is *small*.\n- <b>Raw</b> words.",
+        ]
+        content = {
+            "cells": [{"cell_type": "markdown", "source": cell.splitlines(True)} for cell in cells]
+        }
         (tmp_path / "notebooks").mkdir(exist_ok=True)
         (tmp_path / "notebooks" / f"{notebook}.ipynb").write_text(json.dumps(content))
     (tmp_path / "figures").mkdir()
     for name in ("01_prompts", "01_losses", "05_distances", "05_pairs.real", "05_pairs.real.tiles"):
-        Image.new("RGB", (1400, 300), (len(name), 90, 120)).save(tmp_path / "figures" / f"{name}.png")
+        Image.new("RGB", (1400, 300), (len(name), 90, 120)).save(
+            tmp_path / "figures" / f"{name}.png"
+        )
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "metadata.csv").write_text("file_name,text\n0.png,a\n1.png,b\n")
     for name in ("0.png", "1.png"):
@@ -85,7 +114,9 @@ def run(tmp_path: Path) -> Path:
 
 def report(run: Path, generator: str, finished: bool, **left: str) -> Path:
     found = {"training": "01_training", "memorization": "05_memorization"}
-    results = {name: claims.read_result(run / "results" / f"{notebook}.json") for name, notebook in found.items()}
+    results = {
+        name: read_result(run / "results" / f"{notebook}.json") for name, notebook in found.items()
+    }
     return audit.write_report(run, generator, finished, results, left)
 
 
@@ -104,7 +135,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.words += " " * (tag == "td")
-        self.addresses += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        self.addresses += [
+            str(value)
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "data", "action")
+        ]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
 
     def handle_data(self, data: str) -> None:
@@ -113,8 +148,15 @@ class Page(HTMLParser):
 
 def test_the_report_is_one_page_that_fetches_and_runs_nothing(run: Path) -> None:
     page = Page(report(run, "owner/name", False))
-    assert not {"script", "iframe", "object", "embed", "base", "form"} & set(page.tags) and not page.handlers
-    assert [a[:60] for a in page.addresses if not a.startswith(("data:image/png;base64,", "data:,", "#"))] == []
+    assert (
+        not {"script", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+        and not page.handlers
+    )
+    assert [
+        a[:60]
+        for a in page.addresses
+        if not a.startswith(("data:image/png;base64,", "data:,", "#"))
+    ] == []
     text = (run / "report.html").read_text()
     assert "default-src 'none'" in text and "url(" not in text and "@import" not in text
     assert page.words.count("document.title='harmed'") > 1, "shown as words"
@@ -123,7 +165,14 @@ def test_the_report_is_one_page_that_fetches_and_runs_nothing(run: Path) -> None
 
 def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> None:
     page = Page(
-        report(run, "owner/name", False, training="", alignment="was not asked for", augmentation="failed, see x")
+        report(
+            run,
+            "owner/name",
+            False,
+            training="",
+            alignment="was not asked for",
+            augmentation="failed, see x",
+        )
     )
     for words in (
         "Audit of owner/name", "text-to-image pipeline", "npz:panel", "Not for clinical use",
@@ -141,9 +190,13 @@ def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> No
 
 def test_pictures_of_the_generator_are_there_and_real_ones_are_marked(run: Path) -> None:
     path = report(run, "owner/name", False)
-    shown = re.findall(r"<figure( class=\"real\")?>(.*?)</figure>", path.read_text(), flags=re.DOTALL)
+    shown = re.findall(
+        r"<figure( class=\"real\")?>(.*?)</figure>", path.read_text(), flags=re.DOTALL
+    )
     names = [re.search(r"\((\d\d_\w+)\)", own).group(1) for _, own in shown]  # type: ignore[union-attr]
-    assert names == ["01_prompts", "05_distances", "05_pairs"], "no losses of a model trained here, no tiles"
+    assert names == ["01_prompts", "05_distances", "05_pairs"], (
+        "no losses of a model trained here, no tiles"
+    )
     assert [bool(mark) for mark, _ in shown] == [False, False, True]
     assert ["Not to be passed on" in own for _, own in shown] == [False, False, True]
     assert "1 of the pictures below show real images" in path.read_text()
@@ -154,7 +207,11 @@ def test_pictures_of_the_generator_are_there_and_real_ones_are_marked(run: Path)
 def test_the_report_names_a_folder_of_images_by_its_content(run: Path) -> None:
     def fingerprint() -> str:
         text = report(run, str(run / "given"), True).read_text()
-        assert "Audit of given" in text and "folder of finished images" in text and str(run) not in text
+        assert (
+            "Audit of given" in text
+            and "folder of finished images" in text
+            and str(run) not in text
+        )
         return re.search(r"<code>([0-9a-f]{64})</code>", text).group(1)  # type: ignore[union-attr]
 
     before = fingerprint()

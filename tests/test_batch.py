@@ -15,8 +15,10 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from medisyn_lib import batch
-from medisyn_lib.claims import NOTEBOOKS, count, make_claim, write_result
+from medisyn_lib.claims.claim import count, make_claim
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.cli import batch
 from medisyn_lib.errors import InputError
 
 HEADER = 'profile = "quick"\ndata = "phantom"\ngenerator = ""\nout = "build/x"'
@@ -46,7 +48,11 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     )
     notebook(root, "00_fine", say)
     notebook(root, "01_training", "import sys; print('a warning', file=sys.stderr)", "1 / 0")
-    notebook(root, "02_quality", "from medisyn_lib.errors import InputError\nraise InputError('data x: mend it')")
+    notebook(
+        root,
+        "02_quality",
+        "from medisyn_lib.errors import InputError\nraise InputError('data x: mend it')",
+    )
     out = root / "build" / "run {1}"
     (out / "results").mkdir(parents=True)
     (out / "figures").mkdir()
@@ -73,17 +79,24 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     ]
     log = (out / "notebooks" / "01_training.failed.log").read_text()
     assert "a warning" in log and "ZeroDivisionError" in log
-    assert [path.name for folder in ("results", "figures") for path in (out / folder).iterdir()] == ["03_frontier.png"]
+    assert [
+        path.name for folder in ("results", "figures") for path in (out / folder).iterdir()
+    ] == ["03_frontier.png"]
     told = capsys.readouterr()
     assert sorted(line.split()[:2] for line in told.out.splitlines()) == [
         ["00_fine", "done"],
         ["01_training", "failed"],
         ["02_quality", "failed"],
     ]
-    assert "notebook 01_training failed: division by zero" in told.err and "medisyn: data x: mend it\n" in told.err
+    assert (
+        "notebook 01_training failed: division by zero" in told.err
+        and "medisyn: data x: mend it\n" in told.err
+    )
 
 
-def test_two_run_at_a_time_and_the_scorecard_after_them(root: Path, capsys: pytest.CaptureFixture[str]):
+def test_two_run_at_a_time_and_the_scorecard_after_them(
+    root: Path, capsys: pytest.CaptureFixture[str]
+):
     """Each of two waits for the other to have begun; the third number begins when both have ended."""
     wait = (
         "import os, time\nfrom pathlib import Path\nPath(f'{name}.begun').touch()\nend = time.time() + 300\n"
@@ -91,7 +104,11 @@ def test_two_run_at_a_time_and_the_scorecard_after_them(root: Path, capsys: pyte
         "seen = sorted(path.name for path in Path().glob('*.begun'))\n"
         "Path(f'{name}.seen').write_text(' '.join([os.environ['OMP_NUM_THREADS'], *seen]))"
     )
-    for name, others in {"00_tour": ["01_training"], "01_training": ["00_tour"], "99_scorecard": []}.items():
+    for name, others in {
+        "00_tour": ["01_training"],
+        "01_training": ["00_tour"],
+        "99_scorecard": [],
+    }.items():
         notebook(root, name, f"name, others = {name!r}, {others!r}", wait)
     outcomes = batch.reproduce([], **RUN, out=root / "out", jobs=2)
     assert [outcome.name for outcome in outcomes] == ["00_tour", "01_training", "99_scorecard"]
@@ -99,13 +116,21 @@ def test_two_run_at_a_time_and_the_scorecard_after_them(root: Path, capsys: pyte
     seen = {path.stem: path.read_text().split() for path in (root / "notebooks").glob("*.seen")}
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // 2))
     both = [threads, "00_tour.begun", "01_training.begun"]
-    assert seen == {"00_tour": both, "01_training": both, "99_scorecard": [*both, "99_scorecard.begun"]}
+    assert seen == {
+        "00_tour": both,
+        "01_training": both,
+        "99_scorecard": [*both, "99_scorecard.begun"],
+    }
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_every_kernel_and_leaves_no_notebook(root: Path, how: signal.Signals):
     for name in ("00_tour", "01_training"):
-        notebook(root, name, f"from pathlib import Path\nPath('{name}.begun').touch()\nimport time; time.sleep(300)")
+        notebook(
+            root,
+            name,
+            f"from pathlib import Path\nPath('{name}.begun').touch()\nimport time; time.sleep(300)",
+        )
     out = root / "run"
     code = (  # a shell's background jobs ignore SIGINT, and so would what they start
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pathlib import Path; "
@@ -119,7 +144,11 @@ def test_an_interrupt_ends_every_kernel_and_leaves_no_notebook(root: Path, how: 
     running.send_signal(how)
     assert "KeyboardInterrupt" in running.communicate(timeout=250)[1] and running.returncode != 0
     assert len(kernels) == 2 and not any(kernel.is_running() for kernel in kernels)
-    assert not [name for name in ("00_tour", "01_training") if (out / "notebooks" / f"{name}.ipynb").exists()]
+    assert not [
+        name
+        for name in ("00_tour", "01_training")
+        if (out / "notebooks" / f"{name}.ipynb").exists()
+    ]
 
 
 def test_an_interrupt_takes_along_what_was_about_to_start(root: Path):
@@ -179,13 +208,21 @@ def test_refresh_stores_outputs_without_timing(root: Path):
     first = path.read_text()
     stored = nbformat.reads(first, 4)
     assert [cell.get("execution_count") for cell in stored.cells] == [None, 1, 2]
-    assert stored.cells[1].metadata.tags == ["parameters"] and "execution" not in stored.cells[2].metadata
-    assert stored.cells[2].outputs[0].text == "one\nquick\n" and stored.metadata.kernelspec.name == "python3"
+    assert (
+        stored.cells[1].metadata.tags == ["parameters"]
+        and "execution" not in stored.cells[2].metadata
+    )
+    assert (
+        stored.cells[2].outputs[0].text == "one\nquick\n"
+        and stored.metadata.kernelspec.name == "python3"
+    )
     maintain.refresh()
     assert path.read_text() == first
 
 
-def test_refresh_keeps_the_old_one_if_the_new_is_too_large(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_refresh_keeps_the_old_one_if_the_new_is_too_large(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
     (root / "notebooks" / "00_tour.py").write_text(PAIR)
     monkeypatch.setattr(maintain, "STORED_LIMIT", 100)
     with pytest.raises(InputError, match=r"00_tour: \d+ bytes"):
@@ -209,7 +246,14 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
     )
     write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
     (out / "figures").mkdir(exist_ok=True)
-    for name in ("00_a.png", "00_a.svg", "01_a.csv", "01_b.real.png", "01_c.txt", "01_prompts.tiles.png"):
+    for name in (
+        "00_a.png",
+        "00_a.svg",
+        "01_a.csv",
+        "01_b.real.png",
+        "01_c.txt",
+        "01_prompts.tiles.png",
+    ):
         (out / "figures" / name).write_text(name)
     (out / "notebooks").mkdir(exist_ok=True)
     for name in ("00_tour", "01_training"):
@@ -284,7 +328,12 @@ def test_maintaining_refuses_bad_input_in_one_line(
         notebook(root, "00_tour")
     assert maintain.main(arguments) == 2
     told = capsys.readouterr()
-    assert told.out == "" and told.err.startswith("maintain: ") and told.err.count("\n") == 1 and said in told.err
+    assert (
+        told.out == ""
+        and told.err.startswith("maintain: ")
+        and told.err.count("\n") == 1
+        and said in told.err
+    )
 
 
 def test_one_folder_holds_one_run(root: Path):

@@ -13,8 +13,19 @@ import run
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "benchmarks"
 REFUSED = {
-    "run.py": [["--runs", "4"], ["nothing"], ["training_speed"], ["--peer", "absent.py"], ["--write", "absent.md"]],
-    "sampling_speed.py": [["--runs", "x"], ["--profile", "huge"], ["--images", "5"], ["--steps", "1"]],
+    "run.py": [
+        ["--runs", "4"],
+        ["nothing"],
+        ["training_speed"],
+        ["--peer", "absent.py"],
+        ["--write", "absent.md"],
+    ],
+    "sampling_speed.py": [
+        ["--runs", "x"],
+        ["--profile", "huge"],
+        ["--images", "5"],
+        ["--steps", "1"],
+    ],
     "training_speed.py": [[], ["--peer", "absent.py"], ["--precision", "fp8"]],
     "whole_runs.py": [["--runs", "-1"], ["--reproduce", "huge"]],
     "growth.py": [["--rows", "10"], ["--rows", "10", "x"]],
@@ -22,15 +33,24 @@ REFUSED = {
     "recipes.py": [["--seeds", "1"], ["--only", "luck"], ["--steps", "0"]],
     "time_to_distance.py": [[], ["--peer", "absent.py"], ["--runs", "1"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],
-    "fine_tune.py": [[], ["--base", "absent"], ["--base", ".", "--rate", "2"], ["--base", ".", "--data", "npz:absent"]],
+    "fine_tune.py": [
+        [],
+        ["--base", "absent"],
+        ["--base", ".", "--rate", "2"],
+        ["--base", ".", "--data", "npz:absent"],
+    ],
 }
 
 
 @pytest.mark.parametrize(
-    ("script", "words"), [(s, w) for s, many in REFUSED.items() for w in many], ids=lambda part: " ".join([*part])[:40]
+    ("script", "words"),
+    [(s, w) for s, many in REFUSED.items() for w in many],
+    ids=lambda part: " ".join([*part])[:40],
 )
 def test_bad_arguments_end_in_one_line(script: str, words: list[str]) -> None:
-    done = subprocess.run([sys.executable, str(FOLDER / script), *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *words], capture_output=True, text=True
+    )
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(f"{script}: ") and len(done.stderr.splitlines()) == 1, done.stderr
 
@@ -50,7 +70,9 @@ def test_rounds_alternate_their_order() -> None:
 def test_the_document_has_a_place_for_every_table_and_holds_it() -> None:
     text = (ROOT / "BENCHMARKS.md").read_text("utf-8")
     for name in run.PARTS:
-        assert "| --- |" in run.place(name, text).group(), f"{name} was not written into BENCHMARKS.md"
+        assert "| --- |" in run.place(name, text).group(), (
+            f"{name} was not written into BENCHMARKS.md"
+        )
 
 
 def test_a_document_without_marks_is_refused() -> None:

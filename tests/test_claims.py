@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib import claims
-from medisyn_lib.claims import Control, Measure, judge, make_claim, read_result, scorecard, write_result
+from medisyn_lib.claims.claim import (
+    Control,
+    Measure,
+    count,
+    judge,
+    make_claim,
+    measure,
+    worst_verdict,
+)
+from medisyn_lib.claims.preregistration import rule_committed_before_result
+from medisyn_lib.claims.results import Result, read_result, write_result
+from medisyn_lib.claims.rules import rule_sha
+from medisyn_lib.claims.scorecard import published, scorecard, scorecard_markdown
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.statistics.estimates import Estimate
 
 SEEN = Control("real images", "positive", "at the ceiling", 0.97, True)
 RULE = "modality read back at 95% or more, lower bound of the 95% interval"
@@ -25,7 +36,9 @@ def a_claim(**changes):
         "passed": True,
         "primary": "read back",
         "detectable": 0.02,
-        "measures": [claims.measure("read back", Estimate(0.97, 0.95, 0.99, 400), unit="share", encoder="efflite0")],
+        "measures": [
+            measure("read back", Estimate(0.97, 0.95, 0.99, 400), unit="share", encoder="efflite0")
+        ],
         "controls": [SEEN],
     }
     return make_claim(**(given | changes))
@@ -46,34 +59,42 @@ def test_judge(passed, partly, controls, verdict):
 
 
 def test_worst():
-    assert claims.worst(["reproduced", "not testable here", "partly"]) == "not testable here"
-    assert claims.worst(["not testable here", "not reproduced"]) == "not testable here"
-    assert claims.worst(["partly", "not reproduced", "reproduced"]) == "not reproduced"
-    assert claims.worst([]) == "not testable here"
+    assert worst_verdict(["reproduced", "not testable here", "partly"]) == "not testable here"
+    assert worst_verdict(["not testable here", "not reproduced"]) == "not testable here"
+    assert worst_verdict(["partly", "not reproduced", "reproduced"]) == "not reproduced"
+    assert worst_verdict([]) == "not testable here"
 
 
 def test_primary_without_interval_is_not_testable():
-    bare = claims.measure("read back", Estimate(0.97, None, None, 2))
+    bare = measure("read back", Estimate(0.97, None, None, 2))
     assert a_claim(measures=[bare]).verdict == "not testable here"
 
 
 def test_a_count_is_one_number_without_interval():
-    assert claims.count("images", 3, unit="n") == Measure("images", "count", 3.0, None, None, 1, 1, "n", None)
+    assert count("images", 3, unit="n") == Measure(
+        "images", "count", 3.0, None, None, 1, 1, "n", None
+    )
 
 
 def test_rule_sha_ignores_wrapping_only():
-    assert claims.rule_sha("at least 95%, in\n#   all") == claims.rule_sha('"at least 95%, in " "all"')
-    assert claims.rule_sha("at least 95%") != claims.rule_sha("at least 90%")
+    assert rule_sha("at least 95%, in\n#   all") == rule_sha('"at least 95%, in " "all"')
+    assert rule_sha("at least 95%") != rule_sha("at least 90%")
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"primary": "other"}, "primary measure 'other'"),
-        ({"measures": [claims.count("read back", 3.0, kind="machine")]}, "not of kind machine"),
-        ({"measures": [Measure("read back", "estimate", 0.5, 0.6, 0.7, 9, 1, "", None)]}, "inside its interval"),
-        ({"measures": [Measure("read back", "count", float("nan"), None, None, 9, 1, "", None)]}, "finite"),
-        ({"measures": [claims.count("read back", 3), claims.count("read back", 4)]}, "one name"),
+        ({"measures": [count("read back", 3.0, kind="machine")]}, "not of kind machine"),
+        (
+            {"measures": [Measure("read back", "estimate", 0.5, 0.6, 0.7, 9, 1, "", None)]},
+            "inside its interval",
+        ),
+        (
+            {"measures": [Measure("read back", "count", float("nan"), None, None, 9, 1, "", None)]},
+            "finite",
+        ),
+        ({"measures": [count("read back", 3), count("read back", 4)]}, "one name"),
         ({"controls": [replace(SEEN, kind="odd")]}, "positive or negative"),
     ],
 )
@@ -84,7 +105,7 @@ def test_broken_claims_are_refused(changes, said):
 
 def test_a_verdict_put_in_by_hand_needs_both_an_interval_and_passed_controls():
     sound = a_claim()
-    bare = (claims.measure("read back", Estimate(0.97, None, None, 2)),)
+    bare = (measure("read back", Estimate(0.97, None, None, 2)),)
     for part in ({"measures": bare}, {"controls": (replace(SEEN, passed=False),)}):
         with pytest.raises(ValueError, match="needs an interval and passed controls"):
             replace(sound, **part)
@@ -96,7 +117,7 @@ def test_result_round_trip_and_main_claims(tmp_path: Path):
     good, side = a_claim(), a_claim(id="side", passed=False)
     write_result(path, {"profile": "tiny"}, [good, side], main=["modalities"])
     found = read_result(path)
-    assert found == claims.Result({"profile": "tiny"}, "reproduced", (good, side))
+    assert found == Result({"profile": "tiny"}, "reproduced", (good, side))
     write_result(path, {}, [good, side])
     assert read_result(path).verdict == "not reproduced"
     assert set(json.loads(path.read_text())) == {"provenance", "verdict", "claims"}
@@ -114,7 +135,13 @@ def without(name):
         (json.dumps({"provenance": {}, "verdict": "fine", "claims": []}), "unknown verdict 'fine'"),
         (json.dumps({"provenance": {}, "verdict": "partly", "claims": [without("rule")]}), "rule"),
         (
-            json.dumps({"provenance": {}, "verdict": "partly", "claims": [without("rule") | {"rule": "easier"}]}),
+            json.dumps(
+                {
+                    "provenance": {},
+                    "verdict": "partly",
+                    "claims": [without("rule") | {"rule": "easier"}],
+                }
+            ),
             "not as the rule says",
         ),
     ],
@@ -132,27 +159,40 @@ def test_scorecard_prints_what_is_there_and_names_what_is_not(tmp_path: Path):
     rows = scorecard(tmp_path)
     assert [row["verdict"] for row in rows] == ["reproduced"] + ["not run"] * 6
     assert (
-        rows[0]["value"] == "0.97 share" and rows[0]["interval"] == "0.95 to 0.99" and rows[0]["controls"] == "1 of 1"
+        rows[0]["value"] == "0.97 share"
+        and rows[0]["interval"] == "0.95 to 0.99"
+        and rows[0]["controls"] == "1 of 1"
     )
-    lines = claims.scorecard_markdown(rows).splitlines()
+    lines = scorecard_markdown(rows).splitlines()
     assert len(lines) == 9 and "one \\| model" in lines[2]
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
 def test_the_scorecard_begins_with_what_was_claimed_and_found():
-    rows = [{"notebook": "01", "value": "1 | 2", "claim": "c", "verdict": "partly"}, {"notebook": "02", "n": "3"}]
-    head, line, first, second = claims.scorecard_markdown(rows).splitlines()
-    assert head == "| notebook | claim | verdict | value | n |" and line == "| --- | --- | --- | --- | --- |"
+    rows = [
+        {"notebook": "01", "value": "1 | 2", "claim": "c", "verdict": "partly"},
+        {"notebook": "02", "n": "3"},
+    ]
+    head, line, first, second = scorecard_markdown(rows).splitlines()
+    assert (
+        head == "| notebook | claim | verdict | value | n |"
+        and line == "| --- | --- | --- | --- | --- |"
+    )
     assert first == "| 01 | c | partly | 1 \\| 2 |  |" and second == "| 02 |  |  |  | 3 |"
 
 
 def test_published_tells_what_full_runs_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
-    assert claims.published("01_training") == "no full run is committed"
-    write_result(tmp_path / "results" / "full-phantom" / "01_training.json", {}, [a_claim(statement="one")])
-    told = claims.published("01_training")
-    assert told.startswith("full-phantom, one: reproduced (") and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
-    assert claims.published("02_quality") == "no full run is committed"
+    assert published("01_training") == "no full run is committed"
+    write_result(
+        tmp_path / "results" / "full-phantom" / "01_training.json", {}, [a_claim(statement="one")]
+    )
+    told = published("01_training")
+    assert (
+        told.startswith("full-phantom, one: reproduced (")
+        and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
+    )
+    assert published("02_quality") == "no full run is committed"
 
 
 @pytest.fixture
@@ -179,10 +219,10 @@ def test_rule_committed_first(checkout: Path):
     state_rule(checkout)
     commit(checkout)
     write_result(result, {}, [a_claim()])
-    assert claims.rule_committed_before_result(RULE, result) is True
+    assert rule_committed_before_result(RULE, result) is True
     commit(checkout)
-    assert claims.rule_committed_before_result(RULE, result) is True
-    assert claims.rule_committed_before_result("an easier rule", result) is False
+    assert rule_committed_before_result(RULE, result) is True
+    assert rule_committed_before_result("an easier rule", result) is False
 
 
 def test_rule_committed_with_or_after_the_result(checkout: Path):
@@ -190,14 +230,14 @@ def test_rule_committed_with_or_after_the_result(checkout: Path):
     write_result(result, {}, [a_claim()])
     state_rule(checkout)
     commit(checkout)
-    assert claims.rule_committed_before_result(RULE, result) is False
+    assert rule_committed_before_result(RULE, result) is False
     (checkout / "more").write_text("")
     commit(checkout)
-    assert claims.rule_committed_before_result(RULE, result) is False
+    assert rule_committed_before_result(RULE, result) is False
 
 
 def test_rule_order_unknown_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MEDISYN_ROOT", str(tmp_path))
     (tmp_path / "notebooks").mkdir()
     state_rule(tmp_path)
-    assert claims.rule_committed_before_result(RULE, tmp_path / "results" / "01_training.json") is None
+    assert rule_committed_before_result(RULE, tmp_path / "results" / "01_training.json") is None

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib import audit, batch, claims, cli, data, sampling
+from medisyn_lib.claims.claim import make_claim, measure
+from medisyn_lib.claims.results import write_result
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.cli import batch, main
+from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.reporting import audit
+from medisyn_lib.sampling import pipeline
+from medisyn_lib.statistics.estimates import Estimate
 
 OUTCOMES = [batch.Outcome("00_a", 1.0)]
 FAILED = batch.Outcome("01_training", 1.0, "broke")
@@ -57,7 +63,10 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["reproduce", "--data", "npz:none", "--out", "new"], "npz:none"),
         (["reproduce", "--out", "file/new"], "--out 'file/new': cannot be written"),
         (["reproduce", "--out", "file"], "--out 'file': cannot be written"),
-        (["reproduce", "--generator", "empty", "--out", "new"], "has no model_index.json or metadata.csv"),
+        (
+            ["reproduce", "--generator", "empty", "--out", "new"],
+            "has no model_index.json or metadata.csv",
+        ),
         (
             [*AUDIT, "--claims", "memorization,beauty"],
             "--claims 'beauty' is unknown: choose among training, alignment, memorization, augmentation",
@@ -65,11 +74,17 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*AUDIT, "--claims", ""], "--claims '' is unknown"),
         ([*AUDIT, "--generator", "empty"], "has no model_index.json or metadata.csv"),
         ([*AUDIT, "--generator", ""], "--generator ''"),
-        ([*AUDIT, "--generator", "classes"], "takes no text; say in sampling.json which `captions` mean a class"),
+        (
+            [*AUDIT, "--generator", "classes"],
+            "takes no text; say in sampling.json which `captions` mean a class",
+        ),
         ([*AUDIT, "--data", ""], "data source '' is unknown"),
         ([*AUDIT, "--data", "npz:none"], "npz:none"),
         ([*AUDIT, "--seed", "-1"], "--seed is -1"),
-        ([*AUDIT, "--seed", "7", "--claims", "memorization,training"], "--claims 'training' it draws from seeds"),
+        (
+            [*AUDIT, "--seed", "7", "--claims", "memorization,training"],
+            "--claims 'training' it draws from seeds",
+        ),
         (
             [*AUDIT, "--generator", "images", "--claims", "alignment"],
             "--claims 'alignment' it draws prompts of its own",
@@ -80,7 +95,10 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
         ([*GENERATE, "--prompt", "a\x1b[31m\nb"], "control characters"),
         ([*GENERATE, "--prompt", "a\u202eb"], "control characters"),
-        ([*GENERATE, "--prompt", "=HYPERLINK(0)"], "--prompt begins as a spreadsheet's formula does"),
+        (
+            [*GENERATE, "--prompt", "=HYPERLINK(0)"],
+            "--prompt begins as a spreadsheet's formula does",
+        ),
         ([*GENERATE, "-n", "0"], "-n is 0"),
         ([*GENERATE, "-n", "10001"], "1 to 10000"),
         ([*GENERATE, "-n", "two"], "invalid int value: 'two'"),
@@ -107,24 +125,28 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["diff", "a", "b", "c\nd\x1b"], "c d"),
     ],
 )
-def test_bad_input_is_one_line(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str):
+def test_bad_input_is_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+):
     before = everything(place)
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     told = capsys.readouterr()
     assert told.out == "" and told.err.startswith("medisyn: ") and told.err.count("\n") == 1
     assert said in told.err and "Traceback" not in told.err and "\x1b" not in told.err
     assert everything(place) == before
 
 
-def test_store_that_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_store_that_cannot_be_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setenv("MEDISYN_STORE", str(place / "file" / "store"))
-    assert cli.main(["reproduce", "--out", "new"]) == 2
+    assert main.main(["reproduce", "--out", "new"]) == 2
     assert "MEDISYN_STORE" in capsys.readouterr().err and not (place / "new").exists()
 
 
 def test_bad_input_imports_nothing_heavy(place: Path):
     code = (
-        "import sys; from medisyn_lib.cli import main\n"
+        "import sys; from medisyn_lib.cli.main import main\n"
         "assert main(['reproduce', '--data', 'npz:none']) == 2\n"
         "assert main(['generate', '--model', 'x', '--prompt', 'p', '--out', 'o']) == 2\n"
         "print({'torch', 'datasets', 'diffusers', 'matplotlib', 'pandas', 'papermill'} & set(sys.modules))"
@@ -134,9 +156,9 @@ def test_bad_input_imports_nothing_heavy(place: Path):
 
 
 def test_help_waits_for_no_numbers():
-    """How long it takes is measured in `tests/benchmarks/whole_runs.py`; here that it loads nothing for it."""
+    """How long it takes is measured in `benchmarks/whole_runs.py`; here that it loads nothing for it."""
     code = (
-        "import contextlib, sys; from medisyn_lib.cli import main\n"
+        "import contextlib, sys; from medisyn_lib.cli.main import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])\n"
         "print({'numpy', 'PIL', 'torch', 'datasets', 'diffusers', 'pandas', 'jinja2'} & set(sys.modules))"
     )
@@ -149,23 +171,47 @@ def test_help_waits_for_no_numbers():
     [
         (OUTCOMES, 0),
         ([*OUTCOMES, batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True)], 2),
-        ([batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True), batch.Outcome("99_c", 1.0, "broke")], 4),
+        (
+            [
+                batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True),
+                batch.Outcome("99_c", 1.0, "broke"),
+            ],
+            4,
+        ),
     ],
 )
-def test_reproduce_hands_on_what_it_was_given(place: Path, monkeypatch: pytest.MonkeyPatch, outcomes, code):
+def test_reproduce_hands_on_what_it_was_given(
+    place: Path, monkeypatch: pytest.MonkeyPatch, outcomes, code
+):
     calls = []
-    monkeypatch.setattr(batch, "reproduce", lambda names, **given: calls.append((names, given)) or outcomes)
-    monkeypatch.setattr(data, "preflight", lambda source: calls.append(source))
+    monkeypatch.setattr(
+        batch, "reproduce", lambda names, **given: calls.append((names, given)) or outcomes
+    )
+    monkeypatch.setattr(sources, "preflight", lambda source: calls.append(source))
     inner = place / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
     assert (
-        cli.main(["reproduce", "01", "--data", "npz:../panel x", "--generator", "../model", "--profile", "tiny"])
+        main.main(
+            [
+                "reproduce",
+                "01",
+                "--data",
+                "npz:../panel x",
+                "--generator",
+                "../model",
+                "--profile",
+                "tiny",
+            ]
+        )
         == code
     )
     run = {"profile": "tiny", "data": "npz:panel x", "generator": "model"}
-    assert calls == ["npz:panel x", (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 3})]
-    cli.main(["reproduce", "--out", "mine", "--jobs", "1"])
+    assert calls == [
+        "npz:panel x",
+        (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 3}),
+    ]
+    main.main(["reproduce", "--out", "mine", "--jobs", "1"])
     assert calls[-1][1]["out"] == inner / "mine" and calls[-1][1]["jobs"] == 1
 
 
@@ -176,13 +222,15 @@ def audited(place: Path, **verdicts: str):
     def reproduce(names, **given):
         calls.append((names, given))
         for name in names:
-            found = claims.measure("share", Estimate(0.01, 0.002, 0.03, 600))
-            passed = {"reproduced": True, "not reproduced": False, "partly": False}.get(verdicts[name[:2]])
-            claim = claims.make_claim(
-                id="c", statement=claims.NOTEBOOKS[name], source="p", rule="r", passed=passed, primary="share",
+            found = measure("share", Estimate(0.01, 0.002, 0.03, 600))
+            passed = {"reproduced": True, "not reproduced": False, "partly": False}.get(
+                verdicts[name[:2]]
+            )
+            claim = make_claim(
+                id="c", statement=NOTEBOOKS[name], source="p", rule="r", passed=passed, primary="share",
                 partly=verdicts[name[:2]] == "partly", detectable=None, measures=[found],
             )  # fmt: skip
-            claims.write_result(given["out"] / "results" / f"{name}.json", {}, [claim])
+            write_result(given["out"] / "results" / f"{name}.json", {}, [claim])
         return OUTCOMES
 
     return reproduce, calls
@@ -201,53 +249,79 @@ VERDICTS = [
 def reports(monkeypatch: pytest.MonkeyPatch) -> list:
     """Stands in for the page, which `tests/test_audit.py` is about; what it was given."""
     given: list = []
-    monkeypatch.setattr(audit, "write_report", lambda *what: given.append(what) or what[0] / "report.html")
+    monkeypatch.setattr(
+        audit, "write_report", lambda *what: given.append(what) or what[0] / "report.html"
+    )
     return given
 
 
 @pytest.mark.parametrize(("training", "copies", "code"), VERDICTS)
-def test_audit_says_a_sentence_a_claim(place: Path, monkeypatch, capsys, reports, training, copies, code):
+def test_audit_says_a_sentence_a_claim(
+    place: Path, monkeypatch, capsys, reports, training, copies, code
+):
     reproduce, calls = audited(place, **{"01": training, "05": copies})
     monkeypatch.setattr(batch, "reproduce", reproduce)
-    assert cli.main([*AUDIT, "--claims", "training,memorization"]) == code
-    run = {"profile": "quick", "data": "phantom", "generator": "model", "out": place / "new", "jobs": 3}
+    assert main.main([*AUDIT, "--claims", "training,memorization"]) == code
+    run = {
+        "profile": "quick",
+        "data": "phantom",
+        "generator": "model",
+        "out": place / "new",
+        "jobs": 3,
+    }
     assert calls == [(["01_training", "05_memorization"], run)]
     first, left, second, also_left, last = capsys.readouterr().out.splitlines()[-5:]
-    assert first.startswith("training: one text-guided model") and second.startswith("memorization: visually distinct")
+    assert first.startswith("training: one text-guided model") and second.startswith(
+        "memorization: visually distinct"
+    )
     assert audit.TABLE["verdicts"][copies][1] in second
     assert "(share 0.01, 95% interval 0.002 to 0.03, n = 600)" in second
-    assert left == "alignment: not tested: was not asked for" and also_left.startswith("augmentation: not tested")
+    assert left == "alignment: not tested: was not asked for" and also_left.startswith(
+        "augmentation: not tested"
+    )
     assert last == f"report in {place / 'new' / 'report.html'}"
-    assert reports[0][1:3] == (str(place / "model"), False) and list(reports[0][3]) == ["training", "memorization"]
+    assert reports[0][1:3] == (str(place / "model"), False) and list(reports[0][3]) == [
+        "training",
+        "memorization",
+    ]
 
 
 def test_audit_tests_what_fits_and_says_what_does_not(place: Path, monkeypatch, capsys, reports):
     reproduce, calls = audited(place, **dict.fromkeys(("01", "04", "05", "06"), "reproduced"))
     monkeypatch.setattr(batch, "reproduce", reproduce)
-    assert cli.main(AUDIT) == 0 and calls[-1][0] == list(audit.CLAIMS.values())
-    assert cli.main([*AUDIT, "--generator", "images"]) == 0 and calls[-1][0] == ["05_memorization"]
+    assert main.main(AUDIT) == 0 and calls[-1][0] == list(audit.CLAIMS.values())
+    assert main.main([*AUDIT, "--generator", "images"]) == 0 and calls[-1][0] == ["05_memorization"]
     assert capsys.readouterr().out.count("a folder of finished images cannot be asked") == 3
     assert reports[-1][2] is True
-    assert cli.main([*AUDIT, "--seed", "7"]) == 0
+    assert main.main([*AUDIT, "--seed", "7"]) == 0
     assert calls[-1][0] == ["05_memorization"] and calls[-1][1]["seed"] == 7
 
 
 def test_audit_with_failed_notebooks(place: Path, monkeypatch, capsys, reports):
-    monkeypatch.setattr(batch, "reproduce", lambda *_, **__: [batch.Outcome("05_memorization", 1.0, "broke")])
-    assert cli.main([*AUDIT, "--claims", "memorization"]) == 4 and not reports
+    monkeypatch.setattr(
+        batch, "reproduce", lambda *_, **__: [batch.Outcome("05_memorization", 1.0, "broke")]
+    )
+    assert main.main([*AUDIT, "--claims", "memorization"]) == 4 and not reports
     assert "memorization: visually" not in capsys.readouterr().out
     reproduce, _ = audited(place, **{"05": "not reproduced"})
-    monkeypatch.setattr(batch, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED])
-    assert cli.main([*AUDIT, "--claims", "training,memorization"]) == 4, "the rest is reported all the same"
-    assert "training: not tested: failed, see notebooks/01_training.failed.log" in capsys.readouterr().out
+    monkeypatch.setattr(
+        batch, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED]
+    )
+    assert main.main([*AUDIT, "--claims", "training,memorization"]) == 4, (
+        "the rest is reported all the same"
+    )
+    assert (
+        "training: not tested: failed, see notebooks/01_training.failed.log"
+        in capsys.readouterr().out
+    )
     assert list(reports[0][3]) == ["memorization"] and "failed" in reports[0][4]["training"]
 
 
 def test_generate_hands_on_an_absolute_model(place: Path, monkeypatch: pytest.MonkeyPatch):
     calls = []
-    monkeypatch.setattr(sampling, "generate", lambda *given: calls.append(given) or [place])
-    assert cli.main([*GENERATE, "--seed", "7"]) == 0
-    assert cli.main([*GENERATE, "--model", "owner/name", "-n", "1"]) == 0
+    monkeypatch.setattr(pipeline, "generate", lambda *given: calls.append(given) or [place])
+    assert main.main([*GENERATE, "--seed", "7"]) == 0
+    assert main.main([*GENERATE, "--model", "owner/name", "-n", "1"]) == 0
     assert calls == [
         (str(place / "model"), "brain MRI", 4, 7, place / "new"),
         ("owner/name", "brain MRI", 1, 0, place / "new"),
@@ -264,37 +338,48 @@ def raising(error: BaseException):
 def test_unforeseen_errors_are_one_line_and_a_kept_traceback(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(sampling, "generate", raising(RuntimeError("two\nlines")))
-    assert cli.main(GENERATE) == 4
+    monkeypatch.setattr(pipeline, "generate", raising(RuntimeError("two\nlines")))
+    assert main.main(GENERATE) == 4
     told = capsys.readouterr().err
     assert told == f"medisyn: RuntimeError two lines (traceback in {place / 'new' / 'error.log'})\n"
     assert "raise error" in (place / "new" / "error.log").read_text()
-    monkeypatch.setattr(data, "check", raising(OSError("no")))
-    assert cli.main(["data", "check", "phantom"]) == 4
-    assert capsys.readouterr().err == "medisyn: OSError no (set MEDISYN_DEBUG=1 for the traceback)\n"
+    monkeypatch.setattr(sources, "check", raising(OSError("no")))
+    assert main.main(["data", "check", "phantom"]) == 4
+    assert (
+        capsys.readouterr().err == "medisyn: OSError no (set MEDISYN_DEBUG=1 for the traceback)\n"
+    )
 
 
-def test_interruption_and_late_bad_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(sampling, "generate", raising(KeyboardInterrupt()))
-    assert cli.main(GENERATE) == 130
-    monkeypatch.setattr(sampling, "generate", raising(InputError("model 'm': not\nthere")))
-    assert cli.main(GENERATE) == 2
+def test_interruption_and_late_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(pipeline, "generate", raising(KeyboardInterrupt()))
+    assert main.main(GENERATE) == 130
+    monkeypatch.setattr(pipeline, "generate", raising(InputError("model 'm': not\nthere")))
+    assert main.main(GENERATE) == 2
     assert [line.count("medisyn: ") for line in capsys.readouterr().err.splitlines()] == [1, 1]
 
 
 def test_data_list_is_a_table(capsys: pytest.CaptureFixture[str]):
-    assert cli.main(["data", "list"]) == 0
+    assert main.main(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["kind", "phantom", "npz", "medmnist", "folder", "hub"]
+    assert [line.split()[0] for line in lines] == [
+        "kind",
+        "phantom",
+        "npz",
+        "medmnist",
+        "folder",
+        "hub",
+    ]
 
 
 def test_diff_says_whether_runs_differ(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from medisyn_lib import compare
+    from medisyn_lib.reporting import compare
 
     monkeypatch.setattr(compare, "compare", lambda a, b: [])
-    assert cli.main(["diff", "a", "b"]) == 0
+    assert main.main(["diff", "a", "b"]) == 0
     monkeypatch.setattr(compare, "compare", lambda a, b: [f"{a.name} {b.name}"])
-    assert cli.main(["diff", "a", "b"]) == 1
+    assert main.main(["diff", "a", "b"]) == 1
     assert capsys.readouterr().out == "the same within tolerances\na b\n"

@@ -46,12 +46,17 @@ def test_the_lesions_of_a_fundus_give_its_finding():
         finding = GRADES[seed % 5]
         patient = draw_patient(np.random.default_rng(seed), finding)
         totals = {
-            name: sum(patient[f"{name}_{q}"] for q in QUADRANTS) for name in ("microaneurysms", "beading", "irma")
+            name: sum(patient[f"{name}_{q}"] for q in QUADRANTS)
+            for name in ("microaneurysms", "beading", "irma")
         }
         bleeding = [patient[f"haemorrhages_{q}"] for q in QUADRANTS]
-        soft = sum(patient[f"{name}_{q}"] for name in ("exudates", "cotton_wool") for q in QUADRANTS)
+        soft = sum(
+            patient[f"{name}_{q}"] for name in ("exudates", "cotton_wool") for q in QUADRANTS
+        )
         growth = patient["neovascularisation"], patient["preretinal_haemorrhage"]
-        again = icdr_grade(totals["microaneurysms"], bleeding, totals["beading"], totals["irma"], *growth, soft)
+        again = icdr_grade(
+            totals["microaneurysms"], bleeding, totals["beading"], totals["irma"], *growth, soft
+        )
         assert again == patient["grade"] == GRADES.index(finding)
 
 
@@ -87,35 +92,50 @@ def test_a_large_polyp_changes_its_own_side_of_the_picture_more():
     from medisyn_lib.phantoms import endoscopy
 
     for seed in range(12):
-        patient = {"finding": "polyp", **endoscopy.draw_patient(np.random.default_rng(seed), "polyp")}
+        patient = {
+            "finding": "polyp",
+            **endoscopy.draw_patient(np.random.default_rng(seed), "polyp"),
+        }
         with_polyp, _ = endoscopy.draw_image(np.random.default_rng(seed), patient, 64)
-        flat, _ = endoscopy.draw_image(np.random.default_rng(seed), {**patient, "polyp_radius": 0.0}, 64)
+        flat, _ = endoscopy.draw_image(
+            np.random.default_rng(seed), {**patient, "polyp_radius": 0.0}, 64
+        )
         change = np.abs(with_polyp - flat).sum((0, 2))
         assert (change[32:].sum() > change[:32].sum()) == (patient["side"] == "right")
 
 
 def test_colitis_is_redder_than_normal_mucosa():
     def redness(finding: str) -> float:
-        images = np.stack([draw("endoscopy", seed=2, index=3 * i, finding=finding)[0] for i in range(20)]).astype(float)
+        images = np.stack(
+            [draw("endoscopy", seed=2, index=3 * i, finding=finding)[0] for i in range(20)]
+        ).astype(float)
         lit = images[images.sum(-1) > 240]
         return float(np.median(lit[:, 0] / (lit[:, 1] + 1)))
 
     assert redness("colitis") > 1.1 * redness("normal")
 
 
-@pytest.mark.parametrize(("modality", "finding"), [("histopathology", "inflammation"), ("blood_smear", "lymphocyte")])
+@pytest.mark.parametrize(
+    ("modality", "finding"), [("histopathology", "inflammation"), ("blood_smear", "lymphocyte")]
+)
 def test_nuclei_are_darker_and_bluer_than_what_surrounds_them(modality, finding):
     for index in range(0, 30, 3):
         image = draw(modality, seed=3, index=index, finding=finding)[0].astype(float).reshape(-1, 3)
         light = image.sum(1)
-        nuclei, rest = image[light < np.quantile(light, 0.05)], image[light > np.quantile(light, 0.4)]
+        nuclei, rest = (
+            image[light < np.quantile(light, 0.05)],
+            image[light > np.quantile(light, 0.4)],
+        )
         assert nuclei[:, 2].mean() > 1.15 * nuclei[:, 0].mean()  # blue over red
         assert nuclei[:, 2].mean() / nuclei[:, 0].mean() > rest[:, 2].mean() / rest[:, 0].mean()
 
 
 def test_only_glands_have_white_lumina_and_tumour_takes_most_haematoxylin():
     def mean_over(finding: str, measure) -> float:
-        images = [draw("histopathology", seed=4, index=3 * i, finding=finding)[0].astype(float) for i in range(12)]
+        images = [
+            draw("histopathology", seed=4, index=3 * i, finding=finding)[0].astype(float)
+            for i in range(12)
+        ]
         return float(np.mean([measure(image) for image in images]))
 
     def white(image: np.ndarray) -> float:
@@ -129,12 +149,16 @@ def test_only_glands_have_white_lumina_and_tumour_takes_most_haematoxylin():
 
 def test_only_the_eosinophil_has_orange_granules():
     def orange(finding: str) -> float:
-        images = np.stack([draw("blood_smear", seed=5, index=3 * i, finding=finding)[0] for i in range(8)]).astype(
-            float
-        )
-        return ((images[..., 0] > 1.5 * images[..., 1]) & (images[..., 0] > 1.3 * images[..., 2])).mean()
+        images = np.stack(
+            [draw("blood_smear", seed=5, index=3 * i, finding=finding)[0] for i in range(8)]
+        ).astype(float)
+        return (
+            (images[..., 0] > 1.5 * images[..., 1]) & (images[..., 0] > 1.3 * images[..., 2])
+        ).mean()
 
-    assert orange("eosinophil") > 5 * max(orange("neutrophil"), orange("lymphocyte"), orange("monocyte"), 1e-3)
+    assert orange("eosinophil") > 5 * max(
+        orange("neutrophil"), orange("lymphocyte"), orange("monocyte"), 1e-3
+    )
 
 
 def test_large_skin_lesions_cover_more_and_a_melanoma_is_less_even():
@@ -147,7 +171,10 @@ def test_large_skin_lesions_cover_more_and_a_melanoma_is_less_even():
 
     covered = [(shade("naevus", radius=radius) < 0.45).sum() for radius in (0.28, 0.6)]
     assert 2 * covered[0] < covered[1]
-    spread = {finding: shade(finding, radius=0.6)[24:40, 24:40].std() for finding in ("naevus", "melanoma")}
+    spread = {
+        finding: shade(finding, radius=0.6)[24:40, 24:40].std()
+        for finding in ("naevus", "melanoma")
+    }
     assert spread["melanoma"] > 1.3 * spread["naevus"]
 
 
@@ -157,7 +184,11 @@ def test_captions_find_the_attributes_that_their_phrases_name():
             _, factors = draw(modality, seed=8, index=0, size=32, finding=finding.key)
             for phrase in finding.phrases:
                 assert phrase.format(**factors)
-                assert all(factors[name] != "" for name in ("side", "lesion_size", "grade") if f"{{{name}}}" in phrase)
+                assert all(
+                    factors[name] != ""
+                    for name in ("side", "lesion_size", "grade")
+                    if f"{{{name}}}" in phrase
+                )
 
 
 def test_stamp_by_hand():
@@ -172,6 +203,8 @@ def test_stamp_by_hand():
 
 def test_absorb_is_beer_lambert():
     density = np.array([[0.0, 1.0]])
-    image = absorb((1.0, 0.5, 1.0), (density, (0.0, np.log(2), 1.0)), (density, (0.0, np.log(2), 0.0)))
+    image = absorb(
+        (1.0, 0.5, 1.0), (density, (0.0, np.log(2), 1.0)), (density, (0.0, np.log(2), 0.0))
+    )
     assert image[0, 0] == pytest.approx((1.0, 0.5, 1.0))
     assert image[0, 1] == pytest.approx((1.0, 0.125, np.exp(-1)))

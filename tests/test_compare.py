@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib.claims import Control, count, make_claim, measure, write_result
-from medisyn_lib.compare import compare
+from medisyn_lib.claims.claim import Control, count, make_claim, measure
+from medisyn_lib.claims.results import write_result
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.reporting.compare import compare
+from medisyn_lib.statistics.estimates import Estimate
 
 
 def write(folder: Path, *, value=0.9, passed=True, images=64, seconds=1.0, control=True, extra=()):
@@ -52,7 +53,10 @@ def test_differences_are_named(tmp_path: Path, changes, said):
 
 
 def test_which_control_failed_matters_only_where_a_claim_could_be_tested(tmp_path: Path):
-    a, b = (write(tmp_path / name, passed=None, control=control) for name, control in (("a", True), ("b", False)))
+    a, b = (
+        write(tmp_path / name, passed=None, control=control)
+        for name, control in (("a", True), ("b", False))
+    )
     assert compare(a, b) == []
     assert compare(write(tmp_path / "c"), b) != []
 
@@ -62,13 +66,25 @@ def test_estimates_may_differ_by_what_their_intervals_allow(tmp_path: Path):
 
     def with_share(name, value, half):
         low, high = (None, None) if half is None else (value - half, value + half)
-        return write(tmp_path / name, extra=(measure("more", Estimate(value, low, high, 64), unit="share"),))
+        return write(
+            tmp_path / name, extra=(measure("more", Estimate(value, low, high, 64), unit="share"),)
+        )
 
-    wide, narrow, bare = with_share("a", 0.5, 0.1), with_share("b", 0.5, 0.02), with_share("c", 0.5, None)
+    wide, narrow, bare = (
+        with_share("a", 0.5, 0.1),
+        with_share("b", 0.5, 0.02),
+        with_share("c", 0.5, None),
+    )
     assert compare(wide, with_share("d", 0.63, 0.1)) == []
     assert compare(wide, with_share("e", 0.65, 0.1)) == ["01_training: c: more: value 0.5 / 0.65"]
-    assert compare(narrow, with_share("f", 0.54, 0.02)) == [] and compare(narrow, with_share("g", 0.56, 0.02)) != []
-    assert compare(bare, with_share("h", 0.54, None)) == [] and compare(bare, with_share("i", 0.56, None)) != []
+    assert (
+        compare(narrow, with_share("f", 0.54, 0.02)) == []
+        and compare(narrow, with_share("g", 0.56, 0.02)) != []
+    )
+    assert (
+        compare(bare, with_share("h", 0.54, None)) == []
+        and compare(bare, with_share("i", 0.56, None)) != []
+    )
     assert "01_training: c: more: ci_low 0.48 / None" in compare(narrow, bare)
 
 
@@ -78,7 +94,9 @@ def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
 
     a = write(tmp_path / "a", extra=other(100.0))
     assert compare(a, write(tmp_path / "b", extra=other(109.0))) == []
-    assert compare(a, write(tmp_path / "c", extra=other(120.0))) == ["01_training: c: distance: value 100.0 / 120.0"]
+    assert compare(a, write(tmp_path / "c", extra=other(120.0))) == [
+        "01_training: c: distance: value 100.0 / 120.0"
+    ]
     assert len(compare(a, write(tmp_path / "d", extra=other(130.0)))) == 3
 
 
@@ -86,7 +104,9 @@ def test_a_gain_near_nought_without_an_interval_may_differ_by_what_its_unit_allo
     """A tenth of 0.01 would be less than bfloat16 moves."""
 
     def gain(name, value):
-        return write(tmp_path / name, extra=(measure("gain", Estimate(value, None, None, 96), unit="AUROC"),))
+        return write(
+            tmp_path / name, extra=(measure("gain", Estimate(value, None, None, 96), unit="AUROC"),)
+        )
 
     a = gain("a", 0.010)
     assert compare(a, gain("b", -0.005)) == []
@@ -96,6 +116,9 @@ def test_a_gain_near_nought_without_an_interval_may_differ_by_what_its_unit_allo
 def test_missing_result_is_a_difference_and_an_empty_folder_is_bad_input(tmp_path: Path):
     a, b = write(tmp_path / "a"), write(tmp_path / "b")
     (a / "results" / "01_training.json").rename(a / "results" / "02_quality.json")
-    assert compare(a, b) == ["result 01_training only in the second", "result 02_quality only in the first"]
+    assert compare(a, b) == [
+        "result 01_training only in the second",
+        "result 02_quality only in the first",
+    ]
     with pytest.raises(InputError, match=r"holds no NN_name\.json"):
         compare(a, tmp_path / "none")

@@ -20,16 +20,22 @@ import torch
 from test_attributes import blank_reader, told
 from test_reference_standards import EXPERTS, MANY, eyes
 
-from medisyn_lib import attributes, claims, graders
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.claims import claim
+from medisyn_lib.claims.claim import Claim, judge
+from medisyn_lib.evaluation import attributes, graders
+from medisyn_lib.statistics.estimates import Estimate
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-NOT_TESTABLE = claims.NOT_TESTABLE
+NOT_TESTABLE = claim.NOT_TESTABLE
 
 
 @cache
 def code_of(name: str) -> list[str]:
-    return [cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "code"]
+    return [
+        cell.source
+        for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells
+        if cell.cell_type == "code"
+    ]
 
 
 def run(name: str, space: dict[str, Any], first: str, last: str = "") -> None:
@@ -44,7 +50,7 @@ def run(name: str, space: dict[str, Any], first: str, last: str = "") -> None:
         exec(compile(source, name, "exec"), space)  # noqa: S102
 
 
-def failed(claim: claims.Claim) -> list[str]:
+def failed(claim: Claim) -> list[str]:
     return [control.name for control in claim.controls if not control.passed]
 
 
@@ -59,9 +65,13 @@ def read_back(right: float, seed: int) -> pd.DataFrame:
         for name, values in WORDS.items():
             value = np.full(200, modality) if name == "modality" else rng.choice(values, 200)
             other = rng.choice(values, 200)
-            part = pd.DataFrame({"attribute": name, "value": value, "read": other, "patient": np.arange(200)})
+            part = pd.DataFrame(
+                {"attribute": name, "value": value, "read": other, "patient": np.arange(200)}
+            )
             part["read"] = np.where(rng.random(200) < right, part["value"], part["read"])
-            parts.append(part.assign(modality=modality, patient=modality + part["patient"].astype(str)))
+            parts.append(
+                part.assign(modality=modality, patient=modality + part["patient"].astype(str))
+            )
     table = pd.concat(parts, ignore_index=True)
     return table.assign(image=np.arange(len(table)), right=table["read"] == table["value"])
 
@@ -70,13 +80,19 @@ def read_back(right: float, seed: int) -> pd.DataFrame:
 def answered(seed: int = 1) -> pd.DataFrame:
     """Answers of six readers who guess, over 400 pairs and 60 pairs of two real images."""
     rng, kinds = np.random.default_rng(seed), ["pair"] * 400 + ["control"] * 60
-    rows = [(r, i, kind, 0, bool(rng.integers(2))) for r in range(6) for i, kind in enumerate(kinds)]
+    rows = [
+        (r, i, kind, 0, bool(rng.integers(2))) for r in range(6) for i, kind in enumerate(kinds)
+    ]
     return pd.DataFrame(rows, columns=["reader", "item", "kind", "again", "right"])
 
 
-def aligned(readers: str = "answers", **changes: Any) -> dict[str, claims.Claim]:
+def aligned(readers: str = "answers", **changes: Any) -> dict[str, Claim]:
     """Notebook 04's verdicts; `changes` replace what was planted."""
-    tables = {"real": read_back(0.98, 0), "real, first stage": read_back(0.98, 1), "synthetic": read_back(0.98, 2)}
+    tables = {
+        "real": read_back(0.98, 0),
+        "real, first stage": read_back(0.98, 1),
+        "synthetic": read_back(0.98, 2),
+    }
     dealt = read_back(0.0, 3).query("attribute != 'modality'")
     effect = {"side": 0.9, "negation": 0.8, "two findings": 0.6, "paraphrase": 0.0}
     space: dict[str, Any] = {
@@ -98,7 +114,9 @@ def aligned(readers: str = "answers", **changes: Any) -> dict[str, claims.Claim]
 
 def test_04_passes_its_controls_where_words_are_followed() -> None:
     found = aligned()
-    assert {name: claim.verdict for name, claim in found.items()} == dict.fromkeys(found, "reproduced")
+    assert {name: claim.verdict for name, claim in found.items()} == dict.fromkeys(
+        found, "reproduced"
+    )
     assert sum(len(claim.controls) for claim in found.values()) == 4 + 5 + 3
 
 
@@ -114,7 +132,11 @@ ALWAYS_RIGHT = answered().assign(right=lambda t: t["right"] | (t["kind"] == "con
 @pytest.mark.parametrize(
     ("broken", "control", "voided"),
     [
-        ({"read": tables(deranged_captions=read_back(0.5, 4))}, "deranged_captions", {"aligned", "followed"}),
+        (
+            {"read": tables(deranged_captions=read_back(0.5, 4))},
+            "deranged_captions",
+            {"aligned", "followed"},
+        ),
         ({"read": tables(real=read_back(0.3, 5))}, "real_finding", {"aligned", "followed"}),
         ({"read": tables(real=read_back(0.3, 5))}, "real_modality", {"aligned", "followed"}),
         ({"read": tables(real=read_back(0.3, 5))}, "real_named", {"aligned", "followed"}),
@@ -124,7 +146,9 @@ ALWAYS_RIGHT = answered().assign(right=lambda t: t["right"] | (t["kind"] == "con
         ({"answered": ALWAYS_RIGHT}, "both_real", {"realistic"}),
     ],
 )
-def test_04_a_broken_control_voids_what_rests_on_it(broken: dict[str, Any], control: str, voided: set[str]) -> None:
+def test_04_a_broken_control_voids_what_rests_on_it(
+    broken: dict[str, Any], control: str, voided: set[str]
+) -> None:
     found = aligned(**broken)
     assert {name for name, claim in found.items() if control in failed(claim)} == voided
     assert {name for name, claim in found.items() if claim.verdict == NOT_TESTABLE} == voided
@@ -134,16 +158,29 @@ def test_04_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
     """Features and scores that do not depend on the image: whatever the caption, the same is read."""
     classes = [("ct", "a"), ("ct", "b"), ("mri", "a"), ("mri", "b")]
     reader = blank_reader(classes, torch.zeros(400, 4))
-    heads = {f"{m}\tside\t{side}": np.zeros(13, np.float32) for m in ("ct", "mri") for side in ("left", "right")}
+    heads = {
+        f"{m}\tside\t{side}": np.zeros(13, np.float32)
+        for m in ("ct", "mri")
+        for side in ("left", "right")
+    }
     rng, n = np.random.default_rng(0), 400
     side = rng.choice(["left", "right"], n).tolist()
     asked = attributes.labels(
-        told(modality=["ct", "mri"] * (n // 2), finding=rng.choice(list("ab"), n).tolist(), side=side, caption=side)
+        told(
+            modality=["ct", "mri"] * (n // 2),
+            finding=rng.choice(list("ab"), n).tolist(),
+            side=side,
+            caption=side,
+        )
     )
     blind = attributes.read(reader, heads, np.zeros((n, 8, 8, 3), np.uint8), asked)
     assert blind.groupby("attribute")["read"].nunique().tolist() == [1, 1, 1]
     found = aligned(
-        read={"real": blind, "synthetic": blind, "deranged captions": blind.query("attribute != 'modality'")}
+        read={
+            "real": blind,
+            "synthetic": blind,
+            "deranged captions": blind.query("attribute != 'modality'"),
+        }
     )
     for name in ("aligned", "followed"):
         assert failed(found[name]) == ["real_modality", "real_finding", "real_named"], found[name]
@@ -163,17 +200,28 @@ def copied(**changes: Any) -> tuple[list[str], str]:
         "copied": {64: np.ones(64, bool)}, "plan_steps": [64], "few": range(64), "caught_tests": (1e-9, 1e-9, 60),
         "RATE": 0.01,
     } | changes  # fmt: skip
-    exec("from medisyn_lib import claims, memorization\nfrom medisyn_lib.statistics import exact_proportion", space)  # noqa: S102
+    exec(
+        "from medisyn_lib import claims, memorization\nfrom medisyn_lib.statistics import exact_proportion",
+        space,
+    )
     run("05_memorization", space, "missed = min(", "def decide(")
     power = pd.DataFrame({"x": [5, 5], "y": [0.95, 1.0]})
-    verdict = claims.judge(space["decide"]((0.6, 1.0, 0), power, True), controls=space["checks"])
+    verdict = judge(space["decide"]((0.6, 1.0, 0), power, True), controls=space["checks"])
     return [control.name for control in space["checks"] if not control.passed], verdict
 
 
 @pytest.mark.parametrize(
     ("broken", "control"),
     [
-        ({"recall": {"flip": Estimate(0.99, 0.97, 1, 500), "crop": Estimate(0.95, 0.92, 0.97, 500)}}, "planted_copies"),
+        (
+            {
+                "recall": {
+                    "flip": Estimate(0.99, 0.97, 1, 500),
+                    "crop": Estimate(0.95, 0.92, 0.97, 500),
+                }
+            },
+            "planted_copies",
+        ),
         ({"caught_tests": (0.2, 1.0, 0), "copied": {64: np.zeros(64, bool)}}, "overtrained_on_64"),
         ({"false": np.arange(1000) < 60}, "held_out_real"),
     ],
@@ -200,23 +248,43 @@ def seeing(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @cache
 def prepared(logits: Callable[..., np.ndarray]) -> dict[str, Any]:
     """What the cells of notebook 07 before its controls make, at one cost and one correlation."""
-    space: dict[str, Any] = {"FIRST": 20261125, "draws": DRAWS, "many_images": TUNED, "tables": [], "effects": {}}
+    space: dict[str, Any] = {
+        "FIRST": 20261125,
+        "draws": DRAWS,
+        "many_images": TUNED,
+        "tables": [],
+        "effects": {},
+    }
     run(SPACE, space, "rules = {")
     run(SPACE, space, "import time")
-    space["lesions"] = {role: lesions(k) for k, role in enumerate(("evaluator", "calibration", "test"))}
+    space["lesions"] = {
+        role: lesions(k) for k, role in enumerate(("evaluator", "calibration", "test"))
+    }
     truth = space["truth"] = {role: graders.grade(part) for role, part in space["lesions"].items()}
     rng = np.random.default_rng(9)
     space["logits"] = [{role: logits(truth[role], rng) for role in ("calibration", "test")}]
-    space |= {"patient": np.arange(TUNED), "BASE": 0.5, "CORRELATIONS": (0.5,), "pair": (MANY, EXPERTS)}
+    space |= {
+        "patient": np.arange(TUNED),
+        "BASE": 0.5,
+        "CORRELATIONS": (0.5,),
+        "pair": (MANY, EXPERTS),
+    }
     space["ophthalmologists"], space["specialists"] = space["pair"]
-    for first in ("def read_both(", "panels = [replace(", "def limits(", "def tuned(", "seeds = range(", "def gain("):
+    for first in (
+        "def read_both(",
+        "panels = [replace(",
+        "def limits(",
+        "def tuned(",
+        "seeds = range(",
+        "def gain(",
+    ):
         run(SPACE, space, first)
     for first in ("def level(", "levels = {", "def said(", "real = pd.concat("):
         run(SPACE, space, first)
     return space
 
 
-def graded(logits: Callable[..., np.ndarray] = seeing, **changes: Any) -> dict[str, claims.Claim]:
+def graded(logits: Callable[..., np.ndarray] = seeing, **changes: Any) -> dict[str, Claim]:
     """Notebook 07's verdicts; `changes` replace names before the controls are run."""
     space = dict(prepared(logits)) | {"vary": None, "differ": None}
     space |= {name: change(space) for name, change in changes.items()}
@@ -231,7 +299,9 @@ def test_07_passes_its_controls_with_networks_that_see() -> None:
     found = graded()
     assert [name for claim in found.values() for name in failed(claim)] == []
     assert {found[name].verdict for name in IN_SIMULATION} - {NOT_TESTABLE}
-    assert found["graders-vary"].verdict == found["standards-differ"].verdict == NOT_TESTABLE  # inputs, not found
+    assert (
+        found["graders-vary"].verdict == found["standards-differ"].verdict == NOT_TESTABLE
+    )  # inputs, not found
 
 
 def blind(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -255,7 +325,10 @@ class Dice:
             class Shared:
                 def integers(self, low: int, high: int, size: tuple[int, int]) -> np.ndarray:
                     own = np.random.default_rng(0)
-                    return np.where(own.random(size) < 0.5, *(own.integers(low, high, n) for n in ((size[0], 1), size)))
+                    return np.where(
+                        own.random(size) < 0.5,
+                        *(own.integers(low, high, n) for n in ((size[0], 1), size)),
+                    )
 
                 def __getattr__(self, name: str) -> Any:
                     return getattr(np.random.default_rng(seed), name)
@@ -278,7 +351,9 @@ class Dice:
         ({"level": lambda space: weaker(space)}, "graders_beside_graders", ["on-par"]),
     ],
 )  # fmt: skip
-def test_07_a_broken_control_voids_what_rests_on_it(broken: dict[str, Any], control: str, voided: list[str]) -> None:
+def test_07_a_broken_control_voids_what_rests_on_it(
+    broken: dict[str, Any], control: str, voided: list[str]
+) -> None:
     found = graded(**broken)
     assert {name for name, claim in found.items() if control in failed(claim)} >= {*voided}
     assert {found[name].verdict for name in voided} == {NOT_TESTABLE}

@@ -7,8 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from medisyn_lib import data, phantoms
-from medisyn_lib.data import phantom, samples
+from medisyn_lib import phantoms
+from medisyn_lib.data import records, sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.data.rows import check_rows
+from medisyn_lib.data.sources import phantom
+from medisyn_lib.data.splits import deal_split, role_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
@@ -23,32 +27,44 @@ def store(tmp_path_factory):
 
 
 def test_phantoms_are_the_drawn_ones_with_every_factor():
-    dataset = data.load("phantom", role="test", size=32, per_modality=4, modalities=NAMES, seed=3)
+    dataset = sources.load(
+        "phantom", role="test", size=32, per_modality=4, modalities=NAMES, seed=3
+    )
     assert dataset["modality"] == ["blood_smear"] * 4 + ["fundus"] * 4
     seed = phantom.stream(3, "test")
     expected, factors = phantoms.draw("fundus", seed=seed, index=2, size=32)
-    assert np.array_equal(data.pixels(dataset, [6])[0], expected)
-    assert data.pixels(dataset).shape == (8, 32, 32, 3)
+    assert np.array_equal(load_pixels(dataset, [6])[0], expected)
+    assert load_pixels(dataset).shape == (8, 32, 32, 3)
     row = dataset[6]
     assert json.loads(row["factors"]) == factors
-    assert (row["grade"], row["side"], row["patient_id"]) == (factors["grade"], factors["side"], factors["patient_id"])
+    assert (row["grade"], row["side"], row["patient_id"]) == (
+        factors["grade"],
+        factors["side"],
+        factors["patient_id"],
+    )
     assert (row["split"], row["role"], row["specialty"]) == ("test", "test", "ophthalmology")
     assert row["identity_known"] and "{" not in row["caption"]
 
 
 def test_each_role_of_phantoms_has_patients_of_its_own():
     patients = [
-        set(data.load("phantom", role=role, size=32, per_modality=6, modalities=["fundus"])["patient_id"])
-        for role in data.ROLES
+        set(
+            sources.load("phantom", role=role, size=32, per_modality=6, modalities=["fundus"])[
+                "patient_id"
+            ]
+        )
+        for role in sources.ROLES
     ]
     assert [len(own) for own in patients] == [2] * 5
     assert len(set.union(*patients)) == 10
 
 
 def test_train_of_phantoms_is_generator_and_evaluator_without_the_first_stage():
-    train = data.load("phantom", "train", size=32, per_modality=10, modalities=["fundus"])
+    train = sources.load("phantom", "train", size=32, per_modality=10, modalities=["fundus"])
     assert train["role"] == ["generator"] * 7 + ["evaluator"] * 3
-    alone = data.load("phantom", role="evaluator", size=32, per_modality=3, modalities=["fundus"])
+    alone = sources.load(
+        "phantom", role="evaluator", size=32, per_modality=3, modalities=["fundus"]
+    )
     assert train["image_id"][7:] == alone["image_id"]
 
 
@@ -58,23 +74,23 @@ def test_two_workers_write_what_one_does(tmp_path):
     chosen = [(name, "test", index) for name in NAMES for index in range(6)]
     for workers in (1, 2):
         arguments = {"chosen": chosen, "size": 32, "seed": 0}
-        samples.write(tmp_path / str(workers), phantom.records, arguments, workers=workers)
+        records.write(tmp_path / str(workers), phantom.records, arguments, workers=workers)
     one, two = (datasets.Dataset.load_from_disk(str(tmp_path / name / "data")) for name in "12")
     assert one["image_id"] == two["image_id"] and one["caption"] == two["caption"]
-    assert np.array_equal(data.pixels(one), data.pixels(two))
+    assert np.array_equal(load_pixels(one), load_pixels(two))
     assert [path.name for path in (tmp_path / "2").iterdir()] == ["data"]
 
 
 def test_a_kept_set_is_read_and_not_drawn_again(monkeypatch):
-    first = data.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)
+    first = sources.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)
     monkeypatch.setattr(phantoms, "draw", None)
-    again = data.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)
+    again = sources.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)
     assert first[:]["image_id"] == again[:]["image_id"]
     again.map(lambda row: {"caption": "x"})  # must leave nothing beside the kept files
-    monkeypatch.setattr(samples, "write", None)
-    assert data.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)["caption"] == list(
-        first["caption"]
-    )
+    monkeypatch.setattr(records, "write", None)
+    assert sources.load("phantom", "val", size=32, per_modality=2, modalities=["fundus"], seed=9)[
+        "caption"
+    ] == list(first["caption"])
 
 
 @pytest.mark.parametrize(
@@ -94,27 +110,31 @@ def test_a_kept_set_is_read_and_not_drawn_again(monkeypatch):
 )
 def test_bad_arguments_are_refused_in_one_line(source, arguments, words):
     with pytest.raises(InputError, match=words) as caught:
-        data.load(source, **arguments)
+        sources.load(source, **arguments)
     assert "\n" not in str(caught.value)
 
 
 def test_patients_are_dealt_by_a_stable_hash():
     # Written down once: another machine or version must deal the same patients alike.
-    assert [samples.role_of("train", f"p{n}") for n in range(4)] == ["generator"] * 3 + ["evaluator"]
-    dealt = [samples.role_of("train", f"patient {n}") for n in range(4000)]
+    assert [role_of("train", f"p{n}") for n in range(4)] == ["generator"] * 3 + ["evaluator"]
+    dealt = [role_of("train", f"patient {n}") for n in range(4000)]
     assert abs(dealt.count("generator") / 4000 - 0.7) < 0.03
-    splits = [samples.deal_split(f"patient {n}") for n in range(4000)]
-    assert abs(splits.count("val") / 4000 - 0.1) < 0.02 and abs(splits.count("test") / 4000 - 0.2) < 0.03
+    splits = [deal_split(f"patient {n}") for n in range(4000)]
+    assert (
+        abs(splits.count("val") / 4000 - 0.1) < 0.02
+        and abs(splits.count("test") / 4000 - 0.2) < 0.03
+    )
 
 
 def test_two_train_images_are_enough():
     rows = [
-        samples.UNKNOWN | {"image_id": f"{n}", "patient_id": f"{n}", "split": "train", "modality": "ct"}
+        records.UNKNOWN
+        | {"image_id": f"{n}", "patient_id": f"{n}", "split": "train", "modality": "ct"}
         for n in range(2)
     ]
-    assert samples.check_rows(rows, "here") == rows
+    assert check_rows(rows, "here") == rows
     with pytest.raises(InputError, match="ct needs at least 2 train images, got 1"):
-        samples.check_rows(rows[:1], "here")
+        check_rows(rows[:1], "here")
 
 
 def _set_of(images, split, first=0):
@@ -122,9 +142,14 @@ def _set_of(images, split, first=0):
     import datasets
 
     records = [
-        samples.sample(
-            samples.UNKNOWN
-            | {"image_id": f"{split}-{first + n}", "patient_id": f"p-{split}-{n}", "split": split, "modality": "ct"},
+        records.sample(
+            records.UNKNOWN
+            | {
+                "image_id": f"{split}-{first + n}",
+                "patient_id": f"p-{split}-{n}",
+                "split": split,
+                "modality": "ct",
+            },
             image,
             role="test",
             size=64,
@@ -138,34 +163,46 @@ def _set_of(images, split, first=0):
 def test_planted_near_duplicates_are_found_and_independent_images_are_not():
     import datasets
 
-    train = data.pixels(data.load("phantom", role="generator", per_modality=40, modalities=["ct"]))
+    train = load_pixels(
+        sources.load("phantom", role="generator", per_modality=40, modalities=["ct"])
+    )
     rng = np.random.default_rng(0)
     noisy = np.clip(train[5] + rng.normal(0, 8, train[5].shape), 0, 255).astype(np.uint8)
     bright = np.clip(train[9] * 1.1, 0, 255).astype(np.uint8)
-    whole = datasets.concatenate_datasets([_set_of(train, "train"), _set_of([train[3], noisy, bright], "test")])
-    found = data.near_duplicates(whole)
-    assert {pair[:2] for pair in found} == {("test-0", "train-3"), ("test-1", "train-5"), ("test-2", "train-9")}
-    assert next(score for first, _, score in found if first == "test-0") == pytest.approx(1.0, abs=1e-3)
+    whole = datasets.concatenate_datasets(
+        [_set_of(train, "train"), _set_of([train[3], noisy, bright], "test")]
+    )
+    found = sources.near_duplicates(whole)
+    assert {pair[:2] for pair in found} == {
+        ("test-0", "train-3"),
+        ("test-1", "train-5"),
+        ("test-2", "train-9"),
+    }
+    assert next(score for first, _, score in found if first == "test-0") == pytest.approx(
+        1.0, abs=1e-3
+    )
 
 
 def test_the_same_image_twice_in_one_split_is_no_leak():
     image, *others = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
-    assert data.near_duplicates(_set_of([image, image, *others], "train")) == []
+    assert sources.near_duplicates(_set_of([image, image, *others], "train")) == []
 
 
 def test_testable_names_the_reason():
-    assert data.testable("phantom") == dict.fromkeys(MODALITIES, "")
-    assert len(data.load("phantom", "test", size=32, per_modality=1, modalities=["fundus"])) == 1
-    few = data.load("phantom", "test", size=32, per_modality=12, modalities=["fundus"])
-    assert "4 test patients, at least 20" in data.testable(few)["fundus"]
+    assert sources.testable("phantom") == dict.fromkeys(MODALITIES, "")
+    assert len(sources.load("phantom", "test", size=32, per_modality=1, modalities=["fundus"])) == 1
+    few = sources.load("phantom", "test", size=32, per_modality=12, modalities=["fundus"])
+    assert "4 test patients, at least 20" in sources.testable(few)["fundus"]
 
 
 def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
-    from medisyn_lib.store import code_hash
+    from medisyn_lib.runtime.store import code_hash
 
-    assert list(data.KINDS) == ["phantom", "npz", "medmnist", "folder", "hub"]
-    assert all("\n" not in row["help"] for row in data.KINDS.values())
-    assert data.fingerprint("phantom") == code_hash("medisyn_lib.phantoms", "medisyn_lib.modalities")
+    assert list(sources.KINDS) == ["phantom", "npz", "medmnist", "folder", "hub"]
+    assert all("\n" not in row["help"] for row in sources.KINDS.values())
+    assert sources.fingerprint("phantom") == code_hash(
+        "medisyn_lib.phantoms", "medisyn_lib.modalities"
+    )
 
 
 def test_preflight_imports_nothing_heavy(tmp_path):

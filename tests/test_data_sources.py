@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medisyn_lib import data
-from medisyn_lib.data import card, npz, tables
+from medisyn_lib.data import cards, sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.data.sources import npz, tables
 from medisyn_lib.errors import InputError
 
-REAL_PANEL = Path(os.environ.get("MEDISYN_REAL_PANEL", Path(__file__).parents[2] / "shared" / "real_panel"))
+REAL_PANEL = Path(
+    os.environ.get("MEDISYN_REAL_PANEL", Path(__file__).parents[2] / "shared" / "real_panel")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,67 +45,92 @@ def put(place, stem="fundus", **changes):
 
 def test_npz_images_labels_patients_and_captions(tmp_path):
     source = put(tmp_path / "d")
-    train = data.load(source, "train", size=24)
+    train = sources.load(source, "train", size=24)
     assert len(train) == 20 and train["finding"][:2] == ["no_dr", "moderate_npdr"]
     assert (train["grade"][1], train["count"][1], train["side"][1]) == (2, -1, "")
     assert train["patient_id"][:3] == ["fundus/train0", "fundus/train0", "fundus/train1"]
     assert all(train["identity_known"]) and "diabetic retinopathy" in train["caption"][0]
     original = arrays()["test_images"]
-    test = data.pixels(data.load(source, "test", size=20))
+    test = load_pixels(sources.load(source, "test", size=20))
     assert np.array_equal(test, original[:, :, 2:22])  # the centre square, not resampled
 
 
 def test_roles_of_a_finite_source_share_no_patient(tmp_path):
     source = put(tmp_path / "d")
-    parts = {role: data.load(source, role=role, size=20) for role in data.ROLES}
+    parts = {role: sources.load(source, role=role, size=20) for role in sources.ROLES}
     patients = {role: set(part["patient_id"]) for role, part in parts.items()}
     assert not patients["generator"] & patients["evaluator"]
     assert patients["first_stage"] == patients["generator"]
     assert len(parts["generator"]) + len(parts["evaluator"]) == 20
-    assert set(data.load(source, "train", size=20)["role"]) == {"generator", "evaluator"}
+    assert set(sources.load(source, "train", size=20)["role"]) == {"generator", "evaluator"}
     assert (len(parts["calibration"]), len(parts["test"])) == (4, 6)
 
 
 def test_a_role_without_images_is_refused(tmp_path):
-    none = {f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")}
+    none = {
+        f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")
+    }
     source = put(tmp_path / "d", **none)
     with pytest.raises(InputError, match="no image in the data source for calibration: add some"):
-        data.load(source, role="calibration", size=20)
+        sources.load(source, role="calibration", size=20)
 
 
 def test_the_cap_is_deterministic_and_depends_on_the_seed(tmp_path):
     source = put(tmp_path / "d")
-    chosen = [data.load(source, "train", size=20, per_modality=5, seed=seed)["image_id"][:] for seed in (0, 0, 1)]
+    chosen = [
+        sources.load(source, "train", size=20, per_modality=5, seed=seed)["image_id"][:]
+        for seed in (0, 0, 1)
+    ]
     assert len(chosen[0]) == 5 and chosen[0] == chosen[1] != chosen[2]
-    assert data.load(source, "train", size=20, per_modality=5)["image_id"][:] == chosen[0]  # by default seed 0
+    assert (
+        sources.load(source, "train", size=20, per_modality=5)["image_id"][:] == chosen[0]
+    )  # by default seed 0
 
 
 def test_grey_files_without_names_or_ids_of_an_unknown_modality(tmp_path):
-    grey = {f"{split}_images": arrays()[f"{split}_images"][..., 0] for split in data.SPLITS}
-    source = put(tmp_path / "d", "knee_mri", class_names=None, **grey, **{f"{s}_source_ids": None for s in data.SPLITS})
-    row = data.load(source, "train", size=20)[1]
-    assert row["finding"] == "class_1" and "knee mri" in row["caption"] and "class 1" in row["caption"]
-    assert row["patient_id"] == row["image_id"] and not row["identity_known"] and row["specialty"] == ""
-    pixels = data.pixels(data.load(source, "train", size=20))
+    grey = {f"{split}_images": arrays()[f"{split}_images"][..., 0] for split in sources.SPLITS}
+    source = put(
+        tmp_path / "d",
+        "knee_mri",
+        class_names=None,
+        **grey,
+        **{f"{s}_source_ids": None for s in sources.SPLITS},
+    )
+    row = sources.load(source, "train", size=20)[1]
+    assert (
+        row["finding"] == "class_1" and "knee mri" in row["caption"] and "class 1" in row["caption"]
+    )
+    assert (
+        row["patient_id"] == row["image_id"]
+        and not row["identity_known"]
+        and row["specialty"] == ""
+    )
+    pixels = load_pixels(sources.load(source, "train", size=20))
     assert np.array_equal(pixels[0, ..., 0], pixels[0, ..., 2])
 
 
 def test_fortran_order_reads_alike(tmp_path):
     images = arrays()["test_images"]
-    plain = data.pixels(data.load(put(tmp_path / "a"), "test", size=20))
-    other = data.pixels(data.load(put(tmp_path / "b", test_images=np.asfortranarray(images)), "test", size=20))
+    plain = load_pixels(sources.load(put(tmp_path / "a"), "test", size=20))
+    other = load_pixels(
+        sources.load(put(tmp_path / "b", test_images=np.asfortranarray(images)), "test", size=20)
+    )
     assert np.array_equal(plain, other)
 
 
 @pytest.mark.parametrize("flag", [0, 1])
 def test_the_file_says_whether_ids_are_patients(tmp_path, flag):
     source = put(tmp_path / "d", identity_known=np.array(flag))
-    assert set(data.load(source, "val", size=20)["identity_known"]) == {bool(flag)}
+    assert set(sources.load(source, "val", size=20)["identity_known"]) == {bool(flag)}
 
 
 def test_fingerprint_follows_the_bytes(tmp_path):
-    first = data.fingerprint(put(tmp_path / "a"))
-    assert first == data.fingerprint(put(tmp_path / "b")) != data.fingerprint(put(tmp_path / "c", extra=np.zeros(1)))
+    first = sources.fingerprint(put(tmp_path / "a"))
+    assert (
+        first
+        == sources.fingerprint(put(tmp_path / "b"))
+        != sources.fingerprint(put(tmp_path / "c", extra=np.zeros(1)))
+    )
 
 
 BIG = np.zeros((20, 20, 24, 3), np.uint8)
@@ -122,7 +150,10 @@ BIG = np.zeros((20, 20, 24, 3), np.uint8)
         ({"train_labels": np.full(20, -1)}, "labels from -1"),
         ({"train_labels": np.zeros((20, 2), int)}, "one label an image"),
         ({"train_labels": np.zeros(20, int)}, "class 'moderate_npdr' has no train image"),
-        ({"train_labels": np.zeros(20, int), "class_names": None}, "class 'class_1' has no train image"),
+        (
+            {"train_labels": np.zeros(20, int), "class_names": None},
+            "class 'class_1' has no train image",
+        ),
         ({"class_names": np.array(["a", "A"])}, "class_names has a name twice"),
         ({"class_names": np.array(["a", "b\nc"])}, "control characters"),
         ({"class_names": np.array(["a", "+1"])}, "begins as a spreadsheet's formula does"),
@@ -134,26 +165,35 @@ BIG = np.zeros((20, 20, 24, 3), np.uint8)
 def test_bad_npz_is_refused_in_one_line(tmp_path, changes, words):
     source = put(tmp_path / "d", **changes)
     with pytest.raises(InputError, match=words) as caught:
-        data.preflight(source)
+        sources.preflight(source)
     assert "\n" not in str(caught.value) and "fundus.npz" in str(caught.value)
 
 
 def test_one_image_only_is_refused(tmp_path):
-    one = {"train_images": BIG[:1], "train_labels": [0], "train_source_ids": ["a"], "class_names": np.array(["a"])}
-    none = {f"{s}_{k}": v[:0] for s in ("val", "test") for k, v in (("images", BIG), ("labels", np.zeros(1, int)))}
+    one = {
+        "train_images": BIG[:1],
+        "train_labels": [0],
+        "train_source_ids": ["a"],
+        "class_names": np.array(["a"]),
+    }
+    none = {
+        f"{s}_{k}": v[:0]
+        for s in ("val", "test")
+        for k, v in (("images", BIG), ("labels", np.zeros(1, int)))
+    }
     source = put(tmp_path / "d", **one, **none, val_source_ids=None, test_source_ids=None)
     with pytest.raises(InputError, match="at least 2 train images, got 1"):
-        data.preflight(source)
+        sources.preflight(source)
 
 
 def test_missing_and_broken_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        data.preflight(f"npz:{tmp_path / 'none'}")
+        sources.preflight(f"npz:{tmp_path / 'none'}")
     with pytest.raises(InputError, match="no npz file"):
-        data.preflight(f"npz:{tmp_path}")
+        sources.preflight(f"npz:{tmp_path}")
     (tmp_path / "ct.npz").write_bytes(b"not a zip file")
     with pytest.raises(InputError, match=r"ct\.npz is not an npz file"):
-        data.preflight(f"npz:{tmp_path}")
+        sources.preflight(f"npz:{tmp_path}")
 
 
 def test_a_flipped_byte_is_found(tmp_path):
@@ -163,37 +203,51 @@ def test_a_flipped_byte_is_found(tmp_path):
     content[2000] ^= 0xFF
     path.write_bytes(bytes(content))
     with pytest.raises(InputError, match=r"fundus\.npz.* is damaged"):
-        data.preflight(source)
+        sources.preflight(source)
 
 
 def test_a_header_that_promises_too_much_is_refused_before_reading(tmp_path, monkeypatch):
     source = put(tmp_path / "d")
     monkeypatch.setattr(npz, "MAX_BYTES", 2**10)
     with pytest.raises(InputError, match="split the file or drop"):
-        data.preflight(source)
+        sources.preflight(source)
     path = tmp_path / "d" / "fundus.npz"
     monkeypatch.undo()
     with zipfile.ZipFile(path, "w") as file, file.open("train_images.npy", "w") as member:
         header = {"descr": "|u1", "fortran_order": False, "shape": (1000, 64, 64)}
         np.lib.format.write_array_header_1_0(member, header)
     with pytest.raises(InputError, match="shorter than its header says"):
-        data.preflight(source)
+        sources.preflight(source)
 
 
 def test_check_reports_empty_classes_identity_and_leaks(tmp_path):
     made = arrays()
     made["val_images"][0] = made["train_images"][0]
     source = put(tmp_path / "d", val_images=made["val_images"], test_labels=np.zeros(6, int))
-    (row,) = data.check(source)
-    assert (row["modality"], row["train"], row["val"], row["test"], row["patients"]) == ("fundus", 20, 4, 6, "10/2/3")
-    assert row["classes"] == "moderate_npdr 10/2/0, no_dr 10/2/6" and row["empty"] == "moderate_npdr in test"
+    (row,) = sources.check(source)
+    assert (row["modality"], row["train"], row["val"], row["test"], row["patients"]) == (
+        "fundus",
+        20,
+        4,
+        6,
+        "10/2/3",
+    )
+    assert (
+        row["classes"] == "moderate_npdr 10/2/0, no_dr 10/2/6"
+        and row["empty"] == "moderate_npdr in test"
+    )
     assert row["near_duplicates"] == 1 and row["identity"] == "known"
-    assert row["not_testable"] == "3 test patients, at least 20 are needed; no test image of moderate_npdr"
+    assert (
+        row["not_testable"]
+        == "3 test patients, at least 20 are needed; no test image of moderate_npdr"
+    )
 
 
 def test_check_counts_a_split_without_images_as_nought(tmp_path):
-    none = {f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")}
-    (row,) = data.check(put(tmp_path / "d", **none))
+    none = {
+        f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")
+    }
+    (row,) = sources.check(put(tmp_path / "d", **none))
     assert (row["train"], row["val"], row["test"]) == (20, 0, 6)
     assert row["classes"] == "moderate_npdr 10/0/3, no_dr 10/0/3"
 
@@ -203,13 +257,18 @@ def test_check_tells_the_stored_sizes_and_marks_in_colour(tmp_path):
     grey = np.random.default_rng(0).integers(0, 200, (4, 50, 40, 1), np.uint8).repeat(3, 3)
     grey[:2, 10, 5:25] = 255, 255, 0
     grey[2, 10, 5:25] = 255
-    lines = [{"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "us"} for n in range(4)]
-    lines += [{"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "skin"} for n in range(4, 6)]
+    lines = [
+        {"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "us"} for n in range(4)
+    ]
+    lines += [
+        {"file_name": f"{n}.png", "text": "a", "split": "train", "modality": "skin"}
+        for n in range(4, 6)
+    ]
     source = write_folder(tmp_path, lines)
     for n, image in enumerate(grey):
         Image.fromarray(image).save(tmp_path / f"{n}.png")
     Image.new("RGB", (64, 48), (200, 90, 20)).save(tmp_path / "4.png")
-    found = {row["modality"]: (row["sizes"], row["marked"]) for row in data.check(source)}
+    found = {row["modality"]: (row["sizes"], row["marked"]) for row in sources.check(source)}
     assert found == {"us": ("40 x 50", 2), "skin": ("30 x 20 to 64 x 48", 0)}
 
 
@@ -221,7 +280,9 @@ def write_folder(place, lines, name="metadata.csv"):
             Image.new("RGB", (30, 20), (len(path.name), 9, 9)).save(path)
     with (place / name).open("w", newline="") as file:
         if name.endswith("csv"):
-            table = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for line in lines for key in line)))
+            table = csv.DictWriter(
+                file, fieldnames=list(dict.fromkeys(key for line in lines for key in line))
+            )
             table.writeheader()
             table.writerows(lines)
         else:
@@ -233,17 +294,21 @@ def test_a_drafted_card_counts_what_can_be_counted_and_leaves_the_rest_open(tmp_
     from huggingface_hub import DatasetCard
 
     source = put(tmp_path / "d")
-    before = card.draft(source)
+    before = cards.draft(source)
     found = DatasetCard(before)
     assert found.data.size_categories == ["n<1K"] and found.data.pretty_name == "d"
     assert "30 images" in before and "**Images**: 20/4/6 (train/val/test)" in before
     assert "moderate_npdr 10/2/3" in before and "**Licence**: **to be filled in**" in before
     panel = "file,dataset,licence,licence_basis,citation,notes\nfundus.npz,Made,CC0,here,Me 2026,small\n"
     (tmp_path / "d" / "panel.csv").write_text(panel)
-    after = card.draft(source)
-    assert "**Licence**: CC0 (here)" in after and "Made: Me 2026" in after and "**Known weaknesses**: small" in after
+    after = cards.draft(source)
+    assert (
+        "**Licence**: CC0 (here)" in after
+        and "Made: Me 2026" in after
+        and "**Known weaknesses**: small" in after
+    )
     with pytest.raises(InputError, match=r"read data_cards/phantom\.md"):
-        card.draft("phantom")
+        cards.draft("phantom")
 
 
 def lines(many=6, **more):
@@ -252,10 +317,19 @@ def lines(many=6, **more):
 
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
 def test_folder_keeps_its_own_text_and_columns(tmp_path, name):
-    more = {"modality": "fundus", "finding": "no_dr", "split": "train", "side": "left", "count": 3, "grade": 0}
-    source = write_folder(tmp_path / "d", [line | {"patient_id": "p"} for line in lines(**more)], name)
-    data.preflight(source)
-    row = data.load(source, "train", size=16)[5]
+    more = {
+        "modality": "fundus",
+        "finding": "no_dr",
+        "split": "train",
+        "side": "left",
+        "count": 3,
+        "grade": 0,
+    }
+    source = write_folder(
+        tmp_path / "d", [line | {"patient_id": "p"} for line in lines(**more)], name
+    )
+    sources.preflight(source)
+    row = sources.load(source, "train", size=16)[5]
     assert (row["caption"], row["modality"], row["side"], row["count"], row["grade"]) == (
         ("picture 5", "fundus", "left", 3, 0)
     )
@@ -265,16 +339,16 @@ def test_folder_keeps_its_own_text_and_columns(tmp_path, name):
 
 def test_folder_deals_patients_where_it_has_no_split(tmp_path):
     source = write_folder(tmp_path / "d", lines(60))
-    counts = [len(data.load(source, split, size=16)) for split in data.SPLITS]
+    counts = [len(sources.load(source, split, size=16)) for split in sources.SPLITS]
     assert sum(counts) == 60 and counts[0] > counts[2] > counts[1] > 0
-    assert not any(data.load(source, "train", size=16)["identity_known"])
+    assert not any(sources.load(source, "train", size=16)["identity_known"])
 
 
 def test_fingerprint_of_a_folder_follows_its_images(tmp_path):
     source = write_folder(tmp_path / "d", lines(split="train"))
-    before = data.fingerprint(source)
+    before = sources.fingerprint(source)
     Image.new("RGB", (30, 20), "red").save(tmp_path / "d" / "2.png")
-    assert data.fingerprint(source) != before
+    assert sources.fingerprint(source) != before
 
 
 @pytest.mark.parametrize(
@@ -303,34 +377,40 @@ def test_bad_folder_is_refused_in_one_line(tmp_path, line, words):
     (place / "link.jpg").symlink_to(tmp_path / "outside.jpg")
     (place / "bad.jpg").write_text("no image")
     Image.fromarray(np.zeros((9, 9), np.uint16)).save(place / "deep.tif")
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(place / "cut.jpg.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(
+        place / "cut.jpg.png"
+    )
     content = bytearray((place / "cut.jpg.png").read_bytes())
     content[900] ^= 0xFF
     (place / "cut.jpg.png").write_bytes(bytes(content))
     source = write_folder(place, [*lines(split="train"), lines(7, split="train")[6] | line])
     with pytest.raises(InputError, match=words) as caught:
-        data.preflight(source)
+        sources.preflight(source)
     assert "\n" not in str(caught.value)
 
 
 def test_folder_without_metadata_column_or_in_pieces_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        data.preflight(f"folder:{tmp_path / 'none'}")
+        sources.preflight(f"folder:{tmp_path / 'none'}")
     with pytest.raises(InputError, match="no metadata file"):
-        data.preflight(f"folder:{tmp_path}")
+        sources.preflight(f"folder:{tmp_path}")
     with pytest.raises(InputError, match="no column text"):
-        data.preflight(write_folder(tmp_path, [{"file_name": "0.png"}]))
+        sources.preflight(write_folder(tmp_path, [{"file_name": "0.png"}]))
     (tmp_path / "metadata.csv").rename(tmp_path / "metadata.jsonl")
     with pytest.raises(InputError, match="cannot be read"):
-        data.preflight(f"folder:{tmp_path}")
+        sources.preflight(f"folder:{tmp_path}")
 
 
-@pytest.mark.parametrize("limit", [100, 400])  # Pillow's own errors over twice its limit, and its warnings below
+@pytest.mark.parametrize(
+    "limit", [100, 400]
+)  # Pillow's own errors over twice its limit, and its warnings below
 def test_a_giant_image_is_refused_by_its_header(tmp_path, monkeypatch, limit):
     source = write_folder(tmp_path / "d", lines(split="train"))
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(InputError, match=r"0\.png is no image .*600 pixels\) exceeds limit of .*smaller"):
-        data.preflight(source)
+    with pytest.raises(
+        InputError, match=r"0\.png is no image .*600 pixels\) exceeds limit of .*smaller"
+    ):
+        sources.preflight(source)
 
 
 def test_medmnist_reads_the_official_file_from_its_cache(tmp_path, monkeypatch):
@@ -340,21 +420,29 @@ def test_medmnist_reads_the_official_file_from_its_cache(tmp_path, monkeypatch):
     root.mkdir(parents=True)
     made = {name: value for name, value in arrays().items() if "labels" in name or "images" in name}
     np.savez(root / "retinamnist_64.npz", **made | {"train_labels": np.arange(20)[:, None] % 5})
-    digest = hashlib.md5((root / "retinamnist_64.npz").read_bytes(), usedforsecurity=False).hexdigest()
+    digest = hashlib.md5(
+        (root / "retinamnist_64.npz").read_bytes(), usedforsecurity=False
+    ).hexdigest()
     monkeypatch.setitem(medmnist.INFO["retinamnist"], "MD5_64", digest)
-    data.preflight("medmnist:retinamnist@64")
-    train = data.load("medmnist:retinamnist@64", "train", size=20)
-    assert train["modality"][0] == "fundus" and train["finding"][2] == "moderate_npdr" and train["grade"][4] == 4
+    sources.preflight("medmnist:retinamnist@64")
+    train = sources.load("medmnist:retinamnist@64", "train", size=20)
+    assert (
+        train["modality"][0] == "fundus"
+        and train["finding"][2] == "moderate_npdr"
+        and train["grade"][4] == 4
+    )
     assert not any(train["identity_known"])
-    assert np.array_equal(data.pixels(train), made["train_images"][:, :, 2:22])
+    assert np.array_equal(load_pixels(train), made["train_images"][:, :, 2:22])
 
 
 def test_medmnist_download_that_fails_says_so(monkeypatch):
     import medmnist
 
     monkeypatch.setattr(medmnist.dataset.MedMNIST, "download", _fail)
-    with pytest.raises(InputError, match="breastmnist could not be downloaded: check the network") as caught:
-        data.load("medmnist:breastmnist", "train")
+    with pytest.raises(
+        InputError, match="breastmnist could not be downloaded: check the network"
+    ) as caught:
+        sources.load("medmnist:breastmnist", "train")
     assert "\n" not in str(caught.value)
 
 
@@ -373,7 +461,7 @@ def _fail(*_):
 )
 def test_bad_medmnist_names_are_refused(rest, words):
     with pytest.raises(InputError, match=words):
-        data.preflight(f"medmnist:{rest}")
+        sources.preflight(f"medmnist:{rest}")
 
 
 @pytest.fixture
@@ -386,7 +474,9 @@ def hub_dataset(monkeypatch):
         table = datasets.Dataset.from_dict(columns | ({"image": pictures} if image else {}))
         if image:
             table = table.cast_column("image", datasets.Image())
-        monkeypatch.setattr(datasets, "load_dataset", lambda name: {"train": table, "validation": table})
+        monkeypatch.setattr(
+            datasets, "load_dataset", lambda name: {"train": table, "validation": table}
+        )
         tables._hub_tables.cache_clear()
 
     yield place
@@ -395,41 +485,43 @@ def hub_dataset(monkeypatch):
 
 def test_hub_keeps_captions_splits_and_pixels(hub_dataset):
     hub_dataset({"caption": [f"c{n}" for n in range(6)], "modality": ["ct"] * 6})
-    val = data.load("hub:someone/scans", "val", size=20)
+    val = sources.load("hub:someone/scans", "val", size=20)
     assert val["caption"] == [f"c{n}" for n in range(6)] and val["modality"][0] == "ct"
-    assert data.pixels(val, [3])[0, 0, 0].tolist() == [120, 0, 0]
-    before = data.fingerprint("hub:someone/scans")
+    assert load_pixels(val, [3])[0, 0, 0].tolist() == [120, 0, 0]
+    before = sources.fingerprint("hub:someone/scans")
     hub_dataset({"caption": ["other"] * 6})
-    assert data.fingerprint("hub:someone/scans") != before
+    assert sources.fingerprint("hub:someone/scans") != before
 
 
 def test_bad_hub_datasets_are_refused(hub_dataset, monkeypatch):
     import datasets
 
     with pytest.raises(InputError, match="hub:OWNER/NAME"):
-        data.preflight("hub:scans")
+        sources.preflight("hub:scans")
     hub_dataset({"text": ["a"] * 6}, image=False)
     with pytest.raises(InputError, match="no column image"):
-        data.load("hub:someone/scans", "train")
+        sources.load("hub:someone/scans", "train")
     hub_dataset({"label": [1] * 6})
     with pytest.raises(InputError, match="no column text or caption"):
-        data.load("hub:someone/scans", "train")
+        sources.load("hub:someone/scans", "train")
     hub_dataset({"text": ["a"] * 5 + [""]})
     with pytest.raises(InputError, match="row 5: text is empty"):
-        data.load("hub:someone/scans", "train")
+        sources.load("hub:someone/scans", "train")
     tables._hub_tables.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", _fail)
     with pytest.raises(InputError, match=r"could not be loaded \(RuntimeError\)"):
-        data.load("hub:someone/scans", "train")
+        sources.load("hub:someone/scans", "train")
 
 
-@pytest.mark.skipif(not REAL_PANEL.is_dir(), reason="no real images here: set MEDISYN_REAL_PANEL to their folder")
+@pytest.mark.skipif(
+    not REAL_PANEL.is_dir(), reason="no real images here: set MEDISYN_REAL_PANEL to their folder"
+)
 def test_the_real_panel_is_read_and_its_small_modality_is_not_testable():
     source = f"npz:{REAL_PANEL}"
-    data.preflight(source)
-    reasons = data.testable(source)
+    sources.preflight(source)
+    reasons = sources.testable(source)
     assert "6 test patients" in reasons["retinal_oct"] and reasons["fundus"] == ""
-    test = data.load(source, "test", modalities=["retinal_oct", "fundus"])
+    test = sources.load(source, "test", modalities=["retinal_oct", "fundus"])
     assert test["modality"].count("retinal_oct") == 11
     known = dict(zip(test["modality"], test["identity_known"], strict=True))
     assert known == {"retinal_oct": False, "fundus": True}  # as panel.csv beside the files says

@@ -15,7 +15,9 @@ import pytest
 
 UNSHARE = shutil.which("unshare")
 OWN = [str(UNSHARE), "--map-root-user", "--mount"]
-MAY_MOUNT = UNSHARE is not None and subprocess.run([*OWN, "true"], capture_output=True).returncode == 0
+MAY_MOUNT = (
+    UNSHARE is not None and subprocess.run([*OWN, "true"], capture_output=True).returncode == 0
+)
 pytestmark = pytest.mark.skipif(not MAY_MOUNT, reason="unshare may not mount here")
 
 KEEP = """
@@ -38,9 +40,16 @@ def inside(place: Path, *steps: str) -> list[str]:
     """Runs shell steps, `$KEEP NAME BYTES` keeps an entry, with the store in `place` / store; what each printed."""
     (place / "keep.py").write_text(KEEP)
     (place / "store").mkdir(exist_ok=True)
-    names = {"PLACE": str(place), "KEEP": f"{sys.executable} {place / 'keep.py'}", "MEDISYN_STORE": f"{place}/store"}
+    names = {
+        "PLACE": str(place),
+        "KEEP": f"{sys.executable} {place / 'keep.py'}",
+        "MEDISYN_STORE": f"{place}/store",
+    }
     done = subprocess.run(
-        [*OWN, "sh", "-ec", "\n".join(steps)], env={**names, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+        [*OWN, "sh", "-ec", "\n".join(steps)],
+        env={**names, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -59,7 +68,9 @@ def test_a_full_disk_is_named_and_with_room_the_run_goes_on(tmp_path: Path) -> N
     )
     kept, refused, *there, again, large = said
     assert kept == again and large.startswith("kept large-")
-    assert refused.startswith("refused") and "no space left" in refused and "MEDISYN_STORE" in refused
+    assert (
+        refused.startswith("refused") and "no space left" in refused and "MEDISYN_STORE" in refused
+    )
     assert [name for name in there if not name.endswith(".tmp")] == [kept.split()[1]]
 
 
@@ -73,4 +84,6 @@ def test_a_read_only_store_gives_what_it_has_and_refuses_the_rest(tmp_path: Path
         "$KEEP other 1000",
     )
     assert said[0] == said[1] and said[0].startswith("kept small-")
-    assert said[2].startswith("refused") and "not writable" in said[2] and "MEDISYN_STORE" in said[2]
+    assert (
+        said[2].startswith("refused") and "not writable" in said[2] and "MEDISYN_STORE" in said[2]
+    )

@@ -22,12 +22,18 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from medisyn_lib import encoders, fidelity
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation import fidelity
+from medisyn_lib.models import encoders
 from medisyn_lib.phantoms import draw
 
 TIMM = "test_vit"
-SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 
 
 def phantoms(number: int) -> np.ndarray:
@@ -45,7 +51,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def transformers_folder(folder: Path, net: torch.nn.Module, side: int = 28) -> Path:
     net.save_pretrained(folder)
     size = {"height": side, "width": side}
-    ViTImageProcessor(size=size, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.2, 0.2]).save_pretrained(folder)
+    ViTImageProcessor(
+        size=size, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.2, 0.2]
+    ).save_pretrained(folder)
     return folder
 
 
@@ -69,7 +77,9 @@ def test_a_timm_network_reads_its_file(weights: Path) -> None:
     ).clamp(0, 1)
     mean, deviation = (torch.tensor(net.default_cfg[key])[:, None, None] for key in ("mean", "std"))
     with torch.inference_mode():
-        expected = net.eval().forward_head(net.forward_features((images - mean) / deviation), pre_logits=True)
+        expected = net.eval().forward_head(
+            net.forward_features((images - mean) / deviation), pre_logits=True
+        )
     np.testing.assert_allclose(found, expected.double().numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -78,26 +88,46 @@ def test_a_transformers_folder_is_read(tmp_path: Path, kind: str, side: int) -> 
     with torch.random.fork_rng():
         net = {
             "dinov2": lambda: Dinov2Model(Dinov2Config(**SMALL, image_size=28, patch_size=14)),
-            "convnext": lambda: ConvNextModel(ConvNextConfig(hidden_sizes=[8, 16, 32, 32], depths=[1, 1, 1, 1])),
+            "convnext": lambda: ConvNextModel(
+                ConvNextConfig(hidden_sizes=[8, 16, 32, 32], depths=[1, 1, 1, 1])
+            ),
             "clip": lambda: CLIPModel(
-                CLIPConfig(text_config=SMALL, vision_config={**SMALL, "image_size": 28, "patch_size": 14})
+                CLIPConfig(
+                    text_config=SMALL, vision_config={**SMALL, "image_size": 28, "patch_size": 14}
+                )
             ),
         }[kind]()
     folder = transformers_folder(tmp_path / kind, net, side)
     found = encoders.features(phantoms(3), f"hf:{folder}")
-    assert found.shape == (3, 32) and found.encoder.startswith(f"{kind}-") and len(found.encoder) == len(kind) + 9
+    assert (
+        found.shape == (3, 32)
+        and found.encoder.startswith(f"{kind}-")
+        and len(found.encoder) == len(kind) + 9
+    )
     vision = getattr(net, "vision_model", net).eval()
     images = torch.from_numpy(phantoms(3)).permute(0, 3, 1, 2) / 255
-    images = torch.nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    images = torch.nn.functional.interpolate(
+        images, (side, side), mode="bicubic", antialias=True
+    ).clamp(0, 1)
     with torch.inference_mode():
-        expected = vision((images - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / 0.2).pooler_output
+        expected = vision(
+            (images - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / 0.2
+        ).pooler_output
     np.testing.assert_allclose(found, expected.double().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path, weights: Path) -> None:
-    wrong = ["inception", "resnet10t", "timm:no_such_net@x.safetensors", f"timm:{TIMM}@absent.safetensors", "hf:absent"]
+    wrong = [
+        "inception",
+        "resnet10t",
+        "timm:no_such_net@x.safetensors",
+        f"timm:{TIMM}@absent.safetensors",
+        "hf:absent",
+    ]
     for name in (*wrong, f"timm:resnet10t@{weights}", f"other:{TIMM}@{weights}"):
-        with pytest.raises(InputError, match=f"^encoder {name}: .*; take efflite0, timm:") as refusal:
+        with pytest.raises(
+            InputError, match=f"^encoder {name}: .*; take efflite0, timm:"
+        ) as refusal:
             encoders.features(phantoms(1), name)
         assert "\n" not in str(refusal.value)
     classifier = ViTForImageClassification(ViTConfig(**SMALL, image_size=28, patch_size=14))
@@ -114,7 +144,9 @@ def test_other_weights_are_another_encoder(tmp_path: Path, weights: Path) -> Non
     files = (weights, tmp_path / "other.safetensors")
     a, b = (encoders.features(phantoms(8), f"timm:{TIMM}@{file}") for file in files)
     assert a.encoder != b.encoder
-    with pytest.raises(InputError, match=f"real are of encoder {a.encoder}, synthetic of {b.encoder}"):
+    with pytest.raises(
+        InputError, match=f"real are of encoder {a.encoder}, synthetic of {b.encoder}"
+    ):
         fidelity.kernel_distance(real=a, synthetic=b)
     with pytest.raises(InputError, match="synthetic of None"):
         fidelity.frechet_distance(real=a, synthetic=np.asarray(a))

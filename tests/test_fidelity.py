@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from medisyn_lib import fidelity, statistics
-from medisyn_lib.encoders import Features
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation import fidelity
+from medisyn_lib.models.encoders import Features
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.jackknife import _jackknife, delete_group
 
 DISTANCES = ("FD", "KID")
 
@@ -20,7 +22,9 @@ def values(*, real: np.ndarray, synthetic: np.ndarray, **settings) -> dict[str, 
     """All point values of a pair of sets."""
     unequal = settings.get("unequal", False)
     found = fidelity.block_measures(real=real, synthetic=synthetic, **settings)
-    return found | {"FD": fidelity.frechet_distance(real=real, synthetic=synthetic, unequal=unequal)}
+    return found | {
+        "FD": fidelity.frechet_distance(real=real, synthetic=synthetic, unequal=unequal)
+    }
 
 
 def two_sets(n: int, d: int, seed: int = 0, shift: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -50,16 +54,22 @@ def test_frechet_distance_of_known_gaussians() -> None:
     sets = []
     for factor in factors:
         rows = rng.normal(size=(50, 4))
-        white = (rows - rows.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(rows, rowvar=False)).T)
+        white = (rows - rows.mean(0)) @ np.linalg.inv(
+            np.linalg.cholesky(np.cov(rows, rowvar=False)).T
+        )
         sets.append(white @ factor.T)
     a, b = (factor @ factor.T for factor in factors)
     expected = np.trace(a + b - 2 * sqrtm(a @ b).real)
-    assert fidelity.frechet_distance(real=sets[0], synthetic=sets[1]) == pytest.approx(expected, rel=1e-9)
+    assert fidelity.frechet_distance(real=sets[0], synthetic=sets[1]) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_kernel_distance_by_hand() -> None:
     """Kernel (x y + 1)^3: 1 within {0, 1}, 27 within {1, 2}, on average (1 + 1 + 8 + 27) / 4 across."""
-    assert fidelity.kernel_distance(real=column(0, 1), synthetic=column(1, 2)) == pytest.approx(1 + 27 - 2 * 37 / 4)
+    assert fidelity.kernel_distance(real=column(0, 1), synthetic=column(1, 2)) == pytest.approx(
+        1 + 27 - 2 * 37 / 4
+    )
 
 
 def test_overlaps_by_hand() -> None:
@@ -82,7 +92,9 @@ def test_copies_are_at_no_distance_and_overlap_fully(n: int, d: int) -> None:
     copies = real[np.random.default_rng(3).permutation(n)]
     found = values(real=real, synthetic=copies, k=3)
     assert found["FD"] == pytest.approx(0, abs=1e-10)
-    assert {name: found[name] for name in fidelity.OVERLAPS} == dict.fromkeys(fidelity.OVERLAPS, 1.0)
+    assert {name: found[name] for name in fidelity.OVERLAPS} == dict.fromkeys(
+        fidelity.OVERLAPS, 1.0
+    )
     assert found["KID"] < 0  # unbiased: a copy is nearer than an independent sample
 
 
@@ -125,7 +137,10 @@ def test_blocks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch, block:
 
 def test_float32_blocks_change_no_count() -> None:
     real, synthetic = two_sets(1500, 64)
-    exact, fast = (fidelity.block_measures(real=real, synthetic=synthetic, dtype=t) for t in ("float64", "float32"))
+    exact, fast = (
+        fidelity.block_measures(real=real, synthetic=synthetic, dtype=t)
+        for t in ("float64", "float32")
+    )
     for name in fidelity.OVERLAPS:
         assert fast[name] == pytest.approx(exact[name], abs=1e-3)
     assert fast["KID"] == pytest.approx(exact["KID"], rel=1e-3)
@@ -141,7 +156,9 @@ def test_agreement_with_the_reference_implementations(n: int, d: int) -> None:
     moments = [metric_fid.fid_features_to_statistics(f) for f in both]
     with contextlib.redirect_stdout(io.StringIO()):
         reference = compute_prdc(real, synthetic, nearest_k=5)
-    reference["FD"] = metric_fid.fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
+    reference["FD"] = metric_fid.fid_statistics_to_metric(*moments, verbose=False)[
+        "frechet_inception_distance"
+    ]
     kid = metric_kid.kid_features_to_metric(*both, kid_subsets=1, kid_subset_size=n, verbose=False)
     reference["KID"] = kid["kernel_inception_distance_mean"]
     found = values(real=real, synthetic=synthetic)
@@ -161,9 +178,13 @@ def test_leading_components_hold_the_difference_they_were_not_fitted_on() -> Non
     assert np.abs(axes[[0, 1], [0, 1]]) == pytest.approx([1, 1], abs=0.05)
 
     def within(other: np.ndarray) -> float:
-        return fidelity.frechet_distance(real=fidelity.project(real, axes), synthetic=fidelity.project(other, axes))
+        return fidelity.frechet_distance(
+            real=fidelity.project(real, axes), synthetic=fidelity.project(other, axes)
+        )
 
-    floor, along, across = (within(synthetic + step) for step in (0, 5 * np.eye(6)[0], 5 * np.eye(6)[5]))
+    floor, along, across = (
+        within(synthetic + step) for step in (0, 5 * np.eye(6)[0], 5 * np.eye(6)[5])
+    )
     assert along - floor == pytest.approx(25, abs=8) and abs(across - floor) < 1
     full = fidelity.frechet_distance(real=real, synthetic=synthetic)
     assert np.shape(fidelity.project(real[:10], axes)) == (10, 2)
@@ -196,7 +217,12 @@ def bad_inputs() -> dict[str, tuple[np.ndarray, np.ndarray, str]]:
 @pytest.mark.parametrize("case", bad_inputs())
 def test_bad_input_is_refused_by_name(case: str) -> None:
     real, synthetic, words = bad_inputs()[case]
-    for measure in (fidelity.frechet_distance, fidelity.kernel_distance, fidelity.block_measures, fidelity.measures):
+    for measure in (
+        fidelity.frechet_distance,
+        fidelity.kernel_distance,
+        fidelity.block_measures,
+        fidelity.measures,
+    ):
         with pytest.raises(InputError, match=words) as refusal:
             measure(real=real, synthetic=synthetic)
         assert "\n" not in str(refusal.value)
@@ -206,7 +232,9 @@ def test_too_few_rows_for_the_question_are_refused() -> None:
     real, synthetic = two_sets(5, 3)
     with pytest.raises(InputError, match="5 nearest neighbours need more than 5 rows, got 5"):
         fidelity.block_measures(real=real, synthetic=synthetic)
-    with pytest.raises(InputError, match=r"axes \(3, 2\) need that width and 5 rows a column, got \(5, 3\)"):
+    with pytest.raises(
+        InputError, match=r"axes \(3, 2\) need that width and 5 rows a column, got \(5, 3\)"
+    ):
         fidelity.project(real, np.eye(3)[:, :2])
     with pytest.raises(InputError, match="that width"):
         fidelity.project(real, np.eye(4)[:, :1])
@@ -216,7 +244,10 @@ def test_unequal_numbers_are_measured_when_said() -> None:
     real, synthetic = two_sets(300, 5)
     found = values(real=real, synthetic=synthetic[:150], unequal=True)
     whole = values(real=real, synthetic=synthetic)
-    assert found["KID"] == pytest.approx(whole["KID"], rel=0.5) and found["KID_variance"] > whole["KID_variance"]
+    assert (
+        found["KID"] == pytest.approx(whole["KID"], rel=0.5)
+        and found["KID_variance"] > whole["KID_variance"]
+    )
     assert fidelity.measures(real=real, synthetic=synthetic[:150], unequal=True)["FD"].n == 150
 
 
@@ -224,7 +255,10 @@ def test_measures_carry_intervals_n_and_the_encoders_name() -> None:
     real, synthetic = two_sets(120, 10)
     axes = leading_components(named(two_sets(120, 10, seed=9)[0], "one"), 4)
     whole = [named(rows, "one") for rows in (real, synthetic)]
-    for sets, name in ((whole, "one"), ([fidelity.project(rows, axes) for rows in whole], "one-pc4")):
+    for sets, name in (
+        (whole, "one"),
+        ([fidelity.project(rows, axes) for rows in whole], "one-pc4"),
+    ):
         found = fidelity.measures(real=sets[0], synthetic=sets[1], k=3)
         assert list(found) == [f"{measure}_{name}" for measure in ("FD", "KID", *fidelity.OVERLAPS)]
         for estimate in found.values():
@@ -233,10 +267,12 @@ def test_measures_carry_intervals_n_and_the_encoders_name() -> None:
         fidelity.measures(real=whole[0], synthetic=sets[1])
     found = fidelity.measures(real=whole[0], synthetic=whole[1], k=3)
     plain = fidelity.measures(real=real, synthetic=synthetic, groups=0)
-    assert plain["KID"].ci_low is not None and plain["FD"].value == pytest.approx(found["FD_one"].value)
+    assert plain["KID"].ci_low is not None and plain["FD"].value == pytest.approx(
+        found["FD_one"].value
+    )
     assert plain["FD"].ci_low is None and plain["recall"].ci_high is None
     copies = fidelity.measures(real=real, synthetic=real)
-    assert copies["precision"] == statistics.Estimate(1.0, None, None, 120)
+    assert copies["precision"] == Estimate(1.0, None, None, 120)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.15, 0.6])
@@ -259,7 +295,9 @@ def test_the_kernels_interval_is_by_patient_where_patients_are_given() -> None:
     patients = rng.normal(loc=[[[0.0]], [[0.7]]], size=(2, 200, 3))
     real, synthetic = np.repeat(patients, 4, axis=1) + 0.01 * rng.normal(size=(2, 800, 3))
     by_image = fidelity.measures(real=real, synthetic=synthetic, groups=0)["KID"]
-    by_patient = fidelity.measures(real=real, synthetic=synthetic, clusters=np.repeat(np.arange(200), 4))["KID"]
+    by_patient = fidelity.measures(
+        real=real, synthetic=synthetic, clusters=np.repeat(np.arange(200), 4)
+    )["KID"]
     widths = [found.ci_high - found.ci_low for found in (by_image, by_patient)]
     assert 1.5 < widths[1] / widths[0] < 3
 
@@ -276,12 +314,21 @@ def test_many_rows_are_measured_in_subsets_of_their_own(monkeypatch: pytest.Monk
     found = fidelity.measures(real=real, synthetic=synthetic[:125], unequal=True)
     deals = [np.random.default_rng(1).permutation(n) % 3 for n in (130, 125)]
     parts = [
-        values(real=real[deals[0] == number], synthetic=synthetic[:125][deals[1] == number], unequal=True)
+        values(
+            real=real[deals[0] == number],
+            synthetic=synthetic[:125][deals[1] == number],
+            unequal=True,
+        )
         for number in range(3)
     ]
     for name in ("KID", *fidelity.OVERLAPS):
-        assert found[name].value == pytest.approx(np.mean([part[name] for part in parts])) and found[name].n == 125
-    assert found["FD"].value == pytest.approx(values(real=real, synthetic=synthetic[:125], unequal=True)["FD"])
+        assert (
+            found[name].value == pytest.approx(np.mean([part[name] for part in parts]))
+            and found[name].n == 125
+        )
+    assert found["FD"].value == pytest.approx(
+        values(real=real, synthetic=synthetic[:125], unequal=True)["FD"]
+    )
     with pytest.raises(InputError, match=r"real are \(130, 6\), synthetic \(125, 6\)"):
         fidelity.measures(real=real, synthetic=synthetic[:125])
 
@@ -294,7 +341,10 @@ def test_the_interval_over_subsets_is_their_means_spread(monkeypatch: pytest.Mon
         rng = np.random.default_rng(seed)
         real, synthetic = rng.normal(size=(2, 100, 3)) + np.array([0, 0.5])[:, None, None]
         ways = [{}, {"clusters": np.arange(100) // 2}]
-        both = [fidelity.measures(real=real, synthetic=synthetic, k=1, groups=10, **way)["KID"] for way in ways]
+        both = [
+            fidelity.measures(real=real, synthetic=synthetic, k=1, groups=10, **way)["KID"]
+            for way in ways
+        ]
         found.append(both[0].value)
         widths.append([(one.ci_high - one.ci_low) / 2 for one in both])
     from scipy.stats import t
@@ -305,17 +355,17 @@ def test_the_interval_over_subsets_is_their_means_spread(monkeypatch: pytest.Mon
 
 def test_delete_group_is_the_usual_standard_error_of_a_mean() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 1))
-    value, variance, freedom = statistics.delete_group(lambda x: x.mean(), [rows], groups=30)
+    value, variance, freedom = delete_group(lambda x: x.mean(), [rows], groups=30)
     assert value[0] == pytest.approx(rows.mean()) and freedom == 29
     assert variance[0] == pytest.approx(rows.var(ddof=1) / 30)
     patients = np.repeat(np.arange(10), 3)
-    _, variance, freedom = statistics.delete_group(lambda x: x.mean(), [rows], clusters=patients)
-    assert freedom == 9 and variance[0] == pytest.approx(statistics._jackknife(rows[:, 0], patients)[3])
+    _, variance, freedom = delete_group(lambda x: x.mean(), [rows], clusters=patients)
+    assert freedom == 9 and variance[0] == pytest.approx(_jackknife(rows[:, 0], patients)[3])
 
 
 def test_delete_group_keeps_rows_of_one_place_together() -> None:
     rows = np.arange(40.0)
-    _, variance, _ = statistics.delete_group(lambda a, b: [(a - b).mean(), a.mean()], [rows, rows + 1])
+    _, variance, _ = delete_group(lambda a, b: [(a - b).mean(), a.mean()], [rows, rows + 1])
     assert variance[0] == pytest.approx(0, abs=1e-20) and variance[1] > 1
 
 
@@ -340,5 +390,7 @@ def coverage_runs() -> dict[str, np.ndarray]:
             found.append(fidelity.measures(real=real, synthetic=synthetic, k=5))
         for name in found[0]:
             ends = [(f[name].ci_low, f[name].value, f[name].ci_high) for f in found]
-            _RUNS[name] = np.array(ends, dtype=np.float64).T  # no interval is NaN, which covers nothing
+            _RUNS[name] = np.array(
+                ends, dtype=np.float64
+            ).T  # no interval is NaN, which covers nothing
     return _RUNS

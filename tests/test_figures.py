@@ -14,10 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medisyn_lib import figures
 from medisyn_lib.errors import InputError
+from medisyn_lib.reporting import figures
 
-SHEET = pd.DataFrame({"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "row_label": list("aabb"), "title": "sheet"})
+SHEET = pd.DataFrame(
+    {"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "row_label": list("aabb"), "title": "sheet"}
+)
 TILES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 
 
@@ -49,13 +51,25 @@ def read_back() -> pd.DataFrame:
 
 
 FOREST = pd.DataFrame(
-    {"label": ["a", "b"], "value": [0.3, 0.5], "low": [0.1, np.nan], "high": [0.5, np.nan], "title": "t"}
+    {
+        "label": ["a", "b"],
+        "value": [0.3, 0.5],
+        "low": [0.1, np.nan],
+        "high": [0.5, np.nan],
+        "title": "t",
+    }
 )
-CURVES = pd.DataFrame({"x": [1, 2], "y": [0.3, 0.5], "low": [0.1, 0.4], "high": [0.5, 0.7], "title": "t"})
+CURVES = pd.DataFrame(
+    {"x": [1, 2], "y": [0.3, 0.5], "low": [0.1, 0.4], "high": [0.5, 0.7], "title": "t"}
+)
 TABLES = {
     "00_modalities": SHEET,
-    "00_classes": pd.DataFrame({"modality": ["ct", "ct"], "finding": ["a", "b"], "images": [4, 5], "title": "t"}),
-    "01_losses": pd.DataFrame({"model": ["g"] * 3, "images_seen": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "title": "t"}),
+    "00_classes": pd.DataFrame(
+        {"modality": ["ct", "ct"], "finding": ["a", "b"], "images": [4, 5], "title": "t"}
+    ),
+    "01_losses": pd.DataFrame(
+        {"model": ["g"] * 3, "images_seen": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "title": "t"}
+    ),
     "01_progress": SHEET,
     "01_first_stage": SHEET,
     "01_prompts": SHEET,
@@ -64,7 +78,9 @@ TABLES = {
     "04_pairs": SHEET,
     "06_images": SHEET,
     **dict.fromkeys(("06_learning", "06_ratio"), CURVES),
-    **dict.fromkeys(("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), FOREST),
+    **dict.fromkeys(
+        ("02_measures", "02_log_ratios", "06_gain", "07_kappas", "07_modes", "07_synthetic"), FOREST
+    ),
     **dict.fromkeys(("03_frontier", "03_break_even", "03_eleventh"), CURVES),
     **dict.fromkeys(("04_read_back", "04_by_modality", "04_word_by_word", "04_recovered"), FOREST),
     **dict.fromkeys(("04_told_apart", "04_ratings", "04_agreement"), FOREST),
@@ -93,20 +109,33 @@ def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None
     assert np.array_equal(picture, again)
 
 
-def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(tmp_path: Path, own_store: Path) -> None:
+def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(
+    tmp_path: Path, own_store: Path
+) -> None:
     figures.draw("01_read_back", read_back(), tmp_path / "run")
     figures.draw("05_pairs", SHEET, tmp_path / "run", TILES, real=True)
     figures.redraw(tmp_path)
     assert not list(tmp_path.rglob("*.pdf")), "takes as long as both other kinds"
     figures.redraw(tmp_path, pdf=True)
-    made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
-    assert made["run/01_read_back.pdf"].startswith(b"%PDF-") and b"CreationDate" not in made["run/01_read_back.pdf"]
+    made = {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
+    }
+    assert (
+        made["run/01_read_back.pdf"].startswith(b"%PDF-")
+        and b"CreationDate" not in made["run/01_read_back.pdf"]
+    )
     shutil.rmtree(own_store)
     figures.redraw(tmp_path, jobs=2, pdf=True)
-    assert made == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert made == {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
+    }
     page = made["README.md"].decode()
-    assert "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
-    (marked,) = [line for line in page.splitlines() if "Shows real images: not to be passed on" in line]
+    assert (
+        "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
+    )
+    (marked,) = [
+        line for line in page.splitlines() if "Shows real images: not to be passed on" in line
+    ]
     assert "run/05_pairs.real.png" in marked and "tiles" not in page
 
 
@@ -117,11 +146,18 @@ def test_files_hold_what_matplotlib_saves(tmp_path: Path, monkeypatch: pytest.Mo
     figures.draw("01_read_back", read_back(), tmp_path, also="pdf")
     figure = forest(given[0])
     for kind in ("png", "svg", "pdf"):
-        figure.savefig(saved := io.BytesIO(), format=kind, dpi=2 * figures.DPI, metadata=figures.DATES.get(kind))
+        figure.savefig(
+            saved := io.BytesIO(),
+            format=kind,
+            dpi=2 * figures.DPI,
+            metadata=figures.DATES.get(kind),
+        )
         assert (tmp_path / f"01_read_back.{kind}").read_bytes() == saved.getvalue(), kind
 
 
-def test_what_was_drawn_is_read_and_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_drawn_is_read_and_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[pd.DataFrame] = []
     forest = figures.forest
     monkeypatch.setitem(figures.KINDS, "forest", lambda table: drawn.append(table) or forest(table))
@@ -129,13 +165,23 @@ def test_what_was_drawn_is_read_and_put_right(tmp_path: Path, monkeypatch: pytes
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "01_read_back.png").write_bytes(b"spoilt")
     (tmp_path / "01_read_back.svg").unlink()
-    assert shown and (again := figures.draw("01_read_back", read_back(), tmp_path)) and again.data == shown.data
-    assert len(drawn) == 1 and first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert (
+        shown
+        and (again := figures.draw("01_read_back", read_back(), tmp_path))
+        and again.data == shown.data
+    )
+    assert len(drawn) == 1 and first == {
+        path.name: path.read_bytes() for path in tmp_path.iterdir()
+    }
     other = read_back()
     other.loc[0, "share"] += 1e-9  # less than the CSV shows
     figures.draw("01_read_back", other, tmp_path)
     figures.draw("01_read_back", read_back().assign(title="t2"), tmp_path)
-    monkeypatch.setitem(figures.FIGURES, "01_read_back", figures.FIGURES["01_read_back"] | {"labels": {"xlabel": "x"}})
+    monkeypatch.setitem(
+        figures.FIGURES,
+        "01_read_back",
+        figures.FIGURES["01_read_back"] | {"labels": {"xlabel": "x"}},
+    )
     figures.draw("01_read_back", read_back(), tmp_path)
     assert len(drawn) == 4
     figures.redraw(tmp_path)
@@ -147,8 +193,14 @@ def test_every_committed_figure_is_in_the_gallery() -> None:
     """`make figures` writes the page."""
     home = Path(__file__).resolve().parents[1] / "figures"
     page = (home / "README.md").read_text()
-    shown = re.findall(r"\| \[<img src=\"([^\"]+)\" width=\"360\" alt=\"([^\"]+)\">\]\(\1\) `(\w+)` \| ", page)
-    drawn = [path.relative_to(home).as_posix() for path in sorted(home.rglob("*.png")) if ".tiles." not in path.name]
+    shown = re.findall(
+        r"\| \[<img src=\"([^\"]+)\" width=\"360\" alt=\"([^\"]+)\">\]\(\1\) `(\w+)` \| ", page
+    )
+    drawn = [
+        path.relative_to(home).as_posix()
+        for path in sorted(home.rglob("*.png"))
+        if ".tiles." not in path.name
+    ]
     assert [place for place, _, _ in shown] == drawn and len(drawn) == page.count("<img")
     assert all(words == figures.FIGURES[name]["shows"] for _, words, name in shown)
 
@@ -174,13 +226,17 @@ def test_nothing_to_redraw_is_refused(tmp_path: Path) -> None:
 
 def forest() -> pd.DataFrame:
     """Two labels by two groups in two panels; the last estimate has no interval, the margin differs by label."""
-    table = pd.MultiIndex.from_product([["p", "q"], ["ct", "brain_mri"], ["a", "b"]], names=["panel", "label", "group"])
+    table = pd.MultiIndex.from_product(
+        [["p", "q"], ["ct", "brain_mri"], ["a", "b"]], names=["panel", "label", "group"]
+    )
     table = table.to_frame(index=False).assign(
         value=[0.2, 0.3, 0.1, -0.2, 0.2, 0.3, 0.1, -0.2], title="t", xlabel="x (%)"
     )
     table["low"], table["high"] = table["value"] - 0.1, table["value"] + 0.1
     table.loc[7, ["low", "high"]] = np.nan
-    return table.assign(reference=table["label"].map({"ct": -0.05, "brain_mri": -0.15}), reference_label="margin")
+    return table.assign(
+        reference=table["label"].map({"ct": -0.05, "brain_mri": -0.15}), reference_label="margin"
+    )
 
 
 def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
@@ -188,7 +244,9 @@ def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
     first, second = (axis for axis in figure.axes if axis.get_visible())
     assert [text.get_text() for text in first.get_yticklabels()] == ["ct", "brain mri"]
     *intervals, margins = [[line[:, 0] for line in c.get_segments()] for c in first.collections]
-    assert np.allclose(intervals[0], [[0.1, 0.3], [0.0, 0.2]]) and np.allclose(intervals[1], [[0.2, 0.4], [-0.3, -0.1]])
+    assert np.allclose(intervals[0], [[0.1, 0.3], [0.0, 0.2]]) and np.allclose(
+        intervals[1], [[0.2, 0.4], [-0.3, -0.1]]
+    )
     assert np.allclose(np.unique(margins), [-0.15, -0.05])
     hollow = [line.get_xdata() for line in second.lines if line.get_color() == "white"]
     assert np.allclose(np.concatenate(hollow), [-0.2])
@@ -198,8 +256,12 @@ def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
 
 def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
     x = np.geomspace(1, 100, figures.FEW_POINTS + 1)
-    table = pd.DataFrame({"x": x, "y": 5.0, "low": 4.0, "high": 6.0, "xscale": "log", "group": "long", "title": "t"})
-    figure = figures.curves(pd.concat([table, table[1:].assign(group="short", y=8.0, low=7.0, high=9.0)]))
+    table = pd.DataFrame(
+        {"x": x, "y": 5.0, "low": 4.0, "high": 6.0, "xscale": "log", "group": "long", "title": "t"}
+    )
+    figure = figures.curves(
+        pd.concat([table, table[1:].assign(group="short", y=8.0, low=7.0, high=9.0)])
+    )
     (axis,) = figure.axes
     band, bars = axis.collections
     assert band.get_paths()[0].get_extents().intervaly.tolist() == [4, 6]
@@ -210,8 +272,12 @@ def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
 
 
 @pytest.mark.parametrize("make", [figures.forest, figures.curves])
-def test_a_new_figure_is_one_line(make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(figures.FIGURES, "09_new", {"draw": make.__name__, "shows": "Something new."})
+def test_a_new_figure_is_one_line(
+    make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        figures.FIGURES, "09_new", {"draw": make.__name__, "shows": "Something new."}
+    )
     table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")
     figures.draw("09_new", table, tmp_path)
     first = (tmp_path / "09_new.png").read_bytes()

@@ -12,11 +12,14 @@ import torch
 from diffusers import DDPMScheduler
 from test_foreign_generators import saved, stable_diffusion
 
-from medisyn_lib import models, sampling, text, training
 from medisyn_lib.errors import InputError
-from medisyn_lib.generators import Study
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
+from medisyn_lib.training import loop
+from medisyn_lib.training.text_encoder import embed_prompts
 
-PLAN = training.Plan(steps=30, batch=8, rate=2e-3, average=0.9)
+PLAN = loop.Plan(steps=30, batch=8, rate=2e-3, average=0.9)
 STUDY = Study("tiny", "phantom")
 
 
@@ -44,40 +47,54 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("bases"))
 
 
-def test_the_denoiser_learns_and_the_rest_stays(bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_denoiser_learns_and_the_rest_stays(
+    bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     base = str(bases / "sd15")
     folder = fine_tune.fine_tune(base, STUDY, PLAN)
-    before, after = (sampling.load_pipeline(where) for where in (base, str(folder)))
+    before, after = (load_pipeline(where) for where in (base, str(folder)))
     for part in ("vae", "text_encoder"):
         ours, theirs = getattr(after, part).state_dict(), getattr(before, part).state_dict()
         assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     moved = zip(before.unet.parameters(), after.unet.parameters(), strict=True)
     assert sum(not torch.equal(a, b) for a, b in moved) > 50
-    loss = np.loadtxt(folder / training.HISTORY, delimiter=",", skiprows=1)[:, 1]
+    loss = np.loadtxt(folder / loop.HISTORY, delimiter=",", skiprows=1)[:, 1]
     assert len(loss) == PLAN.steps and loss[-10:].mean() < loss[:10].mean()
     prompt = "brain MRI, tumour"  # is told to the denoiser in training as in drawing
-    told = text.embed(after.tokenizer, after.text_encoder, [prompt])
-    np.testing.assert_allclose(after.encode_prompt(prompt, "cpu", 1, False)[0].detach().numpy(), told, atol=1e-5)
-    drawn = sampling.sample(after, [prompt], [0], num_inference_steps=2)
+    told = embed_prompts(after.tokenizer, after.text_encoder, [prompt])
+    np.testing.assert_allclose(
+        after.encode_prompt(prompt, "cpu", 1, False)[0].detach().numpy(), told, atol=1e-5
+    )
+    drawn = sample_images(after, [prompt], [0], num_inference_steps=2)
     assert drawn.shape == (1, 64, 64, 3)  # at the size of the study; the base draws at 16 pixels
     card = (folder / "README.md").read_text("utf-8")
-    assert "# sd15, fine-tuned" in card and "`phantom`, 240 images of 64 pixels" in card and str(bases) not in card
+    assert (
+        "# sd15, fine-tuned" in card
+        and "`phantom`, 240 images of 64 pixels" in card
+        and str(bases) not in card
+    )
     assert fine_tune.fine_tune(base, STUDY, PLAN) == folder
 
 
-def test_other_kinds_are_refused(bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_kinds_are_refused(
+    bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    with pytest.raises(InputError, match="is a StableDiffusionXLPipeline that predicts epsilon; give a"):
+    with pytest.raises(
+        InputError, match="is a StableDiffusionXLPipeline that predicts epsilon; give a"
+    ):
         fine_tune.fine_tune(str(bases / "sdxl"), STUDY, PLAN)
     flow = stable_diffusion()
-    flow.scheduler = models.scheduler()
+    flow.scheduler = networks.scheduler()
     flow.save_pretrained(tmp_path / "flow")
     with pytest.raises(InputError, match="predicts flow_prediction; give a"):
         fine_tune.fine_tune(str(tmp_path / "flow"), STUDY, PLAN)
 
 
-def test_captions_that_do_not_fit_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_that_do_not_fit_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     short = stable_diffusion()
     short.tokenizer.model_max_length = 3

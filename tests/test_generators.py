@@ -16,122 +16,186 @@ import torch
 from PIL import Image
 from test_data_sources import write_folder
 
-from medisyn_lib import data, denoising, evaluators, first_stage, generators, models, sampling, training
+from medisyn_lib.data import pixels, sources
+from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.models import networks
+from medisyn_lib.models.tensors import to_tensor
+from medisyn_lib.models.tokens import learn_tokenizer, token_numbers
+from medisyn_lib.models.weights import shipped_weights
+from medisyn_lib.pipeline import latents
+from medisyn_lib.pipeline.classifiers import classifier_entry, has_classes
+from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.embeddings import text_entry
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.latents import (
+    autoencoder_entry,
+    latents_entry,
+    load_autoencoder,
+    load_latents,
+)
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.runtime.device import seeded
+from medisyn_lib.sampling.pipeline import generate, load_pipeline, sample_images
+from medisyn_lib.training import autoencoder, loop
+from medisyn_lib.training.autoencoder import (
+    AUTOENCODER_WIDTHS,
+    decode,
+    distance_seen,
+    load_shipped,
+    peak_signal_to_noise,
+    standardise,
+    train_autoencoder,
+)
+from medisyn_lib.training.classifier import (
+    AttributeClassifier,
+    classifier_network,
+    feature_maps,
+    train_classifier,
+)
+from medisyn_lib.training.denoiser import FlowMatching, denoiser_flops
 
-PROMPTS = ["brain MRI, no abnormality", "fundus photograph showing no diabetic retinopathy, left eye", "endoscopy"]
+PROMPTS = [
+    "brain MRI, no abnormality",
+    "fundus photograph showing no diabetic retinopathy, left eye",
+    "endoscopy",
+]
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Path:
     """A generator of profile tiny, from the tests' store."""
-    return generators.generator_entry(generators.Study("tiny", "phantom"))
+    return generator_entry(Study("tiny", "phantom"))
 
 
 @pytest.fixture(scope="module")
 def pipeline(tiny: Path):
-    return sampling.load_pipeline(str(tiny))
+    return load_pipeline(str(tiny))
 
 
 def test_tokenizer_reads_any_text() -> None:
-    tokenizer = models.tokenizer(["chest X-ray, pneumonia", "brain MRI"] * 3)
+    tokenizer = learn_tokenizer(["chest X-ray, pneumonia", "brain MRI"] * 3)
     for text in ("Chest X-ray", "Ωmega ünïcode", "漢字 🙂", "\t a  b "):
         numbers = tokenizer(text)["input_ids"]
         assert tokenizer.unk_token_id not in numbers[1:-1]
         assert "".join(tokenizer.decode(numbers[1:-1]).split()) == "".join(text.lower().split())
-    assert models.tokens(tokenizer, ["a", ""]).shape == (2, models.CONTEXT)
+    assert token_numbers(tokenizer, ["a", ""]).shape == (2, networks.CONTEXT)
     with pytest.raises(InputError, match="48 tokens"):
-        models.tokens(tokenizer, ["zebra quagga " * 30])
+        token_numbers(tokenizer, ["zebra quagga " * 30])
 
 
 def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
     """Byte pairs of equal counts were merged in an order that depended on the memory's addresses."""
     captions = [
-        f"{name}, {finding.name}" for row in MODALITIES.values() for name in row.names for finding in row.findings
+        f"{name}, {finding.name}"
+        for row in MODALITIES.values()
+        for name in row.names
+        for finding in row.findings
     ]
-    learnt = {models.tokenizer(captions * 5).backend_tokenizer.to_str() for _ in range(8)}
+    learnt = {learn_tokenizer(captions * 5).backend_tokenizer.to_str() for _ in range(8)}
     assert len(learnt) == 1
     merges = json.loads(learnt.pop())["model"]["merges"]
     assert len(merges) > 100 and all(pair in merges for pair in (["c", "h"], ["f", "u"]))
 
 
-def test_images_without_findings_keep_the_shipped_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_without_findings_keep_the_shipped_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """File and caption alone: no reader could guide the adaptation, and none is asked for."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    lines = [{"file_name": f"{number}.png", "text": f"scan number {number}"} for number in range(60)]
+    lines = [
+        {"file_name": f"{number}.png", "text": f"scan number {number}"} for number in range(60)
+    ]
     write_folder(tmp_path / "scans", lines)
-    study = generators.Study("tiny", f"folder:{tmp_path / 'scans'}")
-    assert not generators.readable(study) and generators.readable(generators.Study("tiny", "phantom"))
-    found = generators.load_first_stage(generators.first_stage_entry(study)).state_dict()
-    shipped = first_stage.load_shipped().state_dict()
+    study = Study("tiny", f"folder:{tmp_path / 'scans'}")
+    assert not has_classes(study) and has_classes(Study("tiny", "phantom"))
+    found = load_autoencoder(autoencoder_entry(study)).state_dict()
+    shipped = load_shipped().state_dict()
     assert all(torch.equal(found[name], value) for name, value in shipped.items())
     with pytest.raises(InputError, match="at least 2 classes"):
-        generators.reader_entry(study)
+        classifier_entry(study)
 
 
 def test_standardising_changes_latents_and_nothing_else() -> None:
-    with models.seeded(1):
-        vae = models.first_stage(first_stage.WIDTHS).eval()
+    with seeded(1):
+        vae = networks.autoencoder(AUTOENCODER_WIDTHS).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     with torch.no_grad():
-        before = vae(models.to_tensor(pixels)).sample
-        first_stage.standardise(vae, pixels)
-        after = vae(models.to_tensor(pixels)).sample
+        before = vae(to_tensor(pixels)).sample
+        standardise(vae, pixels)
+        after = vae(to_tensor(pixels)).sample
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
-    latents = first_stage.encode(vae, pixels)
-    assert latents.shape == (12, models.LATENT_CHANNELS, 4, 4)
+    latents = autoencoder.encode(vae, pixels)
+    assert latents.shape == (12, networks.LATENT_CHANNELS, 4, 4)
     np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=0.02)
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
 
 
-def test_latents_are_written_in_blocks_as_one_array_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    n, shape = 2500, (models.LATENT_CHANNELS, 8, 8)
+def test_latents_are_written_in_blocks_as_one_array_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, shape = 2500, (networks.LATENT_CHANNELS, 8, 8)
     blocks: list[int] = []
 
     def encode(vae: object, rows: np.ndarray) -> np.ndarray:
         blocks.append(len(rows))
-        return np.stack([np.random.default_rng(row).standard_normal(shape, np.float32) for row in rows])
+        return np.stack(
+            [np.random.default_rng(row).standard_normal(shape, np.float32) for row in rows]
+        )
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(generators, "first_stage_entry", lambda study: tmp_path)
-    monkeypatch.setattr(generators, "load_first_stage", lambda entry: torch.nn.Identity())
-    monkeypatch.setattr(generators.Study, "images", lambda study, role: range(n))
-    monkeypatch.setattr(data, "pixels", lambda images, rows: rows)
-    monkeypatch.setattr(first_stage, "encode", encode)
-    entry = generators.latents_entry(generators.Study("tiny", "phantom"))
+    monkeypatch.setattr(latents, "first_stage_entry", lambda study: tmp_path)
+    monkeypatch.setattr(latents, "load_first_stage", lambda entry: torch.nn.Identity())
+    monkeypatch.setattr(Study, "images", lambda study, role: range(n))
+    monkeypatch.setattr(pixels, "pixels", lambda images, rows: rows)
+    monkeypatch.setattr(autoencoder, "encode", encode)
+    entry = latents_entry(Study("tiny", "phantom"))
     assert blocks == [1024, 1024, 452]
     np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
     assert (entry / "latents.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
 def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
-    images = data.load("phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"])
+    images = sources.load(
+        "phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"]
+    )
     labels = images["modality"][:], images["finding"][:]
-    evaluators.train(data.pixels(images), *labels, training.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide")
-    guide = evaluators.Reader(tmp_path / "guide")
-    assert [guide.classes[number] for number in guide.numbers(*labels)] == list(zip(*labels, strict=True))
+    train_classifier(
+        load_pixels(images), *labels, loop.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide"
+    )
+    guide = AttributeClassifier(tmp_path / "guide")
+    assert [guide.classes[number] for number in guide.numbers(*labels)] == list(
+        zip(*labels, strict=True)
+    )
     before = {name: tensor.clone() for name, tensor in guide.net.state_dict().items()}
-    with models.seeded(0):
-        vae = models.first_stage(first_stage.WIDTHS)
-    first_stage.train(vae, guide, images, training.Plan(steps=30, batch=8, rate=2e-3), tmp_path)
+    with seeded(0):
+        vae = networks.autoencoder(AUTOENCODER_WIDTHS)
+    train_autoencoder(vae, guide, images, loop.Plan(steps=30, batch=8, rate=2e-3), tmp_path)
     losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
     assert losses[-5:].mean() < 0.8 * losses[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in guide.net.state_dict().items())
-    latents = first_stage.encode(vae, data.pixels(images))
+    latents = autoencoder.encode(vae, load_pixels(images))
     np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.05)
 
 
 def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> None:
-    with models.seeded(0):
-        net = evaluators.network(5, width=8).eval()
+    with seeded(0):
+        net = classifier_network(5, width=8).eval()
     sharp = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
-    wanted, *found = (evaluators.levels(net, image) for image in (sharp, sharp, (sharp + soft) / 2, soft))
-    apart = [float(first_stage.distance_seen(real=wanted, decoded=levels)) for levels in found]
+    wanted, *found = (
+        feature_maps(net, image) for image in (sharp, sharp, (sharp + soft) / 2, soft)
+    )
+    apart = [float(distance_seen(real=wanted, decoded=levels)) for levels in found]
     assert apart[0] == pytest.approx(0, abs=1e-6) and apart[0] < apart[1] < apart[2]
-    features, logits = evaluators.levels(net, sharp)
-    assert [tuple(f.shape[1:]) for f in features] == [(8, 16, 16), (16, 8, 8), (32, 4, 4), (64, 2, 2)]
+    features, logits = feature_maps(net, sharp)
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (8, 16, 16),
+        (16, 8, 8),
+        (32, 4, 4),
+        (64, 2, 2),
+    ]
     torch.testing.assert_close(logits, net(sharp))
 
 
@@ -139,19 +203,17 @@ def test_shipped_first_stage_keeps_phantoms_and_is_small() -> None:
     from medisyn_lib.modalities import MODALITIES
     from medisyn_lib.phantoms import draw
 
-    assert first_stage.shipped_weights().stat().st_size <= 6e6
+    assert shipped_weights().stat().st_size <= 6e6
     real = np.stack([draw(name, seed=77, index=i)[0] for name in MODALITIES for i in (0, 3)])
-    vae = first_stage.load_shipped()
-    decibels = first_stage.peak_signal_to_noise(
-        real=real, decoded=first_stage.decode(vae, first_stage.encode(vae, real))
-    )
+    vae = load_shipped()
+    decibels = peak_signal_to_noise(real=real, decoded=decode(vae, autoencoder.encode(vae, real)))
     assert decibels.mean() > 20
 
 
 def test_peak_signal_to_noise_by_hand() -> None:
     real = np.zeros((1, 2, 2, 3), np.uint8)
-    assert first_stage.peak_signal_to_noise(real=real, decoded=real + 255)[0] == pytest.approx(0)
-    assert first_stage.peak_signal_to_noise(real=real, decoded=real + 51)[0] == pytest.approx(20 * np.log10(5))
+    assert peak_signal_to_noise(real=real, decoded=real + 255)[0] == pytest.approx(0)
+    assert peak_signal_to_noise(real=real, decoded=real + 51)[0] == pytest.approx(20 * np.log10(5))
 
 
 def test_flow_matching_loss_by_hand() -> None:
@@ -164,7 +226,7 @@ def test_flow_matching_loss_by_hand() -> None:
 
     knows = Knows()
     latents, noise = torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 1, 1), -1.0)
-    loss = denoising.FlowMatching(knows)(latents, noise, torch.tensor([0.0, 0.5]), torch.zeros(2, 1, 1))
+    loss = FlowMatching(knows)(latents, noise, torch.tensor([0.0, 0.5]), torch.zeros(2, 1, 1))
     assert knows.seen[0].flatten().tolist() == [3.0, 1.0]  # x_0, then half-way to the noise
     assert knows.seen[1].tolist() == [0.0, 500.0]
     assert loss == pytest.approx(((3 - -4) ** 2 + (1 - -4) ** 2) / 2)
@@ -172,20 +234,24 @@ def test_flow_matching_loss_by_hand() -> None:
 
 def test_operations_agree_with_a_count_by_hand() -> None:
     """The U-Net's cost is that of its convolutions and linear layers, counted from their shapes."""
-    net = models.denoiser(64, (64, 128), layers=1, text_width=32)
+    net = networks.denoiser(64, (64, 128), layers=1, text_width=32)
     total = 0.0
     hooks = []
 
     def count(module, inputs, output) -> None:
         nonlocal total
         per = np.prod(module.weight.shape)  # multiply-adds an output position
-        places = output.shape[-2] * output.shape[-1] if output.ndim == 4 else output.numel() / output.shape[-1]
+        places = (
+            output.shape[-2] * output.shape[-1]
+            if output.ndim == 4
+            else output.numel() / output.shape[-1]
+        )
         total += 2 * per * places
 
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             hooks.append(module.register_forward_hook(count))
-    counted = denoising.operations(net, 8, 32)
+    counted = denoiser_flops(net, 8, 32)
     # backward costs twice the forward, but for the first layer's input; attention's products come on top
     assert counted == pytest.approx(3 * total, rel=0.06)
 
@@ -210,7 +276,9 @@ image = pipe("brain MRI, no abnormality", num_inference_steps=2, guidance_scale=
              generator=torch.Generator().manual_seed(0)).images[0]
 print(image.size)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.stdout.strip().endswith("(64, 64)"), done.stderr[-2000:]
     files = {path.suffix for path in tiny.rglob("*") if path.is_file()}
     assert files <= {".json", ".safetensors", ".md", ".txt"}
@@ -221,9 +289,11 @@ print(image.size)
 def test_neither_batch_nor_order_matters(pipeline) -> None:
     prompts, seeds = PROMPTS * 3, list(range(20, 29))
     call = {"num_inference_steps": 4, "guidance_scale": 2.0}
-    together = sampling.sample(pipeline, prompts, seeds, **call)
-    backwards = sampling.sample(pipeline, prompts[::-1], seeds[::-1], batch=4, **call)[::-1]
-    alone = np.concatenate([sampling.sample(pipeline, [p], [s], **call) for p, s in zip(prompts, seeds, strict=True)])
+    together = sample_images(pipeline, prompts, seeds, **call)
+    backwards = sample_images(pipeline, prompts[::-1], seeds[::-1], batch=4, **call)[::-1]
+    alone = np.concatenate(
+        [sample_images(pipeline, [p], [s], **call) for p, s in zip(prompts, seeds, strict=True)]
+    )
     for other in (backwards, alone):
         apart = np.abs(together.astype(int) - other)
         assert (apart > 1).mean() <= 0.001
@@ -231,7 +301,7 @@ def test_neither_batch_nor_order_matters(pipeline) -> None:
 
 
 def test_images_say_that_they_are_synthetic(tiny: Path, tmp_path: Path) -> None:
-    paths = sampling.generate(str(tiny), PROMPTS[0], 2, 5, tmp_path / "out")
+    paths = generate(str(tiny), PROMPTS[0], 2, 5, tmp_path / "out")
     assert [path.name for path in paths] == ["seed-000005.png", "seed-000006.png"]
     info = Image.open(paths[1]).text
     assert info["Synthetic"] == "true" and info["Seed"] == "6" and info["Prompt"] == PROMPTS[0]
@@ -242,13 +312,19 @@ def test_images_say_that_they_are_synthetic(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_bad_prompts_and_models_are_refused(pipeline, tmp_path: Path) -> None:
-    for prompts, word in ((["a", " "], "prompt 1 is empty"), ([], "0 prompts"), (["word " * 60], "48 tokens")):
+    for prompts, word in (
+        (["a", " "], "prompt 1 is empty"),
+        ([], "0 prompts"),
+        (["word " * 60], "48 tokens"),
+    ):
         with pytest.raises(InputError, match=word):
-            sampling.sample(pipeline, prompts, list(range(len(prompts))))
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+            sample_images(pipeline, prompts, list(range(len(prompts))))
+    (tmp_path / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline"})
+    )
     for model in (str(tmp_path / "absent"), str(tmp_path)):
         with pytest.raises(InputError, match="no diffusers pipeline"):
-            sampling.load_pipeline(model)
+            load_pipeline(model)
 
 
 class Trap:
@@ -261,23 +337,29 @@ class Trap:
         return Path.touch, (self.mark,)
 
 
-@pytest.mark.parametrize("part, name", [("unet", "diffusion_pytorch_model"), ("text_encoder", "pytorch_model")])
-def test_a_pipeline_with_pickled_weights_is_refused_unopened(tiny: Path, tmp_path: Path, part: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "part, name", [("unet", "diffusion_pytorch_model"), ("text_encoder", "pytorch_model")]
+)
+def test_a_pipeline_with_pickled_weights_is_refused_unopened(
+    tiny: Path, tmp_path: Path, part: str, name: str
+) -> None:
     model, mark = tmp_path / "model", tmp_path / "unpickled"
     shutil.copytree(tiny, model)
-    assert sampling.load_pipeline(str(model))  # the good twin
+    assert load_pipeline(str(model))  # the good twin
     for weights in (model / part).glob("*.safetensors"):
         weights.unlink()
     (model / part / f"{name}.bin").write_bytes(pickle.dumps(Trap(mark)))
     with pytest.raises(InputError, match="no diffusers pipeline with safetensors weights there"):
-        sampling.load_pipeline(str(model))
+        load_pipeline(str(model))
     assert not mark.exists()
     pickle.loads((model / part / f"{name}.bin").read_bytes())  # noqa: S301
     assert mark.exists(), "the trap works"
 
 
 @pytest.mark.parametrize("of", ["unet", "_class_name"])
-def test_a_pipeline_with_code_of_its_own_is_refused_unread(tiny: Path, tmp_path: Path, of: str) -> None:
+def test_a_pipeline_with_code_of_its_own_is_refused_unread(
+    tiny: Path, tmp_path: Path, of: str
+) -> None:
     model, mark = tmp_path / "model", tmp_path / "imported"
     shutil.copytree(tiny, model)
     code = f"open({str(mark)!r}, 'w')\nclass Evil: pass\n"
@@ -286,25 +368,27 @@ def test_a_pipeline_with_code_of_its_own_is_refused_unread(tiny: Path, tmp_path:
     index = json.loads((model / "model_index.json").read_text())
     (model / "model_index.json").write_text(json.dumps(index | {of: ["evil", "Evil"]}))
     with pytest.raises(InputError, match="no diffusers pipeline"):
-        sampling.load_pipeline(str(model))
+        load_pipeline(str(model))
     assert not mark.exists()
 
 
 def test_specialist_sees_its_modality_as_often_as_the_generalist() -> None:
     for profile in ("tiny", "quick", "full"):
-        study = generators.Study(profile, "phantom")
-        whole, part = generators.denoiser_plan(study), generators.denoiser_plan(study, "fundus")
+        study = Study(profile, "phantom")
+        whole, part = denoiser_plan(study), denoiser_plan(study, "fundus")
         assert part.batch == whole.batch and abs(part.steps - whole.steps / 10) < 1
-        assert generators.snapshot_steps(whole)[-1] == whole.steps
+        assert snapshot_steps(whole)[-1] == whole.steps
 
 
 def test_latents_and_captions_belong_together(tiny: Path) -> None:
-    study = generators.Study("tiny", "phantom")
-    words, latents = generators.text_entry(study), generators.load_latents(generators.latents_entry(study))
+    study = Study("tiny", "phantom")
+    words, latents = text_entry(study), load_latents(latents_entry(study))
     caption, embeddings = np.load(words / "caption.npy"), np.load(words / "embeddings.npy")
     captions = study.images("generator")["caption"][:]
-    assert len(captions) == len(latents) == len(caption) and len(embeddings) == len(set(captions)) + 1
+    assert (
+        len(captions) == len(latents) == len(caption) and len(embeddings) == len(set(captions)) + 1
+    )
     assert len({(c, n) for c, n in zip(captions, caption, strict=True)}) == len(set(captions))
     assert isinstance(latents, np.memmap) and latents.dtype == np.float16
-    plan = training.Plan(steps=1, batch=1, rate=1.0)
+    plan = loop.Plan(steps=1, batch=1, rate=1.0)
     assert plan.average == 0.0

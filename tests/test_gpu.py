@@ -11,52 +11,72 @@ import pytest
 import torch
 from test_foreign_generators import stable_diffusion
 
-from medisyn_lib import denoising, models, processes, sampling, training
-from medisyn_lib.generators import Study
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.study import Study
+from medisyn_lib.runtime import device
+from medisyn_lib.runtime.device import seeded
+from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
+from medisyn_lib.training import loop
+from medisyn_lib.training.denoiser import CAPTION_DROPOUT, FlowMatching, train_denoiser
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-PLAN = training.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
+PLAN = loop.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
 
 
 @pytest.mark.gpu
 @needs_gpu
 def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    latents = rng.standard_normal((16, models.LATENT_CHANNELS, 8, 8), np.float32)
-    words, caption = rng.standard_normal((3, models.CONTEXT, 32), np.float32), rng.integers(2, size=16)
-    with models.seeded(0):
-        net = models.denoiser(64, (32, 64), text_width=32)
+    latents = rng.standard_normal((16, networks.LATENT_CHANNELS, 8, 8), np.float32)
+    words, caption = (
+        rng.standard_normal((3, networks.CONTEXT, 32), np.float32),
+        rng.integers(2, size=16),
+    )
+    with seeded(0):
+        net = networks.denoiser(64, (32, 64), text_width=32)
     start = [p.detach().clone() for p in net.parameters()]
 
-    rows, draws = training.sample_rows(1, 16, 0, 8), training.Draws(1, 0, 8, slice(0, 8))
-    noise, time, dropped = draws.normal(*latents.shape[1:]), torch.sigmoid(draws.normal()), draws.uniform().numpy()
-    text = torch.from_numpy(words[np.where(dropped < denoising.NO_TEXT, 2, caption[rows])])
+    rows, draws = loop.sample_rows(1, 16, 0, 8), loop.Draws(1, 0, 8, slice(0, 8))
+    noise, time, dropped = (
+        draws.normal(*latents.shape[1:]),
+        torch.sigmoid(draws.normal()),
+        draws.uniform().numpy(),
+    )
+    text = torch.from_numpy(words[np.where(dropped < CAPTION_DROPOUT, 2, caption[rows])])
     with torch.no_grad():
-        expected = denoising.FlowMatching(net)(torch.from_numpy(latents[rows]), noise, time, text)
+        expected = FlowMatching(net)(torch.from_numpy(latents[rows]), noise, time, text)
 
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.max_memory_allocated()
-    denoising.train(net, latents, words, caption, PLAN, tmp_path, snapshots=(5,))
+    train_denoiser(net, latents, words, caption, PLAN, tmp_path, snapshots=(5,))
     assert torch.cuda.max_memory_allocated() > before
     assert {p.device.type for p in net.parameters()} == {"cpu"}  # back where it came from
-    assert all(not torch.equal(a, b) for a, b in zip(start, net.parameters(), strict=True) if b.requires_grad)
-    first = np.loadtxt(tmp_path / training.HISTORY, delimiter=",", skiprows=1)[0, 1]
+    assert all(
+        not torch.equal(a, b)
+        for a, b in zip(start, net.parameters(), strict=True)
+        if b.requires_grad
+    )
+    first = np.loadtxt(tmp_path / loop.HISTORY, delimiter=",", skiprows=1)[0, 1]
     assert first == pytest.approx(float(expected), rel=0.02)  # bfloat16 against float32
     assert (tmp_path / "step-5.safetensors").is_file()
 
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stable Diffusion 1.5 in miniature; what it draws is what the processor draws, but for rounding."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    with models.seeded(0):
+    with seeded(0):
         stable_diffusion().save_pretrained(tmp_path / "base")
-    pipeline = sampling.load_pipeline(str(fine_tune.fine_tune(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN)))
+    pipeline = load_pipeline(
+        str(fine_tune.fine_tune(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN))
+    )
     prompts, seeds = ["brain MRI, tumour", "chest X-ray, pneumonia"], [0, 1]
-    drawn = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
+    drawn = sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cuda"
-    monkeypatch.setattr(processes, "accelerator", lambda: SimpleNamespace(device="cpu"))
-    expected = sampling.sample(pipeline, prompts, seeds, num_inference_steps=3)
+    monkeypatch.setattr(device, "accelerator", lambda: SimpleNamespace(device="cpu"))
+    expected = sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cpu"
     assert np.abs(drawn.astype(int) - expected).mean() < 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medisyn_lib import agreement, graders
+from medisyn_lib.evaluation import agreement, graders
 from medisyn_lib.phantoms import draw
 from medisyn_lib.phantoms.fundus import GRADES, icdr_grade
 
@@ -36,10 +36,17 @@ def test_the_grade_is_that_of_the_icdr_rule() -> None:
         growth = bool(rng.random() < 0.2)
         dots, exudates, wool, beading, irma = (int(count) for count in counts[:5])
         one = lesions(
-            microaneurysms=dots, exudates=exudates, cotton_wool=wool, beading=beading, irma=irma, growth=growth
+            microaneurysms=dots,
+            exudates=exudates,
+            cotton_wool=wool,
+            beading=beading,
+            irma=irma,
+            growth=growth,
         )
         one |= {"haemorrhages": np.array([blood.sum()]), "extensive": np.array([blood.min() > 20])}
-        expected = icdr_grade(dots, blood.tolist(), beading, irma, growth, exudates=exudates, cotton_wool=wool)
+        expected = icdr_grade(
+            dots, blood.tolist(), beading, irma, growth, exudates=exudates, cotton_wool=wool
+        )
         assert graders.grade(one)[0] == expected
 
 
@@ -48,7 +55,9 @@ def test_lesions_of_phantoms_give_their_grades() -> None:
     known = graders.lesions_of([json.dumps(factors) for factors in drawn])
     assert graders.grade(known).tolist() == [factors["grade"] for factors in drawn]
     at = {name: mean + sd for name, mean, sd in graders.QUALITY}  # a spread poorer in both
-    assert graders.lesions_of([json.dumps(drawn[0] | at)])["poor"].tolist() == pytest.approx([2**0.5])
+    assert graders.lesions_of([json.dumps(drawn[0] | at)])["poor"].tolist() == pytest.approx(
+        [2**0.5]
+    )
     assert abs(known["poor"].mean()) < 0.6 and 0.5 < known["poor"].std() < 1.5
 
 
@@ -78,7 +87,11 @@ def test_graders_without_error_grade_rightly_and_are_reproducible() -> None:
     read = graders.read(eyes, replace(PANEL, rates=NONE), images=0, graders=1)
     assert (read.grades == graders.grade(eyes)[:, None]).all() and not read.errors.any()
     first, again = (graders.read(eyes, PANEL, images=4, graders=5) for _ in range(2))
-    assert (first.grades == again.grades).all() and first.names == ["grader 5-1", "grader 5-2", "grader 5-3"]
+    assert (first.grades == again.grades).all() and first.names == [
+        "grader 5-1",
+        "grader 5-2",
+        "grader 5-3",
+    ]
     assert (graders.read(eyes, PANEL, images=4, graders=6).errors != first.errors).any()
 
 
@@ -92,18 +105,25 @@ def test_errors_are_as_often_and_as_correlated_as_set(correlation: float) -> Non
     errors = graders.read(lesions(n, microaneurysms=8), panel, images=1, graders=2).errors
     both = multivariate_normal.cdf([norm.ppf(rate)] * 2, cov=[[1, correlation], [correlation, 1]])
     assert errors.mean((1, 2)) == pytest.approx([rate] * 4, abs=4 * (rate * (1 - rate) / n) ** 0.5)
-    assert errors.all(2).mean(1) == pytest.approx([both] * 4, abs=4 * (both * (1 - both) / n) ** 0.5)
+    assert errors.all(2).mean(1) == pytest.approx(
+        [both] * 4, abs=4 * (both * (1 - both) / n) ** 0.5
+    )
 
 
 def test_two_panels_share_the_ambiguity_of_an_image() -> None:
     panel = replace(PANEL, rates=(0.3,) * 4, correlation=0.9)
-    a, b, c = (graders.read(many(), panel, images=i, graders=g).errors[0, :, 0] for i, g in ((1, 1), (1, 2), (2, 3)))
+    a, b, c = (
+        graders.read(many(), panel, images=i, graders=g).errors[0, :, 0]
+        for i, g in ((1, 1), (1, 2), (2, 3))
+    )
     assert np.corrcoef(a, b)[0, 1] > 0.5 > 0.1 > abs(np.corrcoef(a, c)[0, 1])
 
 
 def test_skill_quality_and_few_lesions_decide_how_often() -> None:
     def share(eyes: graders.Lesions, **changes: float) -> float:
-        return float(graders.read(eyes, replace(PANEL, **changes), images=0, graders=0).errors[0].mean())
+        return float(
+            graders.read(eyes, replace(PANEL, **changes), images=0, graders=0).errors[0].mean()
+        )
 
     usual = share(many())
     assert share(many(), skill=0.6) < usual < share(many() | {"poor": np.full(2000, 1.5)})
@@ -121,12 +141,19 @@ def test_half_as_many_microaneurysms_are_missed_half_a_probit_more_often() -> No
 def test_who_overlooks_more_imagines_less_and_grades_poorer_photographs() -> None:
     panel = replace(PANEL, spread=1.0, size=40)
     read = graders.read(many(400) | {"poor": np.full(400, 1.5)}, panel, images=0, graders=0)
-    missed, imagined, refused = read.errors[0].mean(0), read.errors[1].mean(0), (read.grades < 0).mean(0)
+    missed, imagined, refused = (
+        read.errors[0].mean(0),
+        read.errors[1].mean(0),
+        (read.grades < 0).mean(0),
+    )
     assert np.corrcoef(missed - imagined, refused)[0, 1] < -0.5
 
 
 def test_poor_photographs_are_called_ungradable() -> None:
-    clear, poor = (graders.read(lesions(400, poor=value), PANEL, images=0, graders=0).grades for value in (0.0, 2.4))
+    clear, poor = (
+        graders.read(lesions(400, poor=value), PANEL, images=0, graders=0).grades
+        for value in (0.0, 2.4)
+    )
     assert (clear >= 0).all() and (poor < 0).mean() > 0.5
 
 
@@ -134,4 +161,6 @@ def test_graders_at_random_agree_at_chance() -> None:
     """99.9% limits, as one seed in a thousand may stray."""
     panel = np.random.default_rng(0).integers(0, len(GRADES), (300, 4))
     found = agreement.interval(agreement.fleiss_kappas(panel, len(GRADES)), 300, 0.999)
-    assert found.ci_low is not None and found.ci_high is not None and found.ci_low < 0 < found.ci_high
+    assert (
+        found.ci_low is not None and found.ci_high is not None and found.ci_low < 0 < found.ci_high
+    )

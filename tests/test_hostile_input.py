@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from medisyn_lib import cli, data
-from medisyn_lib.claims import Control, make_claim, measure, read_result, write_result
+from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.results import read_result, write_result
+from medisyn_lib.cli import main
+from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
-from medisyn_lib.statistics import Estimate
+from medisyn_lib.statistics.estimates import Estimate
 
 SECRET = "Jane-Doe-1970"  # noqa: S105
 calm = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -42,7 +47,9 @@ def refused_in_one_line(call, *arguments) -> bool:
 def npz(path: Path) -> bytes:
     arrays = {}
     for split, many in {"train": 6, "val": 2, "test": 2}.items():
-        arrays[f"{split}_images"] = np.arange(many * 16 * 16 * 3, dtype=np.uint8).reshape(many, 16, 16, 3)
+        arrays[f"{split}_images"] = np.arange(many * 16 * 16 * 3, dtype=np.uint8).reshape(
+            many, 16, 16, 3
+        )
         arrays[f"{split}_labels"] = np.arange(many)[:, None] % 2
     path.parent.mkdir(exist_ok=True)
     np.savez(path, **arrays, class_names=np.array(["healthy", "ill"]))
@@ -50,17 +57,20 @@ def npz(path: Path) -> bytes:
 
 
 @calm
-@given(cut=st.integers(0, 10_000), places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), max_size=3))
+@given(
+    cut=st.integers(0, 10_000),
+    places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), max_size=3),
+)
 def test_a_damaged_npz_file_is_refused_or_read_as_it_was(own_place: Path, cut, places):
     path = own_place / "panel" / "fundus.npz"
     whole = npz(path)
-    data.preflight(f"npz:{path.parent}")
+    sources.preflight(f"npz:{path.parent}")
     damaged = bytearray(whole[: max(len(whole) - cut, 0)] if cut % 3 == 0 else whole)
     for place, mask in places:
         if damaged:
             damaged[place % len(damaged)] ^= mask
     path.write_bytes(bytes(damaged))
-    refused_in_one_line(data.preflight, f"npz:{path.parent}")
+    refused_in_one_line(sources.preflight, f"npz:{path.parent}")
 
 
 @calm
@@ -74,47 +84,72 @@ def test_any_metadata_is_refused_in_one_line(own_place: Path, content, suffix):
     for old in folder.glob("metadata.*"):
         old.unlink()
     (folder / f"metadata.{suffix}").write_bytes(content)
-    assert refused_in_one_line(data.preflight, f"folder:{folder}")
+    assert refused_in_one_line(sources.preflight, f"folder:{folder}")
 
 
 @calm
 @example(words="~nobody-of-this-name")
 @given(words=st.text(max_size=60))
 def test_any_words_for_a_source_are_refused_in_one_line(words):
-    for source in (words, f"npz:{words}/none", f"folder:{words}/none", f"medmnist:{words}", f"hub:{words}//"):
+    for source in (
+        words,
+        f"npz:{words}/none",
+        f"folder:{words}/none",
+        f"medmnist:{words}",
+        f"hub:{words}//",
+    ):
         if source != "phantom":
-            assert refused_in_one_line(data.preflight, source) or source.startswith("medmnist:")
+            assert refused_in_one_line(sources.preflight, source) or source.startswith("medmnist:")
 
 
 @calm
-@given(words=st.lists(st.text(max_size=20), max_size=4), verb=st.sampled_from(["data", "diff", "generate", "figures"]))
-def test_any_words_on_the_command_line_end_in_one_line(capsys: pytest.CaptureFixture[str], words, verb):
+@given(
+    words=st.lists(st.text(max_size=20), max_size=4),
+    verb=st.sampled_from(["data", "diff", "generate", "figures"]),
+)
+def test_any_words_on_the_command_line_end_in_one_line(
+    capsys: pytest.CaptureFixture[str], words, verb
+):
     if {"-h", "--help"} & {*words}:
         return
     before = set(Path().rglob("*"))
-    code, told = cli.main([verb, "nothing", *words]), capsys.readouterr()
-    assert code == 2 and told.out == "" and told.err.count("\n") == 1 and told.err[:-1].isprintable()
+    code, told = main.main([verb, "nothing", *words]), capsys.readouterr()
+    assert (
+        code == 2 and told.out == "" and told.err.count("\n") == 1 and told.err[:-1].isprintable()
+    )
     assert set(Path().rglob("*")) == before
 
 
 def small_result(path: Path) -> dict:
     measures = [measure("m", Estimate(0.5, 0.4, 0.6, 9), unit="share")]
-    words = {"id": "c", "statement": "s", "source": "p", "rule": "r", "primary": "m", "detectable": 0.1}
+    words = {
+        "id": "c",
+        "statement": "s",
+        "source": "p",
+        "rule": "r",
+        "primary": "m",
+        "detectable": 0.1,
+    }
     control = Control("k", "positive", "high", 1.0, True)
-    write_result(path, {}, [make_claim(passed=True, measures=measures, controls=[control], **words)])
+    write_result(
+        path, {}, [make_claim(passed=True, measures=measures, controls=[control], **words)]
+    )
     return json.loads(path.read_text())
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
 @calm
 @given(
-    value=json_values, where=st.sampled_from(["verdict", "claims", "measures", "controls", "value", "rule", "whole"])
+    value=json_values,
+    where=st.sampled_from(["verdict", "claims", "measures", "controls", "value", "rule", "whole"]),
 )
 def test_a_result_file_with_anything_in_a_place_is_refused_or_whole(own_place: Path, value, where):
     path = own_place / "01_training.json"
@@ -124,7 +159,13 @@ def test_a_result_file_with_anything_in_a_place_is_refused_or_whole(own_place: P
     home[where] = value
     path.write_text(json.dumps(value if where == "whole" else content))
     if not refused_in_one_line(read_result, path):
-        assert read_result(path).claims == () or where in ("rule", "value", "verdict", "controls", "measures")
+        assert read_result(path).claims == () or where in (
+            "rule",
+            "value",
+            "verdict",
+            "controls",
+            "measures",
+        )
 
 
 def test_a_results_verdict_cannot_be_turned(own_place: Path):
@@ -161,7 +202,7 @@ def test_metadata_of_an_image_goes_nowhere(own_place: Path):
         assert SECRET.encode() in (folder / name).read_bytes()
         lines.append(f"{name},picture,train")
     (folder / "metadata.csv").write_text("\n".join(lines))
-    images = data.load(f"folder:{folder}", "train", size=16)
+    images = sources.load(f"folder:{folder}", "train", size=16)
     assert len(images) == 6 and not any(row["image"].info for row in images)
     kept = [path for path in (own_place / "store").rglob("*") if path.is_file()]
     assert kept and [path for path in kept if SECRET.encode() in path.read_bytes()] == []
@@ -182,4 +223,4 @@ def test_dicom_and_nifti_are_refused_with_a_way_out(own_place: Path, name, conte
     (folder / "metadata.csv").write_text(f"file_name,text,split\n{name},a,train\n{name}2,a,train\n")
     (folder / f"{name}2").write_bytes(content)
     with pytest.raises(InputError, match=r"DICOM and NIfTI are not read: .*8-bit PNG"):
-        data.preflight(f"folder:{folder}")
+        sources.preflight(f"folder:{folder}")

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from medisyn_lib import store
+from medisyn_lib.runtime import store
 
 MEDISYN = str(Path(sys.executable).with_name("medisyn"))
 # What two runs of the same code may differ in: how long it took, and where.

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from scipy.stats import fisher_exact
 
-from medisyn_lib import claims, memorization
+from medisyn_lib.claims.claim import judge
 from medisyn_lib.errors import InputError
-from medisyn_lib.generators import Study
+from medisyn_lib.evaluation import memorization
 from medisyn_lib.phantoms import draw
+from medisyn_lib.pipeline.study import Study
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "05_memorization.py"
 
@@ -36,7 +37,9 @@ def test_distortions_change_what_they_say() -> None:
     buffer = io.BytesIO()
     Image.fromarray(image[0]).save(buffer, "JPEG", quality=50)
     assert (made["jpeg"][0] == np.asarray(Image.open(buffer))).all()
-    error = {kind: np.sqrt(np.mean((copy.astype(float) - image) ** 2)) for kind, copy in made.items()}
+    error = {
+        kind: np.sqrt(np.mean((copy.astype(float) - image) ** 2)) for kind, copy in made.items()
+    }
     assert 6 < error["noise"] < 8.5 and 0 < error["jpeg"] < 20
     assert abs(made["brightness"].mean() / image.mean() - 1) == pytest.approx(0.2, abs=0.03)
     assert (memorization.distort(image, "noise", seed=3) == made["noise"]).all()
@@ -47,7 +50,11 @@ def test_crops_lie_anywhere() -> None:
     """Of 32 rows, each 8 brighter than the one above, 29 are kept: some crops hold the first, some the last."""
     image = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None] * 8, (32, 32, 3))
     made = memorization.distort(np.stack([image] * 40), "crop", seed=0)[:, :, 0, 0]
-    assert made[:, 0].min() <= 1 and made[:, -1].max() >= 247 and (made[:, -1] - made[:, 0].astype(int)).max() < 230
+    assert (
+        made[:, 0].min() <= 1
+        and made[:, -1].max() >= 247
+        and (made[:, -1] - made[:, 0].astype(int)).max() < 230
+    )
 
 
 def test_suspicion_by_hand() -> None:
@@ -72,9 +79,15 @@ def test_three_looks_do_not_triple_the_alarms(looks: int) -> None:
 
 def test_a_look_that_sees_nothing_does_no_harm() -> None:
     rng = np.random.default_rng(2)
-    calibration, queries = ratios(rng, 300, 1), np.concatenate([ratios(rng, 50, 1), np.full((20, 1), 0.01)])
+    calibration, queries = (
+        ratios(rng, 300, 1),
+        np.concatenate([ratios(rng, 50, 1), np.full((20, 1), 0.01)]),
+    )
     constant = [np.concatenate([part, np.ones_like(part)], 1) for part in (queries, calibration)]
-    assert memorization.suspicion(*constant).tolist() == memorization.suspicion(queries, calibration).tolist()
+    assert (
+        memorization.suspicion(*constant).tolist()
+        == memorization.suspicion(queries, calibration).tolist()
+    )
     assert (memorization.suspicion(np.ones((5, 3)), np.ones((100, 3))) == 1).all()
 
 
@@ -91,15 +104,21 @@ def test_the_rule_on_a_set_is_fishers_test() -> None:
 def test_leaders_by_hand() -> None:
     """Two of three synthetic images below both real ones: 3/5 times 2/4, for one look; for two looks twice that."""
     real, synthetic = np.array([[0.5], [0.6]]), np.array([[0.1], [0.2], [0.9]])
-    assert memorization.set_rule(real=real, synthetic=synthetic, flagged_real=0, flagged_synthetic=0)[1:] == (0.3, 2)
+    assert memorization.set_rule(
+        real=real, synthetic=synthetic, flagged_real=0, flagged_synthetic=0
+    )[1:] == (0.3, 2)
     both = [np.concatenate([part, np.ones_like(part)], 1) for part in (real, synthetic)]
-    assert memorization.set_rule(real=both[0], synthetic=both[1], flagged_real=0, flagged_synthetic=0)[1:] == (0.6, 2)
+    assert memorization.set_rule(
+        real=both[0], synthetic=both[1], flagged_real=0, flagged_synthetic=0
+    )[1:] == (0.6, 2)
 
 
 def rule_broken(rng: np.random.Generator, copies: int) -> bool:
     calibration, real, synthetic = ratios(rng, 1000), ratios(rng, 300), ratios(rng, 300)
     synthetic[:copies, 0] = rng.uniform(0, 0.01, copies)
-    counts = [int((memorization.suspicion(part, calibration) <= 0.01).sum()) for part in (real, synthetic)]
+    counts = [
+        int((memorization.suspicion(part, calibration) <= 0.01).sum()) for part in (real, synthetic)
+    ]
     tests = memorization.set_rule(
         real=real, synthetic=synthetic, flagged_real=counts[0], flagged_synthetic=counts[1]
     )  # fmt: skip
@@ -123,23 +142,38 @@ def test_power_grows_with_the_dose() -> None:
     assert memorization.power(**blind, dose=0.1, n=300, draws=40).value <= 0.15
 
 
-def test_power_asks_the_rule_about_sets_of_the_size_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_asks_the_rule_about_sets_of_the_size_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of 40 images each is a copy with chance 0.1; a smallest p of 0.02 breaks the rule, whose two tests share 5%."""
     asked = []
 
-    def rule(*, real: np.ndarray, synthetic: np.ndarray, **flagged: int) -> tuple[float, float, int]:
+    def rule(
+        *, real: np.ndarray, synthetic: np.ndarray, **flagged: int
+    ) -> tuple[float, float, int]:
         asked.append((len(real), synthetic[:, 0].tolist().count(0.5), len(synthetic)))
         return 0.02, 1.0, 0
 
     monkeypatch.setattr(memorization, "set_rule", rule)
-    sides = {"real": np.full((30, 1), 0.9), "calibration": np.full((200, 1), 0.9), "copies": np.full((9, 1), 0.5)}
+    sides = {
+        "real": np.full((30, 1), 0.9),
+        "calibration": np.full((200, 1), 0.9),
+        "copies": np.full((9, 1), 0.5),
+    }
     assert memorization.power(**sides, dose=0.1, n=40, draws=5).value == 1
-    assert {synthetic for *_, synthetic in asked} == {40} and 0 < max(copies for _, copies, _ in asked) <= 12
+    assert {synthetic for *_, synthetic in asked} == {40} and 0 < max(
+        copies for _, copies, _ in asked
+    ) <= 12
 
 
 def table(n: int) -> datasets.Dataset:
-    rows = {"patient_id": [f"p{i // 2}" for i in range(n)], "modality": ["ct"] * (n // 2) + ["mri"] * (n - n // 2)}
-    return datasets.Dataset.from_dict(rows | {"finding": [str(i % 3) for i in range(n)], "image": list(range(n))})
+    rows = {
+        "patient_id": [f"p{i // 2}" for i in range(n)],
+        "modality": ["ct"] * (n // 2) + ["mri"] * (n - n // 2),
+    }
+    return datasets.Dataset.from_dict(
+        rows | {"finding": [str(i % 3) for i in range(n)], "image": list(range(n))}
+    )
 
 
 def test_the_over_trained_see_other_patients_and_all_findings() -> None:
@@ -147,7 +181,10 @@ def test_the_over_trained_see_other_patients_and_all_findings() -> None:
     rows = memorization.overtrained_rows(images)
     chosen = images.select(rows)
     assert len(rows) == len(set(chosen["patient_id"])) == memorization.OVERTRAINED
-    assert pd.Series([*zip(chosen["modality"], chosen["finding"], strict=True)]).value_counts().min() >= 10
+    assert (
+        pd.Series([*zip(chosen["modality"], chosen["finding"], strict=True)]).value_counts().min()
+        >= 10
+    )
 
 
 def test_a_small_training_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,15 +193,21 @@ def test_a_small_training_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         memorization.training_images(Study("tiny", "phantom"))
 
 
-def test_a_generator_made_elsewhere_is_held_against_all_train_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_made_elsewhere_is_held_against_all_train_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = []
     monkeypatch.setattr(
-        memorization.data, "load", lambda source, split, size: asked.append((source, split)) or table(80)
+        memorization.data,
+        "load",
+        lambda source, split, size: asked.append((source, split)) or table(80),
     )
     monkeypatch.setattr(Study, "images", lambda self, role: table(70))
     study = Study("tiny", "npz:somewhere")
     assert len(memorization.training_images(study)) == 70
-    assert len(memorization.training_images(study, "model")) == 80 and asked == [("npz:somewhere", "train")]
+    assert len(memorization.training_images(study, "model")) == 80 and asked == [
+        ("npz:somewhere", "train")
+    ]
 
 
 def test_an_encoder_without_weights_is_refused() -> None:
@@ -172,13 +215,16 @@ def test_an_encoder_without_weights_is_refused() -> None:
         memorization._photographs("timm:none@nowhere")(np.zeros((2, 32, 32, 3), np.uint8))
 
 
-def test_planted_copies_are_matched_and_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_copies_are_matched_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Images to matches through the store; a subset of the index is another question."""
-    from medisyn_lib import neighbours
+    from medisyn_lib.evaluation import neighbours
+    from medisyn_lib.pipeline.index import VECTORS
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     images = np.stack([draw("histopathology", seed=2, index=3 * i, size=32)[0] for i in range(230)])
-    np.save(tmp_path / neighbours.VECTORS, neighbours.centre(images[:210]))
+    np.save(tmp_path / VECTORS, neighbours.centre(images[:210]))
     look = memorization.Look("pixels", tmp_path, neighbours.views)
     copies = memorization.match([look], memorization.distort(images[:5], "jpeg", seed=0))
     assert copies.row[:, 0].tolist() == list(range(5)) and copies.ratio.max() < 0.5
@@ -220,16 +266,24 @@ def test_encoders_that_see_nothing_void_the_verdict(
     for name in blind:
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / memorization.neighbours.VECTORS, np.ones((60, 4), np.float32))
-        found.append(memorization.Look(name, tmp_path / name, lambda pixels: np.ones((len(pixels), 4), np.float32)))
+        found.append(
+            memorization.Look(
+                name, tmp_path / name, lambda pixels: np.ones((len(pixels), 4), np.float32)
+            )
+        )
     copies, real = (memorization.match(found, part).ratio for part in (images[:30], images[30:]))
     calibration = np.concatenate([real] * 40)
-    flagged = [memorization.suspicion(part, calibration) <= memorization.RATE for part in (copies, real)]
+    flagged = [
+        memorization.suspicion(part, calibration) <= memorization.RATE for part in (copies, real)
+    ]
     assert not np.concatenate(flagged).any()
-    power = memorization.power(real=real, copies=copies, calibration=calibration, dose=0.05, n=30, draws=5)
+    power = memorization.power(
+        real=real, copies=copies, calibration=calibration, dose=0.05, n=30, draws=5
+    )
     tests = memorization.set_rule(real=real, synthetic=copies, flagged_real=0, flagged_synthetic=0)
     assert power.value == 0 and tests == (1.0, 1.0, 0)
     passed = definitions()["decide"](tests, pd.DataFrame({"x": [5], "y": [power.value]}), True)
-    assert passed is None and claims.judge(passed) == "not testable here"
+    assert passed is None and judge(passed) == "not testable here"
 
 
 def test_membership_is_told_by_smaller_losses_and_only_where_n_allows() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from medisyn_lib import memorization, neighbours
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation import memorization, neighbours
+from medisyn_lib.pipeline.index import VECTORS, index_entry
 
 RNG = np.random.default_rng(0)
 
@@ -18,7 +19,11 @@ RNG = np.random.default_rng(0)
 def test_the_nearest_are_those_of_scikit_learn(n: int, q: int, d: int, k: int) -> None:
     index, queries = (RNG.normal(size=(m, d)).astype(np.float32) for m in (n, q))
     away, number = neighbours.nearest(queries, index, k)
-    expected = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(index.astype(float)).kneighbors(queries)
+    expected = (
+        NearestNeighbors(n_neighbors=k, algorithm="brute")
+        .fit(index.astype(float))
+        .kneighbors(queries)
+    )
     assert np.allclose(away, expected[0], atol=1e-6) and (number == expected[1]).all()
 
 
@@ -53,7 +58,9 @@ def test_an_index_on_the_disk_serves(tmp_path: Path) -> None:
     index = RNG.normal(size=(64, 3)).astype(np.float32)
     np.save(tmp_path / "index.npy", index)
     mapped = np.load(tmp_path / "index.npy", mmap_mode="r")
-    assert (neighbours.nearest(index[:5], mapped, 3)[1] == neighbours.nearest(index[:5], index, 3)[1]).all()
+    assert (
+        neighbours.nearest(index[:5], mapped, 3)[1] == neighbours.nearest(index[:5], index, 3)[1]
+    ).all()
 
 
 @pytest.mark.parametrize("k", [0, 6])
@@ -66,7 +73,9 @@ def test_what_is_kept_has_length_one_however_faint_the_image() -> None:
     faint = np.full((1, 64, 64, 3), 100, np.uint8)
     faint[0, 31:33, 31:33] = 101
     kept = neighbours.centre(faint)
-    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(0, abs=1e-3)
+    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_colours_are_weighed_as_eyes_weigh_them() -> None:
@@ -77,13 +86,17 @@ def test_colours_are_weighed_as_eyes_weigh_them() -> None:
     assert neighbours.centre(image) == pytest.approx(neighbours.centre(grey), abs=0.01)
 
 
-def test_an_index_is_made_in_parts_of_every_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_made_in_parts_of_every_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     pixels, asked = np.random.default_rng(0).integers(0, 256, (1500, 2, 2, 3), np.uint8), []
-    monkeypatch.setattr(neighbours.data, "pixels", lambda images, rows: asked.append([*rows]) or pixels[[*rows]])
-    entry = neighbours.index_entry(range(1500), lambda part: part.reshape(-1, 12) / 2, {})
+    monkeypatch.setattr(
+        neighbours.data, "pixels", lambda images, rows: asked.append([*rows]) or pixels[[*rows]]
+    )
+    entry = index_entry(range(1500), lambda part: part.reshape(-1, 12) / 2, {})
     assert asked == [[*range(1024)], [*range(1024, 1500)]]
-    kept = np.load(entry / neighbours.VECTORS)
+    kept = np.load(entry / VECTORS)
     assert kept.dtype == np.float32 and np.array_equal(kept, pixels.reshape(-1, 12) / 2)
 
 
@@ -94,6 +107,8 @@ def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:
     index = neighbours.centre(images)
     assert index.shape == (12, 144) and np.allclose(np.linalg.norm(index, axis=1), 1, atol=1e-5)
     for kind in ("flip", "crop", "brightness"):
-        away, number = neighbours.nearest(neighbours.views(memorization.distort(images, kind, seed=0)), index, 2)
+        away, number = neighbours.nearest(
+            neighbours.views(memorization.distort(images, kind, seed=0)), index, 2
+        )
         assert number[:, 0].tolist() == list(range(12)), kind
         assert (away[:, 0] < 0.6 * away[:, 1]).all(), kind

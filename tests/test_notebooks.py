@@ -68,14 +68,18 @@ def test_the_first_code_cell_holds_the_parameters(path: Path) -> None:
     assert not any("injected-parameters" in tags(cell) for cell in cells)
     names = []
     for node in ast.parse(cells[0].source).body:
-        assert isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None, ast.unparse(node)
+        assert isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None, ast.unparse(
+            node
+        )
         ast.literal_eval(node.value)  # a derived value would be stale once papermill injects
         (target,) = node.targets if isinstance(node, ast.Assign) else [node.target]
         names.append(ast.unparse(target))
         line = cells[0].source.splitlines()[(node.end_lineno or 0) - 1]
         assert re.search(r"#\s*\S", line[node.end_col_offset or 0 :]), f"{names[-1]} has no comment"
     assert names[: len(PARAMETERS)] == PARAMETERS  # a notebook may add its own after them
-    assert not {name for name in names if f"`{name}`" not in (ROOT / "README.md").read_text("utf-8")}
+    assert not {
+        name for name in names if f"`{name}`" not in (ROOT / "README.md").read_text("utf-8")
+    }
 
 
 @each_notebook
@@ -90,18 +94,26 @@ def test_cells_are_small_and_introduced(path: Path) -> None:
     for before, cell in zip([None, *cells], cells, strict=False):
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= 20, cell.source[:80]
-            assert before is not None and before.cell_type == "markdown", f"no text before: {cell.source[:80]}"
+            assert before is not None and before.cell_type == "markdown", (
+                f"no text before: {cell.source[:80]}"
+            )
 
 
 @each_notebook
 def test_outputs_and_metadata_name_no_machine(path: Path) -> None:
     notebook = read(path)
     assert notebook.metadata.kernelspec.name == "python3" and "papermill" not in notebook.metadata
-    place = re.compile(r"(?<![\w.:/])/(home|Users|root|tmp|work|opt|usr|var|mnt|private)/\w|[A-Z]:\\\\\w")
+    place = re.compile(
+        r"(?<![\w.:/])/(home|Users|root|tmp|work|opt|usr|var|mnt|private)/\w|[A-Z]:\\\\\w"
+    )
     for cell in notebook.cells:
         assert not {"execution", "papermill"} & set(cell.metadata)
         for output in cell.get("outputs", []):
-            bundle = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
+            bundle = {
+                kind: value
+                for kind, value in output.get("data", {}).items()
+                if not kind.startswith("image/")
+            }
             found = place.search(output.get("text", "") + str(bundle))
             assert not found, f"{found and found.group()} in the output of: {cell.source[:80]}"
 
@@ -119,7 +131,14 @@ def test_no_warning_is_silenced_wholesale() -> None:
 
 
 def test_every_figure_has_its_drawing_and_its_numbers_beside_it() -> None:
-    figures = [p for p in sorted((ROOT / "figures").glob("*/*.png")) if not p.name.endswith(".tiles.png")]
-    missing = [f for png in figures for f in (png.with_suffix(".svg"), png.with_suffix(".csv")) if not f.exists()]
+    figures = [
+        p for p in sorted((ROOT / "figures").glob("*/*.png")) if not p.name.endswith(".tiles.png")
+    ]
+    missing = [
+        f
+        for png in figures
+        for f in (png.with_suffix(".svg"), png.with_suffix(".csv"))
+        if not f.exists()
+    ]
     assert [str(path.relative_to(ROOT)) for path in missing] == []
     assert [png.name for png in figures if png.with_suffix(".csv").stat().st_size == 0] == []

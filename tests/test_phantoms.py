@@ -14,8 +14,18 @@ from medisyn_lib.phantoms.drawing import paint, posed_grid, speckle, texture
 
 EVERY = pytest.mark.parametrize("modality", MODALITIES)
 CLASSES = [(m.key, f.key) for m in MODALITIES.values() for f in m.findings]
-SIDED = [("chest_xray", "pneumonia"), ("chest_xray", "pleural_effusion"), ("ct", "renal_mass"), ("brain_mri", "tumour")]
-SIZED = [*SIDED, ("breast_ultrasound", "benign"), ("breast_ultrasound", "malignant"), ("ct", "liver_lesion")]
+SIDED = [
+    ("chest_xray", "pneumonia"),
+    ("chest_xray", "pleural_effusion"),
+    ("ct", "renal_mass"),
+    ("brain_mri", "tumour"),
+]
+SIZED = [
+    *SIDED,
+    ("breast_ultrasound", "benign"),
+    ("breast_ultrasound", "malignant"),
+    ("ct", "liver_lesion"),
+]
 
 
 def change(modality: str, finding: str, index: int) -> tuple[np.ndarray, dict]:
@@ -42,7 +52,9 @@ def test_factors_do_not_depend_on_the_size(modality):
         assert image.shape == (size, size, 3)
         assert factors == drawn[64][1]
     halved = drawn[128][0].astype(float).reshape(64, 2, 64, 2, 3).mean((1, 3))
-    assert np.corrcoef(halved.ravel(), drawn[64][0].ravel())[0, 1] > 0.6  # the same scene, other noise
+    assert (
+        np.corrcoef(halved.ravel(), drawn[64][0].ravel())[0, 1] > 0.6
+    )  # the same scene, other noise
 
 
 @EVERY
@@ -78,13 +90,20 @@ def test_every_finding_has_what_its_phrases_name(modality, finding):
         text = caption(modality, finding, factors)
         assert "{" not in text
         assert all(
-            str(factors[name]) in text for name in named & {"side", "lesion_size"} if f"{{{name}}}" in phrases[0]
+            str(factors[name]) in text
+            for name in named & {"side", "lesion_size"}
+            if f"{{{name}}}" in phrases[0]
         )
 
 
 @pytest.mark.parametrize(
     ("bad", "named"),
-    [({"size": 16}, "16"), ({"size": 512}, "512"), ({"modality": "x"}, "'x'"), ({"finding": "flu"}, "'flu'")],
+    [
+        ({"size": 16}, "16"),
+        ({"size": 512}, "512"),
+        ({"modality": "x"}, "'x'"),
+        ({"finding": "flu"}, "'flu'"),
+    ],
 )
 def test_bad_input_is_named(bad, named):
     given = {"modality": "ct", "seed": 0, "index": 0, **bad}
@@ -123,11 +142,17 @@ def test_anatomy_is_the_same_with_and_without_a_finding():
 def test_cardiomegaly_widens_the_heart():
     for index in range(0, 30, 3):
         well = draw("chest_xray", seed=5, index=index, finding="normal")[1]["heart_size"]
-        assert draw("chest_xray", seed=5, index=index, finding="cardiomegaly")[1]["heart_size"] > 1.3 * well
+        assert (
+            draw("chest_xray", seed=5, index=index, finding="cardiomegaly")[1]["heart_size"]
+            > 1.3 * well
+        )
 
 
 def test_lungs_are_darker_than_the_middle_and_the_abdomen():
-    images = [draw("chest_xray", seed=6, index=3 * i, finding="normal")[0][:, :, 0].astype(float) for i in range(10)]
+    images = [
+        draw("chest_xray", seed=6, index=3 * i, finding="normal")[0][:, :, 0].astype(float)
+        for i in range(10)
+    ]
     mean = np.mean(images, axis=0)
     lungs = mean[22:36, [*range(14, 24), *range(41, 51)]].mean()
     assert lungs < mean[22:36, 29:35].mean() - 40
@@ -136,7 +161,9 @@ def test_lungs_are_darker_than_the_middle_and_the_abdomen():
 
 def test_lesions_have_the_sign_of_their_modality():
     def shift(modality: str, finding: str) -> float:
-        sick, well = (draw(modality, seed=7, index=0, finding=f)[0].astype(float) for f in (finding, "normal"))
+        sick, well = (
+            draw(modality, seed=7, index=0, finding=f)[0].astype(float) for f in (finding, "normal")
+        )
         return float((sick - well).mean())
 
     assert shift("chest_xray", "pleural_effusion") > 0
@@ -169,14 +196,20 @@ def test_oedema_thickens_the_retina_and_a_membrane_lifts_its_pigment_epithelium(
         depth = image[:, column - 4 : column + 5, 0].astype(float).mean(axis=1)
         return float(np.argmax(depth > 0.5 * depth.max())), float(np.argmax(depth))
 
-    rows = {f: np.mean([surfaces(f, i) for i in range(0, 36, 3)], axis=0) for f in ("normal", "dme", "cnv")}
+    rows = {
+        f: np.mean([surfaces(f, i) for i in range(0, 36, 3)], axis=0)
+        for f in ("normal", "dme", "cnv")
+    }
     assert rows["dme"][0] < rows["normal"][0] - 3
     assert abs(rows["dme"][1] - rows["normal"][1]) < 3
     assert rows["cnv"][1] < rows["normal"][1] - 2
 
 
 def test_drusen_are_three_to_seven():
-    counts = {draw("retinal_oct", seed=9, index=3 * i, size=32, finding="drusen")[1]["count"] for i in range(60)}
+    counts = {
+        draw("retinal_oct", seed=9, index=3 * i, size=32, finding="drusen")[1]["count"]
+        for i in range(60)
+    }
     assert counts == set(range(3, 8))
 
 
@@ -185,7 +218,9 @@ def test_posed_grid_by_hand():
     assert x[0] == pytest.approx([-0.5, -0.25, 0.0, 0.25])
     assert y[:, 0] == pytest.approx([-0.375, -0.125, 0.125, 0.375])
     x, y = posed_grid(4, 0.0, 0.0, np.pi / 2)
-    assert x[:, 0] == pytest.approx([-0.75, -0.25, 0.25, 0.75])  # turned by a right angle: x runs down
+    assert x[:, 0] == pytest.approx(
+        [-0.75, -0.25, 0.25, 0.75]
+    )  # turned by a right angle: x runs down
     image = np.array([1.0, 1.0])
     paint(image, np.array([0.0, 0.5]), 3.0)
     assert image.tolist() == [1.0, 2.0]
@@ -195,9 +230,9 @@ def test_texture_moves_with_its_coordinates():
     u = np.arange(16.0)
     still, moved = (texture(np.random.default_rng(1), u + shift, u) for shift in (0.0, 3.0))
     assert np.allclose(still[:, 3:], moved[:, :-3], atol=1e-5)
-    assert texture(np.random.default_rng(2), np.linspace(0, 32, 200), np.linspace(0, 32, 200)).std() == pytest.approx(
-        1.0, abs=0.1
-    )
+    assert texture(
+        np.random.default_rng(2), np.linspace(0, 32, 200), np.linspace(0, 32, 200)
+    ).std() == pytest.approx(1.0, abs=0.1)
 
 
 def test_speckle_keeps_the_mean_and_looks_tame_it():

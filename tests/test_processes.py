@@ -1,7 +1,7 @@
 """Training on several processes: the same as on one, nothing lost, resumed by another number, a killed worker.
 
 Accelerate's `--cpu --num_processes 2` starts one process (its launcher leaves several to MPI), so these start as
-tests/benchmarks/accelerate/two_cpus.yaml says, and each asserts how many there were.
+benchmarks/accelerate/two_cpus.yaml says, and each asserts how many there were.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 from test_training import PLAN, Regression, batch_of
 
-from medisyn_lib import models, text, training
+from medisyn_lib.runtime import device
+from medisyn_lib.training import loop
+from medisyn_lib.training.text_encoder import train_text_encoder
 
 TESTS = Path(__file__).parent
 CONFIGURATIONS = sorted((TESTS / "benchmarks" / "accelerate").glob("*.yaml"))
@@ -31,10 +33,13 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_training import PLAN, Regression, batch_of
-from medisyn_lib import models, processes, training
+from medisyn_lib.models.weights import save_weights
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.training import loop
 
 notes, kill_at = Path(sys.argv[2]), int(sys.argv[3])
-accel = processes.accelerator()
+accel = accelerator()
 net, seen = Regression(), []
 
 def watched(rows, draws):
@@ -44,26 +49,38 @@ def watched(rows, draws):
     return batch_of(rows, draws)
 
 def make(directory):
-    training.fit(net, watched, n=20, plan=PLAN, directory=directory, half=False)
+    loop.fit(net, watched, n=20, plan=PLAN, directory=directory, half=False)
     if accel.is_main_process:
-        models.save_weights(net, directory / "net.safetensors")
+        save_weights(net, directory / "net.safetensors")
 
-processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+distributed.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": seen}
 (notes / f"{accel.process_index}.json").write_text(json.dumps(told))
-processes.end()
+distributed.end()
 """
 
 
-def launched(processes: int, place: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def launched(
+    processes: int, place: Path, script: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a script on CPU processes, with a store in `place`."""
     place.mkdir(exist_ok=True)
     (place / "script.py").write_text(script)
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(TESTS / "benchmarks" / "accelerate" / "two_cpus.yaml"), "--num_processes", str(processes)]
-    own = {"ACCELERATE_USE_CPU": "true", "MEDISYN_STORE": str(place / "store"), "OMP_NUM_THREADS": "1"}
+    command += [
+        str(TESTS / "benchmarks" / "accelerate" / "two_cpus.yaml"),
+        "--num_processes",
+        str(processes),
+    ]
+    own = {
+        "ACCELERATE_USE_CPU": "true",
+        "MEDISYN_STORE": str(place / "store"),
+        "OMP_NUM_THREADS": "1",
+    }
     command += [str(place / "script.py"), str(TESTS), str(place), *arguments]
-    return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=550)
+    return subprocess.run(
+        command, env=os.environ | own, capture_output=True, text=True, timeout=550
+    )
 
 
 def notes(place: Path, processes: int) -> list[list[list[int]]]:
@@ -76,7 +93,7 @@ def notes(place: Path, processes: int) -> list[list[list[int]]]:
 def straight(place: Path) -> Regression:
     """The same training by this one process."""
     net = Regression()
-    training.fit(net, batch_of, n=N, plan=PLAN, directory=place, half=False)
+    loop.fit(net, batch_of, n=N, plan=PLAN, directory=place, half=False)
     return net
 
 
@@ -85,7 +102,9 @@ def assert_trained_as_one(place: Path, alone: Path, net: Regression) -> None:
     (entry,) = (place / "store").glob("toy-*[0-9a-f]")
     for name, weight in load_file(entry / "net.safetensors").items():
         torch.testing.assert_close(weight, net.state_dict()[name], rtol=1e-5, atol=1e-6)
-    both = [np.loadtxt(folder / training.HISTORY, delimiter=",", skiprows=1) for folder in (entry, alone)]
+    both = [
+        np.loadtxt(folder / loop.HISTORY, delimiter=",", skiprows=1) for folder in (entry, alone)
+    ]
     np.testing.assert_allclose(*both, rtol=1e-4)
     assert len(both[0]) == PLAN.steps
 
@@ -98,7 +117,10 @@ def test_processes_train_as_one_and_share_every_batch(processes: int, tmp_path: 
     steps = zip(*notes(tmp_path / "run", processes), strict=True)
     for step, parts in enumerate(steps):
         assert [len(part) for part in parts] == [PLAN.batch // processes] * processes
-        assert np.concatenate(parts).tolist() == training.sample_rows(PLAN.seed, N, step, PLAN.batch).tolist()
+        assert (
+            np.concatenate(parts).tolist()
+            == loop.sample_rows(PLAN.seed, N, step, PLAN.batch).tolist()
+        )
     assert_trained_as_one(tmp_path / "run", tmp_path, straight(tmp_path))
 
 
@@ -109,7 +131,9 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
     done = launched(2, place, SCRIPT, str(died))
     assert done.returncode != 0 and "SIGKILL" in done.stderr, done.stderr[-2000:]
     store = place / "store"
-    assert not list(store.glob("toy-*/manifest.json")) and list(store.glob(f"toy-*.tmp/{training.CHECKPOINT}"))
+    assert not list(store.glob("toy-*/manifest.json")) and list(
+        store.glob(f"toy-*.tmp/{loop.CHECKPOINT}")
+    )
     done = launched(4, place, SCRIPT, "0")
     assert done.returncode == 0, done.stderr[-2000:]
     assert [len(rows) for rows in notes(place, 4)] == [PLAN.steps - PLAN.checkpoint_every] * 4
@@ -122,30 +146,36 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from test_processes import learn_words
-from medisyn_lib import models, processes
+from medisyn_lib.models.weights import save_weights
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import accelerator
 
-accel = processes.accelerator()
+accel = accelerator()
 
 def make(directory):
     encoder = learn_words(directory)
     if accel.is_main_process:
-        models.save_weights(encoder, directory / "encoder.safetensors")
+        save_weights(encoder, directory / "encoder.safetensors")
 
 who = lambda rows: np.stack([rows, np.full(len(rows), accel.process_index)], 1)
-kept = processes.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.errors",))
-entry = processes.keep_together("words", {}, make, code=("medisyn_lib.errors",))
+kept = distributed.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.errors",))
+entry = distributed.keep_together("words", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": [entry.name, kept.parent.name]}
 (Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
-processes.end()
+distributed.end()
 """
 
 
 def learn_words(place: Path) -> torch.nn.Module:
     """A small text encoder, trained on five captions of made-up latents."""
     latents = np.random.default_rng(0).normal(size=(24, 16, 4, 4)).astype(np.float32)
-    plan = training.Plan(steps=6, batch=8, rate=1e-3)
-    with patch.object(models, "autocast_dtype", lambda: None):  # else bfloat16, where a machine has it
-        return text.train([f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1)[1]
+    plan = loop.Plan(steps=6, batch=8, rate=1e-3)
+    with patch.object(
+        device, "autocast_dtype", lambda: None
+    ):  # else bfloat16, where a machine has it
+        return train_text_encoder(
+            [f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1
+        )[1]
 
 
 @pytest.mark.timeout(600)
@@ -159,8 +189,12 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
     alone = learn_words(tmp_path).state_dict()
     for name, weight in load_file(entry / "encoder.safetensors").items():
         if "k_proj.bias" not in name:  # its gradient is rounding alone
-            torch.testing.assert_close(weight, alone[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
-    history = [np.loadtxt(place / training.HISTORY, delimiter=",", skiprows=1) for place in (entry, tmp_path)]
+            torch.testing.assert_close(
+                weight, alone[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    history = [
+        np.loadtxt(place / loop.HISTORY, delimiter=",", skiprows=1) for place in (entry, tmp_path)
+    ]
     np.testing.assert_allclose(*history, rtol=1e-4)
     assert np.load(kept / "who.npy").tolist() == [[row, row // 5] for row in range(10)]
 
@@ -169,23 +203,25 @@ UNSEEN = """
 import json, sys
 from pathlib import Path
 from accelerate import PartialState
-from medisyn_lib import processes
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import accelerator
 
-processes.keep_together("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
+distributed.keep_together("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
 place = Path(sys.argv[2]) / f"{PartialState().process_index}.json"
 place.write_text(json.dumps({"processes": PartialState().num_processes, "rows": []}))
 """
 SLOW = """
 import sys, time
-from medisyn_lib import processes
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import accelerator
 
-accel = processes.accelerator()
+accel = accelerator()
 
 def make(directory):
     time.sleep(3 * accel.process_index)
     (directory / "latents.npy").write_text("from every process, as generators.latents_entry does")
 
-processes.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+distributed.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
 """
 
 
@@ -205,14 +241,23 @@ def test_keep_together_waits_for_slower_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_accelerate_reads_the_configuration(path: Path) -> None:
     read = load_config_from_file(str(path))
-    assert read.num_processes >= read.num_machines >= 1 and not read.use_cpu and read.mixed_precision == "no"
+    assert (
+        read.num_processes >= read.num_machines >= 1
+        and not read.use_cpu
+        and read.mixed_precision == "no"
+    )
     assert (read.distributed_type == "NO") == (read.num_processes == 1)
     assert read.num_machines == 1 or (read.main_process_ip and read.main_process_port)
     assert "run" in path.read_text().lower().partition("compute_environment")[0]
 
 
 def test_there_is_a_configuration_for_each_kind_of_machine() -> None:
-    assert [path.stem for path in CONFIGURATIONS] == ["one_gpu", "several_gpus", "several_nodes", "two_cpus"]
+    assert [path.stem for path in CONFIGURATIONS] == [
+        "one_gpu",
+        "several_gpus",
+        "several_nodes",
+        "two_cpus",
+    ]
 
 
 @pytest.mark.full
@@ -226,14 +271,27 @@ def test_the_whole_suite_comes_out_alike_on_two_processes(tmp_path: Path) -> Non
     alone = subprocess.run([sys.executable, "-c", command], env=own, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr[-2000:]
     two, one = (tmp_path / number / "store" for number in "21")
-    assert [len(run.stdout.split()) for run in (done, alone)] == [2, 2]  # the generators' folders, said once
+    assert [len(run.stdout.split()) for run in (done, alone)] == [
+        2,
+        2,
+    ]  # the generators' folders, said once
     for path in [*one.glob("latents-*/latents.npy"), *one.glob("text-*/embeddings.npy")]:
         both = (np.load(place / path.relative_to(one)).astype(np.float32) for place in (one, two))
         np.testing.assert_allclose(*both, atol=0.02)
     for path in one.glob("*/history.csv"):
-        both = (np.loadtxt(place / path.relative_to(one), delimiter=",", skiprows=1) for place in (one, two))
+        both = (
+            np.loadtxt(place / path.relative_to(one), delimiter=",", skiprows=1)
+            for place in (one, two)
+        )
         np.testing.assert_allclose(*both, rtol=1e-3)
-    sides = ([np.load(path).astype(int) for path in place.glob("samples-*/samples.npy")] for place in (one, two))
+    sides = (
+        [np.load(path).astype(int) for path in place.glob("samples-*/samples.npy")]
+        for place in (one, two)
+    )
     for ours, theirs in zip(*(sorted(side, key=len) for side in sides), strict=True):
         assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1
-    assert len([*one.glob("features-*/features.npy")]) == len([*two.glob("features-*/features.npy")]) > 0
+    assert (
+        len([*one.glob("features-*/features.npy")])
+        == len([*two.glob("features-*/features.npy")])
+        > 0
+    )

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medisyn_lib import cli
-from medisyn_lib.data import tables
+from medisyn_lib.cli import main
+from medisyn_lib.data.sources import tables
 from medisyn_lib.reader_study import analysis, answers
 
 DRIVER, NODE = (shutil.which(name) for name in ("chromedriver", "node"))
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 in_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
     reason="needs chromium and chromedriver (apt-get install chromium chromium-driver) and selenium from PyPI",
@@ -42,9 +44,15 @@ def images(folder: Path, seed: int, **columns: str) -> str:
     rng, rows = np.random.default_rng(seed), []
     for number in range(120):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{number}.png")
-        row = {"file_name": f"{number}.png", "text": HARM[number % len(HARM)], "modality": ("ct", "=1+1")[number % 2]}
+        row = {
+            "file_name": f"{number}.png",
+            "text": HARM[number % len(HARM)],
+            "modality": ("ct", "=1+1")[number % 2],
+        }
         rows.append(
-            row | {"finding": ("a", "b")[number // 2 % 2], **columns} | {"split": ("test", "train")[number > 110]}
+            row
+            | {"finding": ("a", "b")[number // 2 % 2], **columns}
+            | {"split": ("test", "train")[number > 110]}
         )
     with (folder / "metadata.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0])
@@ -58,10 +66,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDISYN_STORE", str(place / "store"))
-        patch.setattr(tables, "check_text", lambda *_: None)  # else what begins as a formula would not get so far
+        patch.setattr(
+            tables, "check_text", lambda *_: None
+        )  # else what begins as a formula would not get so far
         real, synthetic = images(place / "real", 1), images(place / "synthetic", 2)
-        given = ["--generator", synthetic, "--data", f"folder:{real}", "--readers", "2", "--pairs", "12"]
-        assert cli.main(["readers", "new", *given, "--out", str(place / "kit")]) == 0
+        given = [
+            "--generator",
+            synthetic,
+            "--data",
+            f"folder:{real}",
+            "--readers",
+            "2",
+            "--pairs",
+            "12",
+        ]
+        assert main.main(["readers", "new", *given, "--out", str(place / "kit")]) == 0
     return place / "kit"
 
 
@@ -83,8 +102,14 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 def left_the_page(driver: Any) -> list[str]:
     """Every request of the page that was not for itself, and everything its policy stopped or its script threw."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    said = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    asked = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    said = [
+        entry["message"]
+        for entry in driver.get_log("browser")
+        if entry["level"] in ("SEVERE", "WARNING")
+    ]
     return [url[:200] for url in asked if not url.startswith(("file:", "data:", "blob:"))] + said
 
 
@@ -110,13 +135,17 @@ def downloaded(folder: Path, kind: str) -> str:
 def check_downloads(study: Path, content: str, table: str, total: int) -> None:
     """What a reader of `B`, realism 4 and alignment 2 hands in: harmless cells, answers that are analysed."""
     cells = [cell for row in csv.reader(table.splitlines()) for cell in row]
-    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] and len(cells) == 10 * (total + 1)
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")] and len(cells) == 10 * (
+        total + 1
+    )
     (study / "answers" / "reader-1.json").write_text(content)
-    assert cli.main(["readers", "analyse", str(study)]) == 0
+    assert main.main(["readers", "analyse", str(study)]) == 0
     found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])["value"]
     assert found["chose_first", "all pairs"] == 0  # B is the second
     assert (found["realism", "real"], found["alignment", "synthetic"]) == (4, 2)
-    flips = [place["flip"] for place in answers.load(study / "key.json")["readers"]["reader-1"].values()]
+    flips = [
+        place["flip"] for place in answers.load(study / "key.json")["readers"]["reader-1"].values()
+    ]
     assert 0 < np.mean(flips) < 1
 
 
@@ -125,7 +154,10 @@ def test_a_whole_study_in_node(study: Path) -> None:
     page, script = study / "pages" / "reader-1.html", Path(__file__).with_name("page_in_node.js")
     done = subprocess.run([str(NODE), str(script), str(page)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found, total = json.loads(done.stdout), len(answers.load(study / "key.json")["readers"]["reader-1"])
+    found, total = (
+        json.loads(done.stdout),
+        len(answers.load(study / "key.json")["readers"]["reader-1"]),
+    )
     assert found["resumed"].endswith(f"item {total // 2 + 1} of {total}")
     assert found["before"].endswith(f"item {total // 2} of {total}")
     assert found["done"] == [f"{total} of {total} answered", ["done"]]
@@ -144,7 +176,9 @@ def answer_by_keyboard(driver: Any, items: int) -> list[dict[str, Any]]:
 
 
 @in_browser
-def test_a_whole_study_by_keyboard_reloaded_half_way(study: Path, browser: Any, tmp_path: Path) -> None:
+def test_a_whole_study_by_keyboard_reloaded_half_way(
+    study: Path, browser: Any, tmp_path: Path
+) -> None:
     from selenium.webdriver.common.keys import Keys
 
     total = len(answers.load(study / "key.json")["readers"]["reader-1"])
@@ -176,7 +210,9 @@ def test_every_control_has_a_name_and_a_place_in_the_order(study: Path, browser:
     while item_of(browser)["kind"] != "rating":
         answer_by_keyboard(browser, 1)
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    roles = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]]
+    roles = [
+        (n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]
+    ]
     reached = {"button", "radio", "image", "group", "progressbar", "ProgressIndicator"}
     assert [role for role, name in roles if role in reached and not name] == []
     assert sum(role == "radio" for role, _ in roles) == 10
@@ -193,7 +229,8 @@ def contrast(a: str, b: str) -> float:
     def luminance(colour: str) -> float:
         parts = np.array([int(part) for part in colour.strip("rgba() ").split(",")[:3]]) / 255
         return float(
-            np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+            np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+            @ [0.2126, 0.7152, 0.0722]
         )
 
     light, dark = sorted((luminance(a), luminance(b)), reverse=True)
@@ -220,7 +257,9 @@ def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
         )
         assert min(targets) >= 44
         script = "const s = getComputedStyle(arguments[0]); return [s.color, s.backgroundColor]"
-        for element in browser.find_elements("css selector", "#next:enabled, .choice span, #back:enabled, #pause"):
+        for element in browser.find_elements(
+            "css selector", "#next:enabled, .choice span, #back:enabled, #pause"
+        ):
             assert contrast(*browser.execute_script(script, element)) >= 4.5
         answer_by_keyboard(browser, 1)
     assert any(pairs) and not all(pairs)
@@ -232,7 +271,9 @@ def tap(driver: Any, selector: str) -> None:
     from selenium.webdriver.common.actions.pointer_input import PointerInput
 
     finger = ActionBuilder(driver, mouse=PointerInput("touch", "finger"))
-    finger.pointer_action.move_to(driver.find_element("css selector", selector)).pointer_down().pointer_up()
+    finger.pointer_action.move_to(
+        driver.find_element("css selector", selector)
+    ).pointer_down().pointer_up()
     finger.perform()
 
 
@@ -243,26 +284,40 @@ def test_touch_zoom_and_pause_on_a_phone(study: Path, browser: Any) -> None:
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     page = (study / "pages" / "reader-2.html").as_uri()
     browser.get(page)
-    browser.execute_script("window.touched = 0; document.addEventListener('touchstart', () => window.touched++)")
+    browser.execute_script(
+        "window.touched = 0; document.addEventListener('touchstart', () => window.touched++)"
+    )
     tap(browser, "#start")
     while item_of(browser)["kind"] != "pair":
         answer_by_keyboard(browser, 1)
-    token, size = item_of(browser)["token"], "return document.querySelector('.frame img').getBoundingClientRect().width"
+    token, size = (
+        item_of(browser)["token"],
+        "return document.querySelector('.frame img').getBoundingClientRect().width",
+    )
     kept = "return [state.answers[arguments[0]].choice, at('item').hidden, at('paused').hidden]"
     before = browser.execute_script(size)
     tap(browser, ".choice input[value='B']")
     tap(browser, "#larger")
     assert browser.execute_script(size) == pytest.approx(1.5 * before, rel=0.02)
     inside = "const f = document.querySelector('.frame'); return [f.scrollWidth > f.clientWidth, f.tabIndex]"
-    assert browser.execute_script(inside) == [True, 0], "what is larger than its frame is scrolled there, by keys, too"
+    assert browser.execute_script(inside) == [True, 0], (
+        "what is larger than its frame is scrolled there, by keys, too"
+    )
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     press(browser, "-")
     assert browser.execute_script(size) == pytest.approx(before, rel=0.02)
     tap(browser, "#pause")
     press(browser, "a")  # a paused page takes no answer
-    assert browser.execute_script(kept, token) == ["B", True, False] and browser.execute_script("return touched") == 4
+    assert (
+        browser.execute_script(kept, token) == ["B", True, False]
+        and browser.execute_script("return touched") == 4
+    )
     browser.get(page)  # closed and opened again: on with the item that was shown, its answer kept
-    assert item_of(browser)["token"] == token and browser.execute_script(kept, token) == ["B", False, True]
+    assert item_of(browser)["token"] == token and browser.execute_script(kept, token) == [
+        "B",
+        False,
+        True,
+    ]
     tap(browser, "#next")
     assert int(item_of(browser)["token"]) == int(token) + 1 and left_the_page(browser) == []
 
@@ -272,7 +327,9 @@ def test_an_edited_page_is_noticed(study: Path, browser: Any, tmp_path: Path) ->
     page = (study / "pages" / "reader-2.html").read_text()
     edited = tmp_path / "edited.html"
     edited.write_text(
-        page.replace('"modality": "CT', '"modality": "MR').replace('"modality": "Abdominal CT', '"modality": "MR')
+        page.replace('"modality": "CT', '"modality": "MR').replace(
+            '"modality": "Abdominal CT', '"modality": "MR'
+        )
     )
     assert edited.read_text() != page
     browser.get(edited.as_uri())

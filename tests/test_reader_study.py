@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-from medisyn_lib import cli, store
+from medisyn_lib.cli import main
 from medisyn_lib.errors import InputError
 from medisyn_lib.phantoms import draw
 from medisyn_lib.reader_study import analysis, answers, kit, simulate
+from medisyn_lib.runtime import store
 
 STUDIES = 2000
 
@@ -37,8 +38,15 @@ def phantoms(folder: Path, seed: int, **columns: str) -> str:
         pixels, factors = draw("ct", seed=seed, index=3 * number, size=32)
         Image.fromarray(pixels).save(folder / f"secret-{number}.png", pnginfo=info)
         kind = factors["finding"]
-        rows.append({"file_name": f"secret-{number}.png", "text": f"abdominal CT, {kind}", "modality": "ct"})
-        rows[-1] |= {"finding": kind, "side": factors["side"], "split": ("test", "train")[number > 55], **columns}
+        rows.append(
+            {"file_name": f"secret-{number}.png", "text": f"abdominal CT, {kind}", "modality": "ct"}
+        )
+        rows[-1] |= {
+            "finding": kind,
+            "side": factors["side"],
+            "split": ("test", "train")[number > 55],
+            **columns,
+        }
     pd.DataFrame(rows).to_csv(folder / "metadata.csv", index=False)
     return str(folder)
 
@@ -63,7 +71,9 @@ def study(made: Path, tmp_path: Path) -> Path:
 
 
 def content_of(page: Path) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="study">(.*?)</script>', page.read_text(), re.DOTALL)
+    found = re.search(
+        r'<script type="application/json" id="study">(.*?)</script>', page.read_text(), re.DOTALL
+    )
     return json.loads(found.group(1)) if found else {}
 
 
@@ -71,14 +81,21 @@ def test_pages_hold_nothing_that_unblinds(made: Path) -> None:
     key = answers.load(made / "key.json")
     for reader in ("reader-1", "reader-2", "reader-3"):
         content = content_of(made / "pages" / f"{reader}.html")
-        pictures = [base64.b64decode(uri.split(",")[1]) for item in content["items"] for uri in item["images"]]
+        pictures = [
+            base64.b64decode(uri.split(",")[1])
+            for item in content["items"]
+            for uri in item["images"]
+        ]
         assert len({len(picture) for picture in pictures}) == 1
         for picture in pictures:
             chunks, place = [], 8
             while place < len(picture):
                 chunks.append(picture[place + 4 : place + 8])
                 place += 12 + struct.unpack(">I", picture[place : place + 4])[0]
-            assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"} and Image.open(io.BytesIO(picture)).mode == "RGB"
+            assert (
+                set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
+                and Image.open(io.BytesIO(picture)).mode == "RGB"
+            )
         page = (made / "pages" / f"{reader}.html").read_text()
         assert not re.search(r"secret|patient|control|mismatched|flip|https?://|file:", page)
         assert {frozenset(item) for item in content["items"]} == {
@@ -98,33 +115,55 @@ def test_the_policy_names_the_hash_of_what_runs(made: Path) -> None:
     assert "default-src 'none'" in page and "unsafe" not in page
     for tag in ("style", "script"):
         text = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(text.group(1).encode()).digest()).decode() if text else ""
+        digest = (
+            base64.b64encode(hashlib.sha256(text.group(1).encode()).digest()).decode()
+            if text
+            else ""
+        )
         assert f"{tag}-src 'sha256-{digest}'" in page
 
 
 def test_items_are_dealt_as_the_protocol_says(made: Path) -> None:
     key, protocol = answers.load(made / "key.json"), (made / "PROTOCOL.md").read_text()
     counts = pd.Series([item["kind"] for item in key["items"]]).value_counts()
-    assert counts.to_dict() == {"pair": 14, "control": 5, "real": 5, "synthetic": 5, "mismatched": 3}
+    assert counts.to_dict() == {
+        "pair": 14,
+        "control": 5,
+        "real": 5,
+        "synthetic": 5,
+        "mismatched": 3,
+    }
     rows = [row for item in key["items"] for row in item["rows"]]
-    assert len(rows) == len(set(rows)) == 14 + 10 + 5 + 5 + 3  # nobody is shown twice but on purpose
+    assert (
+        len(rows) == len(set(rows)) == 14 + 10 + 5 + 5 + 3
+    )  # nobody is shown twice but on purpose
     for asked in key["readers"].values():
         again = [place["item"] for place in asked.values() if place["again"]]
         assert len(again) == 7 and len(asked) == 32 + 7
         order = [(place["item"], place["again"]) for place in asked.values()]
         assert all(order.index((item, 0)) < order.index((item, 1)) for item in again)
-    assert "$" not in protocol and "| pairs, both real | 5 |" in protocol and "plus or minus 20 points" in protocol
+    assert (
+        "$" not in protocol
+        and "| pairs, both real | 5 |" in protocol
+        and "plus or minus 20 points" in protocol
+    )
     mismatched = [item["fits"] for item in key["items"] if item["kind"] == "mismatched"]
-    assert max(mismatched) < 1 == min(item["fits"] for item in key["items"] if item["kind"] == "real")
+    assert (
+        max(mismatched) < 1 == min(item["fits"] for item in key["items"] if item["kind"] == "real")
+    )
 
 
-def test_too_few_images_are_named(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_images_are_named(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     real, synthetic = str(made.parent / "real"), str(made.parent / "synthetic")
     given = {"readers": 2, "margin": 0.1, "seed": 0}
     with pytest.raises(InputError, match="56 held-out patients are too few for 40 pairs"):
         kit.new(synthetic, f"folder:{real}", tmp_path / "out", pairs=40, **given)
-    few = pd.read_csv(Path(synthetic) / "metadata.csv").iloc[-12:].assign(finding="x", split="train")
+    few = (
+        pd.read_csv(Path(synthetic) / "metadata.csv").iloc[-12:].assign(finding="x", split="train")
+    )
     shutil.copytree(synthetic, tmp_path / "few")
     few.to_csv(tmp_path / "few" / "metadata.csv", index=False)
     with pytest.raises(InputError, match="too few images of ct for 19 items"):
@@ -135,11 +174,21 @@ def test_too_few_images_are_named(made: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
     """Five patients of one and sixty of the other: nobody is shown twice, the small one gives what it has."""
     kinds = ["ct"] * 60 + ["fundus"] * 5
-    real = pd.DataFrame({"patient_id": [f"p{i}" for i in range(65)], "modality": kinds, "caption": "a", "finding": "b"})
+    real = pd.DataFrame(
+        {
+            "patient_id": [f"p{i}" for i in range(65)],
+            "modality": kinds,
+            "caption": "a",
+            "finding": "b",
+        }
+    )
     real = real.assign(side="", lesion_size="", count=-1, grade=-1)
     items = kit.draw_items(real, {"pair": 30, "control": 5}, seed=0)
     rows = [row for item in items for row in item["rows"]]
-    assert len(rows) == len(set(rows)) == 40 and [len(item["rows"]) for item in items] == [1] * 30 + [2] * 5
+    assert (
+        len(rows) == len(set(rows)) == 40
+        and [len(item["rows"]) for item in items] == [1] * 30 + [2] * 5
+    )
     assert sum(item["modality"] == "fundus" for item in items) == 4
 
 
@@ -152,9 +201,16 @@ def test_images_of_a_side_that_the_source_lacks_are_brought_to_one_it_has(
     made = lambda generator, items, seed: np.zeros((len(items), drawn, drawn + 8, 3), np.uint8)  # noqa: E731
     monkeypatch.setattr(kit, "synthetic_images", made)
     kit.new("owner/name", "phantom", tmp_path / "kit", readers=1, pairs=12, margin=0.2, seed=0)
-    uris = [uri for item in content_of(tmp_path / "kit" / "pages" / "reader-1.html")["items"] for uri in item["images"]]
+    uris = [
+        uri
+        for item in content_of(tmp_path / "kit" / "pages" / "reader-1.html")["items"]
+        for uri in item["images"]
+    ]
     sizes = {Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size for uri in uris}
-    assert sizes == {(shown, shown)} and f"{shown} x {shown} pixels" in (tmp_path / "kit" / "PROTOCOL.md").read_text()
+    assert (
+        sizes == {(shown, shown)}
+        and f"{shown} x {shown} pixels" in (tmp_path / "kit" / "PROTOCOL.md").read_text()
+    )
 
 
 def edit(study: Path, reader: str, change: Any, name: str = "") -> str:
@@ -175,12 +231,18 @@ def test_each_fault_of_an_answer_file_is_said(study: Path) -> None:
         (study / "answers" / "reader-1.json").write_text(good)
         return edit(study, "reader-1", change, name)
 
-    assert "reader-1.json belongs to study-0, not to study-" in said(lambda c: c.update(study="study-0"))
+    assert "reader-1.json belongs to study-0, not to study-" in said(
+        lambda c: c.update(study="study-0")
+    )
     assert "unknown reader 'reader-9'" in said(lambda c: c.update(reader="reader-9"))
     assert "unknown reader" in said(lambda c: c.update(answers=["A"]))
-    assert "lacks 2 of 39 answers (003, 007)" in said(lambda c: [c["answers"].pop(k) for k in ("003", "007")])
+    assert "lacks 2 of 39 answers (003, 007)" in said(
+        lambda c: [c["answers"].pop(k) for k in ("003", "007")]
+    )
     assert "lacks 1 of 39" in said(lambda c: c["answers"].update({"003": "A"}))
-    assert "was edited, or its page, in 1 items (005)" in said(lambda c: c["answers"]["005"].update(shown=1))
+    assert "was edited, or its page, in 1 items (005)" in said(
+        lambda c: c["answers"]["005"].update(shown=1)
+    )
     assert "was edited" in said(lambda c: c["answers"].update({"999": {}}))
     key = answers.load(study / "key.json")["readers"]["reader-1"]
     kinds = [item["kind"] for item in answers.load(study / "key.json")["items"]]
@@ -197,9 +259,9 @@ def test_each_fault_of_an_answer_file_is_said(study: Path) -> None:
 
 
 def test_no_answers_yet(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["readers", "analyse", str(made)]) == 2
+    assert main.main(["readers", "analyse", str(made)]) == 2
     assert "no answer file in answers/" in capsys.readouterr().err
-    assert cli.main(["readers", "analyse", str(made.parent)]) == 2
+    assert main.main(["readers", "analyse", str(made.parent)]) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_work(
@@ -210,11 +272,13 @@ def test_a_folder_that_cannot_be_written_is_said_before_work(
     with monkeypatch.context() as patch:
         patch.setattr(store.os, "access", lambda path, mode: not mode & os.W_OK)
         patch.setattr(answers, "read", lambda folder: pytest.fail("answers were read"))
-        assert cli.main(command) == 2
+        assert main.main(command) == 2
     (study / "analysis").write_text("")
-    assert cli.main(command) == 2
+    assert main.main(command) == 2
     told = capsys.readouterr()
-    lines = [f"medisyn: folder '{study / 'analysis'}': cannot be written; give a folder that can"] * 2
+    lines = [
+        f"medisyn: folder '{study / 'analysis'}': cannot be written; give a folder that can"
+    ] * 2
     assert told.out == "" and told.err.splitlines() == lines
     assert set(study.rglob("*")) == before | {study / "analysis"}
 
@@ -228,7 +292,9 @@ def test_a_simulated_study_from_answers_to_report(study: Path) -> None:
     found = pd.read_csv(study / "analysis" / "analysis.csv").set_index(["measure", "part"])
     bare = found["low"].isna() & found["value"].notna()
     assert bare.sum() <= 2 and (found["low"] <= found["value"]).sum() >= 20
-    assert found.loc[("alignment_difference", "mismatched minus real"), "high"] < 0  # the descriptions are looked at
+    assert (
+        found.loc[("alignment_difference", "mismatched minus real"), "high"] < 0
+    )  # the descriptions are looked at
     assert found.loc[("alignment: gwet_ac2", "each reader"), "value"] > 0.3
 
 
@@ -243,7 +309,10 @@ def test_one_reader_alone_is_analysed(study: Path) -> None:
 def test_first_and_right_by_hand(study: Path) -> None:
     """A reader who always names the synthetic image, and one who always says A."""
     key = answers.load(study / "key.json")
-    for reader, choose in (("reader-1", lambda flip: "AB"[1 - flip]), ("reader-2", lambda flip: "A")):
+    for reader, choose in (
+        ("reader-1", lambda flip: "AB"[1 - flip]),
+        ("reader-2", lambda flip: "A"),
+    ):
         path = study / "answers" / f"{reader}.json"
         content = json.loads(path.read_text())
         for token, given in content["answers"].items():
@@ -258,12 +327,22 @@ def test_first_and_right_by_hand(study: Path) -> None:
         if not p["again"] and key["items"][p["item"]]["kind"] == "pair"
     ]
     assert perfect.mean() == 1 and leaning.mean() == pytest.approx(np.mean(flips))
-    again = analysis.analyse(table).set_index(["measure", "part"])["value"]["right: same again", "each reader"]
-    assert 0 < again < 1  # sides are swapped the second time, so who always says A contradicts himself
+    again = analysis.analyse(table).set_index(["measure", "part"])["value"][
+        "right: same again", "each reader"
+    ]
+    assert (
+        0 < again < 1
+    )  # sides are swapped the second time, so who always says A contradicts himself
 
 
 def draws(
-    readers: int, skill: float, seed: int, *, pairs: int = 70, studies: int = STUDIES, spread: float = 0.3
+    readers: int,
+    skill: float,
+    seed: int,
+    *,
+    pairs: int = 70,
+    studies: int = STUDIES,
+    spread: float = 0.3,
 ) -> Any:
     """Right answers bool (studies, readers, pairs) and each study's planted accuracy.
 
@@ -327,7 +406,9 @@ def test_equivalence_by_hand() -> None:
     assert analysis.equivalence(half, 0.1) == "equivalent"
     assert analysis.equivalence(half[:, :10], 0.1) == "undecided"
     assert analysis.equivalence(np.ones((2, 100)), 0.1) == "told apart"
-    assert analysis.equivalence(np.zeros((8, 100)), 0.1) == "told apart"  # always wrong is no guessing
+    assert (
+        analysis.equivalence(np.zeros((8, 100)), 0.1) == "told apart"
+    )  # always wrong is no guessing
 
 
 def test_d_prime_by_hand_and_without_bias() -> None:
@@ -346,7 +427,9 @@ def test_d_prime_by_hand_and_without_bias() -> None:
 
 def test_planted_accuracy_by_hand() -> None:
     assert simulate.planted(np.array(0.0), np.array(2.0)) == pytest.approx(0.5)
-    assert simulate.planted(np.array(1.0), np.array(0.0), 0.0) == pytest.approx(norm.cdf(1 / 2**0.5))
+    assert simulate.planted(np.array(1.0), np.array(0.0), 0.0) == pytest.approx(
+        norm.cdf(1 / 2**0.5)
+    )
 
 
 def test_over_readers_by_hand() -> None:
@@ -357,7 +440,9 @@ def test_over_readers_by_hand() -> None:
     assert found.ci_high - found.value == pytest.approx(half, rel=1e-6)
     apart = np.arange(6.0)[:, None] + np.zeros((6, 40))
     found = analysis.over_readers(apart.mean(1), (apart.sum(1)[:, None] - apart) / 39)
-    assert found.ci_high - found.value == pytest.approx(2.570582 * np.arange(6).std(ddof=1) / 6**0.5, rel=1e-5)
+    assert found.ci_high - found.value == pytest.approx(
+        2.570582 * np.arange(6).std(ddof=1) / 6**0.5, rel=1e-5
+    )
 
 
 def test_rating_difference_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""The recipes that `tests/benchmarks/recipes.py` tries: their losses, and what solves for them."""
+"""The recipes that `benchmarks/recipes.py` tries: their losses, and what solves for them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ import recipes
 import torch
 from recipes import RECIPES, Loss, Recipe
 
-from medisyn_lib import denoising, first_stage, models
+from medisyn_lib.models import networks
+from medisyn_lib.runtime.device import seeded
+from medisyn_lib.training.autoencoder import load_shipped
+from medisyn_lib.training.denoiser import FlowMatching
 
 N = 3
 
 
 @pytest.fixture(scope="module")
 def vae() -> torch.nn.Module:
-    return first_stage.load_shipped()
+    return load_shipped()
 
 
 @pytest.fixture
 def net() -> torch.nn.Module:
-    with models.seeded(0):
-        return models.denoiser(64, (32, 64), text_width=32)
+    with seeded(0):
+        return networks.denoiser(64, (32, 64), text_width=32)
 
 
 @pytest.fixture
 def batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    latents, noise = torch.randn(2, N, models.LATENT_CHANNELS, 8, 8, generator=generator)
-    text = torch.randn(N, models.CONTEXT, 32, generator=generator)
+    latents, noise = torch.randn(2, N, networks.LATENT_CHANNELS, 8, 8, generator=generator)
+    text = torch.randn(N, networks.CONTEXT, 32, generator=generator)
     return {"latents": latents, "noise": noise, "time": torch.tensor([0.2, 0.5, 0.9]), "text": text}
 
 
-def test_ours_is_the_library_s(vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
+def test_ours_is_the_library_s(
+    vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
+) -> None:
     assert RECIPES["ours"] == Recipe()
-    torch.testing.assert_close(Loss(net, Recipe(), vae)(**batch), denoising.FlowMatching(net)(**batch))
+    torch.testing.assert_close(Loss(net, Recipe(), vae)(**batch), FlowMatching(net)(**batch))
 
 
 @pytest.mark.parametrize("says", ["flow", "clean", "noise", "velocity"])
@@ -42,7 +47,9 @@ def test_a_denoiser_that_is_right_has_no_loss(
     path: str, says: str, vae: torch.nn.Module, batch: dict[str, torch.Tensor]
 ) -> None:
     class Right(torch.nn.Module):
-        def forward(self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor]:
+        def forward(
+            self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object
+        ) -> tuple[torch.Tensor]:
             keep, add = recipes.mix(path, batch["time"])[:2]
             latents, noise = batch["latents"], batch["noise"]
             told = {"flow": noise - latents, "clean": latents, "noise": noise}
@@ -68,8 +75,10 @@ def test_even_times_are_even(vae: torch.nn.Module) -> None:
     seen: list[torch.Tensor] = []
 
     class Watch(torch.nn.Module):
-        def forward(self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor]:
-            seen.append(shown / models.TIMESTEPS)
+        def forward(
+            self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object
+        ) -> tuple[torch.Tensor]:
+            seen.append(shown / networks.TIMESTEPS)
             return (mixed,)
 
     latents, times = torch.zeros(20_000, 1, 1, 1), torch.sigmoid(torch.randn(20_000))
@@ -80,7 +89,9 @@ def test_even_times_are_even(vae: torch.nn.Module) -> None:
     assert shares.min() > 0.09 and shares.max() < 0.11
 
 
-@pytest.mark.parametrize("name", ["aligned with EfficientNet-Lite0 (REPA)", "perceptual term, decoded"])
+@pytest.mark.parametrize(
+    "name", ["aligned with EfficientNet-Lite0 (REPA)", "perceptual term, decoded"]
+)
 def test_a_further_loss_reaches_the_denoiser(
     name: str, vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
 ) -> None:
@@ -99,7 +110,9 @@ def test_muon_steps_all_ways_alike() -> None:
     weight.grad, bias.grad = torch.diag(torch.tensor([8.0, 4.0, 2.0, 1.0])), torch.ones(4)
     optimiser.step()
     values = torch.linalg.svdvals(weight.detach())
-    assert values.max() / values.min() < 2 and float(weight[0, 0]) < 0 and float(bias[0].detach()) < 0
+    assert (
+        values.max() / values.min() < 2 and float(weight[0, 0]) < 0 and float(bias[0].detach()) < 0
+    )
 
 
 def test_every_solver_ends_at_what_a_perfect_denoiser_says(batch: dict[str, torch.Tensor]) -> None:
@@ -111,6 +124,11 @@ def test_every_solver_ends_at_what_a_perfect_denoiser_says(batch: dict[str, torc
         for time in solver.timesteps:
             keep, add, _ = recipes.mix(recipe.path, (time.float() / 1000).expand(N))
             noise = (drawn - keep * goal) / add
-            told = {"flow": noise - goal, "clean": goal, "noise": noise, "velocity": keep * noise - add * goal}
+            told = {
+                "flow": noise - goal,
+                "clean": goal,
+                "noise": noise,
+                "velocity": keep * noise - add * goal,
+            }
             drawn = solver.step(told[recipe.says], time, drawn).prev_sample
         torch.testing.assert_close(drawn, goal, rtol=0, atol=0.05)

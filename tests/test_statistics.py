@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medisyn_lib.statistics import (
+from medisyn_lib.statistics.estimates import student
+from medisyn_lib.statistics.intervals import (
     cluster_interval,
     cluster_proportion,
-    detectable_difference,
     difference,
     exact_proportion,
     paired_difference,
     paired_shares,
-    standard_error,
-    student,
     t_interval,
     wilson,
 )
+from medisyn_lib.statistics.power import detectable_difference, standard_error
 
 
 def ends(estimate):
@@ -25,8 +24,14 @@ def ends(estimate):
 
 def test_wilson_by_hand():
     found = wilson(8, 10)  # centre (p + z^2/2n)/(1 + z^2/n), half width by the textbook formula
-    assert ends(found) == pytest.approx((0.4902, 0.9433), abs=1e-4) and found.value == 0.8 and found.n == 10
-    assert wilson(10, 10).ci_high == 1.0 and wilson(10, 10).ci_low == pytest.approx(10 / (10 + 1.95996**2), abs=1e-5)
+    assert (
+        ends(found) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+        and found.value == 0.8
+        and found.n == 10
+    )
+    assert wilson(10, 10).ci_high == 1.0 and wilson(10, 10).ci_low == pytest.approx(
+        10 / (10 + 1.95996**2), abs=1e-5
+    )
     assert wilson(0, 0) == type(found)(None, None, None, 0)
     with pytest.raises(ValueError, match="11 of 10"):
         wilson(11, 10)
@@ -34,7 +39,9 @@ def test_wilson_by_hand():
 
 def test_t_interval_by_hand():
     # mean 2, sd 1, se 1/sqrt(3), t(2) 4.3027
-    assert ends(t_interval([1, 2, 3])) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+    assert ends(t_interval([1, 2, 3])) == pytest.approx(
+        (2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0.3, 0.3, 0.3]])
@@ -108,7 +115,9 @@ def test_a_small_spread_has_an_interval_and_rounding_has_none():
 
 def test_independent_images_make_a_plain_proportion():
     hits = np.r_[np.ones(80), np.zeros(20)]
-    assert ends(cluster_proportion(hits, np.arange(100))) == pytest.approx(ends(wilson(80, 100)), abs=2e-3)
+    assert ends(cluster_proportion(hits, np.arange(100))) == pytest.approx(
+        ends(wilson(80, 100)), abs=2e-3
+    )
 
 
 def test_paired_difference_is_the_mean_of_differences():
@@ -122,8 +131,12 @@ def test_paired_shares_have_an_interval_where_nothing_differs():
     """Of 20 images no difference was seen: up to 1 - 20/(20 + 1.96^2) = 16.1% may differ, either way."""
     some, group, rest = np.array([1.0, 0.0] * 10), np.arange(20), 1 - 20 / (20 + 1.95996**2)
     assert ends(paired_shares(some, some, group)) == pytest.approx((-rest, rest), abs=1e-5)
-    assert ends(paired_shares(np.ones(20), np.zeros(20), group)) == pytest.approx((1 - 2 * rest, 1), abs=1e-5)
-    assert ends(paired_shares(np.zeros(20), np.ones(20), group)) == pytest.approx((-1, 2 * rest - 1), abs=1e-5)
+    assert ends(paired_shares(np.ones(20), np.zeros(20), group)) == pytest.approx(
+        (1 - 2 * rest, 1), abs=1e-5
+    )
+    assert ends(paired_shares(np.zeros(20), np.ones(20), group)) == pytest.approx(
+        (-1, 2 * rest - 1), abs=1e-5
+    )
     other = np.roll(some, 1) * np.arange(20) % 2
     assert paired_shares(some, other, group) == paired_difference(some, other, group)
     assert ends(paired_shares([1.0, 0.0], [1.0, 0.0], ["p", "p"])) == (None, None)
@@ -133,7 +146,9 @@ def test_difference_is_welchs():
     rng = np.random.default_rng(2)
     a, b = rng.normal(1, 2, size=30), rng.normal(size=50)
     reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
-    assert ends(difference(a, np.arange(30), b, np.arange(50))) == pytest.approx((reference.low, reference.high))
+    assert ends(difference(a, np.arange(30), b, np.arange(50))) == pytest.approx(
+        (reference.low, reference.high)
+    )
     assert ends(difference([1.0], [0], b, np.arange(50))) == (None, None)
 
 
@@ -152,7 +167,9 @@ def test_detectable_difference():
 
 def test_detectable_difference_is_seen_in_four_of_five():
     rng = np.random.default_rng(3)
-    seen = np.abs(rng.normal(loc=detectable_difference(0.3), scale=0.3, size=20_000)) > 1.95996 * 0.3
+    seen = (
+        np.abs(rng.normal(loc=detectable_difference(0.3), scale=0.3, size=20_000)) > 1.95996 * 0.3
+    )
     assert seen.mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -169,5 +186,8 @@ def test_exact_proportion_by_hand() -> None:
 
     none = exact_proportion(0, 10)
     assert (none.value, none.ci_low) == (0, 0) and none.ci_high == pytest.approx(1 - 0.025**0.1)
-    some, expected = exact_proportion(7, 21, 0.9), binomtest(7, 21).proportion_ci(0.9, method="exact")
+    some, expected = (
+        exact_proportion(7, 21, 0.9),
+        binomtest(7, 21).proportion_ci(0.9, method="exact"),
+    )
     assert (some.ci_low, some.ci_high) == pytest.approx((expected.low, expected.high))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from medisyn_lib import store
 from medisyn_lib.errors import InputError
+from medisyn_lib.runtime import store
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_key_follows_settings_inputs_and_code() -> None:
         store.key("t", {"a": 1, "b": [2]}, ["in-1"], ["medisyn_lib.errors"]),
         store.key("s", {"a": 2, "b": [2]}, ["in-1"], ["medisyn_lib.errors"]),
         store.key("s", {"a": 1, "b": [2]}, ["in-2"], ["medisyn_lib.errors"]),
-        store.key("s", {"a": 1, "b": [2]}, ["in-1"], ["medisyn_lib.paths"]),
+        store.key("s", {"a": 1, "b": [2]}, ["in-1"], ["medisyn_lib.runtime.paths"]),
     }
     assert base not in others and len(others) == 4
     assert len(base) == len("s-") + 20
@@ -70,12 +70,14 @@ def test_code_hash_sees_code_not_words(tmp_path: Path, monkeypatch: pytest.Monke
         hashed("x = 1", "pack_for_hash.nothing")
 
 
-def test_code_hash_sees_the_table_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_hash_sees_the_table_of_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "pack_with_table"
     package.mkdir()
     (package / "__init__.py").touch()
     for name in ("modalities.py", "modalities.toml"):
-        (package / name).write_bytes((Path(store.__file__).parent / name).read_bytes())
+        (package / name).write_bytes((Path(store.__file__).parents[1] / name).read_bytes())
     monkeypatch.syspath_prepend(str(tmp_path))
     first = store.code_hash("pack_with_table.modalities")
     table = package / "modalities.toml"
@@ -102,7 +104,10 @@ def damage_schema(entry: Path) -> None:
         (lambda entry: (entry / "numbers.bin").write_bytes(b"\0"), "numbers.bin was altered"),
         (lambda entry: (entry / "inner" / "note.txt").unlink(), "inner/note.txt is missing"),
         (lambda entry: (entry / "more").write_text(""), "more does not belong"),
-        (lambda entry: (entry / "manifest.json").write_text("{"), "manifest.json is missing or damaged"),
+        (
+            lambda entry: (entry / "manifest.json").write_text("{"),
+            "manifest.json is missing or damaged",
+        ),
         (damage_schema, "schema version"),
     ],
 )
@@ -114,7 +119,9 @@ def test_damage_is_named_and_mended(
     assert store.keep("step", {}, make) == entry and times_made(own_store) == 2
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
-    assert (entry / "numbers.bin").read_bytes() == bytes(range(256)) and not list(own_store.glob("*.tmp"))
+    assert (entry / "numbers.bin").read_bytes() == bytes(range(256)) and not list(
+        own_store.glob("*.tmp")
+    )
 
 
 def test_interrupted_maker_goes_on(own_store: Path) -> None:

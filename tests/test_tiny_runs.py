@@ -26,7 +26,13 @@ SETTINGS = {
 }
 MORE_THREADS = {"one-thread": {"OMP_NUM_THREADS": "1"}, "four-threads": {"OMP_NUM_THREADS": "4"}}
 # In a namespace of its own, in which the checkout cannot be written.
-READ_ONLY = [*OWN, "sh", "-ec", 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"', str(ROOT)]
+READ_ONLY = [
+    *OWN,
+    "sh",
+    "-ec",
+    'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"',
+    str(ROOT),
+]
 
 
 @pytest.mark.runs
@@ -52,19 +58,32 @@ def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
     offline = {"PYTHONPATH": str(Path(__file__).with_name("offline")), "NETWORK_LOG": str(reached)}
     for name, setting in settings.items():
         command = READ_ONLY if MAY_MOUNT and "HOME" in setting else []
-        command = [*command, MEDISYN, "reproduce", "--profile", "tiny", "--out", str(tmp_path / name)]
+        command = [
+            *command,
+            MEDISYN,
+            "reproduce",
+            "--profile",
+            "tiny",
+            "--out",
+            str(tmp_path / name),
+        ]
         # Up to nine threads on two cores: who waits must not spin.
         own = {"MEDISYN_STORE": str(tmp_path / f"store-{name}"), "OMP_WAIT_POLICY": "PASSIVE"}
         environment = os.environ | offline | setting | own
         with (tmp_path / f"{name}.log").open("w") as log:
-            running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            running[name] = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
     codes = {name: process.wait() for name, process in running.items()}
     for name, code in codes.items():
         assert code == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
     assert not reached.exists(), reached.read_text()
     for name in settings:
         card = (tmp_path / name / "model_card.md").read_text("utf-8")
-        assert "The store keeps it as `generator-" in card and "| 01_training | one text" in card.partition("\n## V")[2]
+        assert (
+            "The store keeps it as `generator-" in card
+            and "| 01_training | one text" in card.partition("\n## V")[2]
+        )
     diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in settings)]
     compared = subprocess.run(diff, capture_output=True, text=True)
     assert compared.returncode == 0, compared.stdout + compared.stderr
@@ -73,7 +92,12 @@ def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
 def test_the_network_is_refused_and_noted(tmp_path: Path) -> None:
     """So that the run above can fail."""
     code = "import socket; socket.create_connection(('192.0.2.1', 80), 1)"
-    offline = {"PYTHONPATH": str(Path(__file__).with_name("offline")), "NETWORK_LOG": str(tmp_path / "reached")}
-    tried = subprocess.run([sys.executable, "-c", code], env=os.environ | offline, capture_output=True, text=True)
+    offline = {
+        "PYTHONPATH": str(Path(__file__).with_name("offline")),
+        "NETWORK_LOG": str(tmp_path / "reached"),
+    }
+    tried = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | offline, capture_output=True, text=True
+    )
     assert tried.returncode == 1 and "no network here" in tried.stderr
     assert "192.0.2.1" in (tmp_path / "reached").read_text()

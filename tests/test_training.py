@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from medisyn_lib import processes, training
 from medisyn_lib.errors import InputError
+from medisyn_lib.runtime import device
+from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.training import loop
 
-PLAN = training.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
+PLAN = loop.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
 
 
 class Regression(torch.nn.Module):
@@ -34,18 +36,20 @@ class Regression(torch.nn.Module):
         return ((mixed - noise) ** 2).mean()
 
 
-def batch_of(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+def batch_of(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
     x = torch.from_numpy(rows[:, None] * np.array([0.01, 0.02, -0.01, 0.03])).float()
     return {"x": x, "noise": draws.normal(4)}
 
 
 def test_rows_cover_every_sample_once_an_epoch() -> None:
-    rows = np.concatenate([training.sample_rows(5, 12, step, 8) for step in range(3)])
+    rows = np.concatenate([loop.sample_rows(5, 12, step, 8) for step in range(3)])
     assert sorted(rows[:12]) == list(range(12)) == sorted(rows[12:])
     assert list(rows[:12]) != list(rows[12:])
 
 
-def test_rows_are_those_of_a_permutation_drawn_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_those_of_a_permutation_drawn_for_each_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The order of an epoch is drawn once; the rows are those of drawing it at every step, whoever asks in between."""
 
     def drawn(seed: int, n: int, place: int) -> int:
@@ -53,48 +57,52 @@ def test_rows_are_those_of_a_permutation_drawn_for_each_step(monkeypatch: pytest
 
     for seed, n, batch in ((3, 20, 8), (0, 7, 16), (5, 12, 5), (3, 20, 8)):
         for step in (0, 1, 2, 7, 3):
-            rows = training.sample_rows(seed, n, step, batch)
-            assert rows.tolist() == [drawn(seed, n, place) for place in range(step * batch, (step + 1) * batch)]
+            rows = loop.sample_rows(seed, n, step, batch)
+            assert rows.tolist() == [
+                drawn(seed, n, place) for place in range(step * batch, (step + 1) * batch)
+            ]
             assert rows.dtype == np.int64
     made, real = [], np.random.default_rng
     monkeypatch.setattr(np.random, "default_rng", lambda key: made.append(key) or real(key))
     for step in range(10):
-        training.sample_rows(9, 50, step, 10)
+        loop.sample_rows(9, 50, step, 10)
     assert made == [[9, 7, 0], [9, 7, 1]]
 
 
 def test_rate_warms_up_and_falls_to_zero() -> None:
-    plan = training.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
-    assert training.rate_at(plan, 0) == pytest.approx(0.2)
-    assert training.rate_at(plan, 9) == training.rate_at(plan, 10) == 2.0
-    assert training.rate_at(plan, 55) == pytest.approx(1.0)
-    assert training.rate_at(plan, 99) < 0.001
+    plan = loop.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
+    assert loop.rate_at(plan, 0) == pytest.approx(0.2)
+    assert loop.rate_at(plan, 9) == loop.rate_at(plan, 10) == 2.0
+    assert loop.rate_at(plan, 55) == pytest.approx(1.0)
+    assert loop.rate_at(plan, 99) < 0.001
 
 
 def test_draws_are_those_of_the_global_batch() -> None:
-    whole = training.Draws(1, 2, 8, slice(0, 8)).normal(3)
-    second = training.Draws(1, 2, 8, slice(4, 8)).normal(3)
+    whole = loop.Draws(1, 2, 8, slice(0, 8)).normal(3)
+    second = loop.Draws(1, 2, 8, slice(4, 8)).normal(3)
     assert torch.equal(whole[4:], second)
-    assert not torch.equal(whole, training.Draws(1, 3, 8, slice(0, 8)).normal(3))
+    assert not torch.equal(whole, loop.Draws(1, 3, 8, slice(0, 8)).normal(3))
 
 
 def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
     straight, broken, resumed = Regression(), Regression(stop_at=7), Regression()
     for folder in ("straight", "broken"):
         (tmp_path / folder).mkdir()
-    training.fit(straight, batch_of, n=20, plan=PLAN, directory=tmp_path / "straight", snapshots=(5, 9))
+    loop.fit(straight, batch_of, n=20, plan=PLAN, directory=tmp_path / "straight", snapshots=(5, 9))
     with pytest.raises(KeyboardInterrupt):
-        training.fit(broken, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
-    training.fit(resumed, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
+        loop.fit(broken, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
+    loop.fit(resumed, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
     assert resumed.calls == 5  # went on after step 4, not from the start
     assert torch.equal(straight.layer.weight, resumed.layer.weight)
     assert torch.equal(straight.mix.weight, resumed.mix.weight)
     for name in ("history.csv", "step-5.safetensors", "step-9.safetensors"):
-        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+        assert (tmp_path / "straight" / name).read_bytes() == (
+            tmp_path / "broken" / name
+        ).read_bytes()
 
 
 def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
-    plan = training.Plan(steps=2, batch=8, rate=1e-2, average=0.9, decay=0.0)
+    plan = loop.Plan(steps=2, batch=8, rate=1e-2, average=0.9, decay=0.0)
     seen: list[torch.Tensor] = []
 
     class Watched(Regression):
@@ -103,42 +111,56 @@ def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
             return super().forward(x, noise)
 
     averaged, plain = Watched(), Regression()
-    training.fit(averaged, batch_of, n=20, plan=plan, directory=tmp_path)
-    training.fit(plain, batch_of, n=20, plan=training.Plan(steps=2, batch=8, rate=1e-2, decay=0.0), directory=tmp_path)
+    loop.fit(averaged, batch_of, n=20, plan=plan, directory=tmp_path)
+    loop.fit(
+        plain,
+        batch_of,
+        n=20,
+        plan=loop.Plan(steps=2, batch=8, rate=1e-2, decay=0.0),
+        directory=tmp_path,
+    )
     after_one = seen[0] + (1 - 1 / 10) * (seen[1] - seen[0])
     expected = after_one + (1 - 2 / 11) * (plain.layer.weight - after_one)
     torch.testing.assert_close(averaged.layer.weight, expected)
 
 
 def test_divergence_and_uneven_batches_are_refused(tmp_path: Path) -> None:
-    def nonsense(rows: np.ndarray, draws: training.Draws) -> dict[str, torch.Tensor]:
+    def nonsense(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
         return {"x": torch.full((len(rows), 4), torch.inf), "noise": draws.normal(4)}
 
     with pytest.raises(ValueError, match="training diverged"):
-        training.fit(Regression(), nonsense, n=20, plan=PLAN, directory=tmp_path)
+        loop.fit(Regression(), nonsense, n=20, plan=PLAN, directory=tmp_path)
 
 
-def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = processes.accelerator()
+def test_a_batch_that_does_not_divide_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = accelerator()
 
     class Three:
         num_processes, process_index, device = 3, 0, real.device
 
-    monkeypatch.setattr(processes, "accelerator", Three)
+    monkeypatch.setattr(device, "accelerator", Three)
     with pytest.raises(InputError, match="batch of 8"):
-        training.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
+        loop.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, None])
-def test_on_a_processor_norms_are_given_float32_while_a_network_trains(tmp_path: Path, monkeypatch, half):
+def test_on_a_processor_norms_are_given_float32_while_a_network_trains(
+    tmp_path: Path, monkeypatch, half
+):
     """Between two convolutions, which autocast leaves in bfloat16; what follows the training is as it was."""
-    monkeypatch.setattr(training.models, "autocast_dtype", lambda: half)
+    monkeypatch.setattr(loop.models, "autocast_dtype", lambda: half)
     seen: list[torch.dtype] = []
 
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.one, self.two, self.norm = torch.nn.Conv2d(4, 4, 1), torch.nn.Conv2d(4, 4, 1), torch.nn.GroupNorm(2, 4)
+            self.one, self.two, self.norm = (
+                torch.nn.Conv2d(4, 4, 1),
+                torch.nn.Conv2d(4, 4, 1),
+                torch.nn.GroupNorm(2, 4),
+            )
 
         def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
             seen.append(self.one(x[:, :, None, None]).dtype)
@@ -146,6 +168,6 @@ def test_on_a_processor_norms_are_given_float32_while_a_network_trains(tmp_path:
             seen.append(normal.dtype)
             return (self.two(normal).float().flatten(1) - noise).square().mean()
 
-    net, plan = Net(), training.Plan(steps=2, batch=8, rate=1e-2)
-    training.fit(net, batch_of, n=20, plan=plan, directory=tmp_path)
+    net, plan = Net(), loop.Plan(steps=2, batch=8, rate=1e-2)
+    loop.fit(net, batch_of, n=20, plan=plan, directory=tmp_path)
     assert seen == [half or torch.float32, torch.float32] * 2 and not net.norm._forward_pre_hooks

@@ -21,13 +21,18 @@ from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 from test_quality import definitions
 
-from medisyn_lib import alignment, augmentation, claims, memorization, neighbours, quality
-from medisyn_lib.augmentation import Images
+from medisyn_lib.claims.c01_training import claim_one_model
+from medisyn_lib.claims.claim import judge
+from medisyn_lib.evaluation import memorization, neighbours, utility
+from medisyn_lib.evaluation.reference_standards import crossed
+from medisyn_lib.evaluation.utility import Images
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
+from medisyn_lib.pipeline import features
+from medisyn_lib.pipeline.index import VECTORS
 from medisyn_lib.profiles import PROFILES
-from medisyn_lib.reference_standards import crossed
-from medisyn_lib.statistics import Estimate, paired_shares, t_interval
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.intervals import paired_shares, t_interval
 
 FALSE, SEEN, RUNS = 3, 15, 20  # of the runs from images to verdict
 AUGMENTED = ("blood_smear", "endoscopy")
@@ -53,7 +58,7 @@ def test_01_one_model_for_ten_modalities() -> None:
                 "untrained": table(part, modality=0.5, finding=0.5, seed=seeds[2]),
                 "deranged": table(part, modality=1.0, finding=0.5, seed=seeds[3]),
             }
-            return alignment.claim_one_model(read, part, settings, rule="a rule").verdict
+            return claim_one_model(read, part, settings, rule="a rule").verdict
 
         return once
 
@@ -67,28 +72,40 @@ def test_04_words() -> None:
     space = definitions("04_text_alignment", present={"ct": ""})
     above, decided = space["above"], space["decided"]
 
-    def judged(effects: list[tuple[float, float]], bounds: list[float], n: int) -> Callable[[int], str]:
+    def judged(
+        effects: list[tuple[float, float]], bounds: list[float], n: int
+    ) -> Callable[[int], str]:
         """Shares before and after, of n patients with two images each, a patient's alike in part."""
 
         def once(k: int) -> str:
             rng, points, people = np.random.default_rng([k, 4]), [], np.repeat(np.arange(n), 2)
             for before, after in effects:
-                ease = np.where(rng.random(n) < 0.5, rng.random(n), np.nan).repeat(2)  # half of them share their luck
+                ease = np.where(rng.random(n) < 0.5, rng.random(n), np.nan).repeat(
+                    2
+                )  # half of them share their luck
                 luck = np.where(np.isnan(ease), rng.random(2 * n), ease)
                 sides = [(luck < share).astype(float) for share in (after, before)]
                 sides[1] = np.where(rng.random(2 * n) < 0.5, sides[1], rng.random(2 * n) < before)
                 points.append(paired_shares(*sides, people))
             outcomes = [above(point, bound) for point, bound in zip(points, bounds, strict=True)]
-            return claims.judge(**decided(outcomes))
+            return judge(**decided(outcomes))
 
         return once
 
     margins = [-0.05] * 3
-    assert reproduced(judged([(0.99, 0.99), (0.95, 0.95), (0.9, 0.85)], margins, 1500)) <= MOST_FALSE
+    assert (
+        reproduced(judged([(0.99, 0.99), (0.95, 0.95), (0.9, 0.85)], margins, 1500)) <= MOST_FALSE
+    )
     assert reproduced(judged([(0.99, 0.99), (0.95, 0.95), (0.9, 0.9)], margins, 1500)) >= LEAST_SEEN
     words = [0.5, 0.5, 0.25, -0.05]
-    assert reproduced(judged([(0.1, 0.9), (0.1, 0.9), (0.1, 0.35), (0.9, 0.9)], words, 150)) <= MOST_FALSE
-    assert reproduced(judged([(0.1, 0.9), (0.1, 0.9), (0.1, 0.6), (0.9, 0.94)], words, 150)) >= LEAST_SEEN
+    assert (
+        reproduced(judged([(0.1, 0.9), (0.1, 0.9), (0.1, 0.35), (0.9, 0.9)], words, 150))
+        <= MOST_FALSE
+    )
+    assert (
+        reproduced(judged([(0.1, 0.9), (0.1, 0.9), (0.1, 0.6), (0.9, 0.94)], words, 150))
+        >= LEAST_SEEN
+    )
 
 
 def test_03_the_saving_over_seeds() -> None:
@@ -98,7 +115,7 @@ def test_03_the_saving_over_seeds() -> None:
     def judged(saving: float) -> Callable[[int], str]:
         def once(k: int) -> str:
             values = np.log(saving) + 0.05 * np.random.default_rng([k, 3]).normal(size=3)
-            return claims.judge(*decide(t_interval(values), np.inf))
+            return judge(*decide(t_interval(values), np.inf))
 
         return once
 
@@ -130,7 +147,9 @@ def test_06_planted_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     decide = definitions("06_augmentation", LEAST=0.02)["decide"]
 
     def judged(*effects: float) -> Callable[[int], str]:
-        return lambda k: claims.judge(*decide([gains(3 * k + turn, e) for turn, e in enumerate(effects)], 8))
+        return lambda k: judge(
+            *decide([gains(3 * k + turn, e) for turn, e in enumerate(effects)], 8)
+        )
 
     assert reproduced(judged(0.1, 0.1, 0.0)) >= LEAST_SEEN
     assert reproduced(judged(0.1, 0.0, 0.0)) <= MOST_FALSE  # one of three is not half of them
@@ -157,11 +176,17 @@ def test_07_gain_and_par() -> None:
 # From images to verdict.
 
 
-def phantoms(modality: str, first: int, n: int, findings: list[str] | None = None, seed: int = 8) -> np.ndarray:
+def phantoms(
+    modality: str, first: int, n: int, findings: list[str] | None = None, seed: int = 8
+) -> np.ndarray:
     """Images of n patients, uint8 (n, 32, 32, 3), from number `first` on."""
     kinds = findings or [None] * n
-    where = [{"seed": seed, "index": IMAGES_PER_PATIENT * (first + i), "size": 32} for i in range(n)]
-    return np.stack([draw(modality, finding=kind, **one)[0] for kind, one in zip(kinds, where, strict=True)])
+    where = [
+        {"seed": seed, "index": IMAGES_PER_PATIENT * (first + i), "size": 32} for i in range(n)
+    ]
+    return np.stack(
+        [draw(modality, finding=kind, **one)[0] for kind, one in zip(kinds, where, strict=True)]
+    )
 
 
 @pytest.mark.full
@@ -181,22 +206,30 @@ def test_05_from_images_to_verdict(tmp_path: Path) -> None:
         known, calibration, real, unseen, others = parts[:5]
         place = tmp_path / str(run)
         place.mkdir()
-        np.save(place / neighbours.VECTORS, neighbours.centre(known))
+        np.save(place / VECTORS, neighbours.centre(known))
         look = memorization.Look("pixels", place, neighbours.views)
         kinds = [*memorization.DISTORTIONS] * 20
-        planted = np.concatenate([memorization.distort(known[i : i + 1], kind, seed=i) for i, kind in enumerate(kinds)])
+        planted = np.concatenate(
+            [memorization.distort(known[i : i + 1], kind, seed=i) for i, kind in enumerate(kinds)]
+        )
         mixed = np.concatenate([planted[:15], others[15:]])
-        ratio = [memorization.match([look], part).ratio for part in (calibration, real, unseen, mixed, planted)]
-        power = memorization.power(real=ratio[1], copies=ratio[4], calibration=ratio[0], dose=0.05, n=n, draws=40)
+        ratio = [
+            memorization.match([look], part).ratio
+            for part in (calibration, real, unseen, mixed, planted)
+        ]
+        power = memorization.power(
+            real=ratio[1], copies=ratio[4], calibration=ratio[0], dose=0.05, n=n, draws=40
+        )
         said = []
         for made in ratio[2:4]:
             flagged = [
-                int((memorization.suspicion(part, ratio[0]) <= memorization.RATE).sum()) for part in (ratio[1], made)
+                int((memorization.suspicion(part, ratio[0]) <= memorization.RATE).sum())
+                for part in (ratio[1], made)
             ]
             tests = memorization.set_rule(
                 real=ratio[1], synthetic=made, flagged_real=flagged[0], flagged_synthetic=flagged[1]
             )
-            said.append(claims.judge(decide(tests, pd.DataFrame({"x": [5], "y": [power.value]}), True)))
+            said.append(judge(decide(tests, pd.DataFrame({"x": [5], "y": [power.value]}), True)))
         return said[0], said[1]
 
     found = [verdicts(run) for run in range(RUNS)]
@@ -210,7 +243,9 @@ def test_05_from_images_to_verdict(tmp_path: Path) -> None:
 def pool_of(modality: str, n: int) -> Images:
     """n images of each of a modality's first three findings, one a patient."""
     kinds = np.repeat([finding.key for finding in MODALITIES[modality].findings[:3]], n)
-    return Images(phantoms(modality, 0, len(kinds), kinds.tolist()), kinds, np.arange(len(kinds)).astype(str))
+    return Images(
+        phantoms(modality, 0, len(kinds), kinds.tolist()), kinds, np.arange(len(kinds)).astype(str)
+    )
 
 
 @pytest.mark.full
@@ -222,39 +257,51 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     notebook's own. Two modalities with three findings each; each run deals 750 patients anew.
     """
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
-    monkeypatch.setattr(augmentation, "AT_ONCE", 512)
+    monkeypatch.setattr(utility, "AT_ONCE", 512)
 
     def squares(pixels: np.ndarray) -> np.ndarray:
         n = len(pixels)
         return pixels.reshape(n, 8, 4, 8, 4, 3).mean((2, 4)).reshape(n, -1) / 64.0
 
-    monkeypatch.setattr(quality, "features", squares)
+    monkeypatch.setattr(features, "features", squares)
 
     pools = {name: pool_of(name, 250) for name in AUGMENTED}
     sizes = {"real": 60, "others": 90, "validation": 90, "test": 300, "synthetic": 60}
 
-    def task(modality: str, run: int, deaf: bool) -> augmentation.Task:
+    def task(modality: str, run: int, deaf: bool) -> utility.Task:
         """Every role has as many images of each finding; `synthetic` those of patients that no other role has."""
         rng, pool = np.random.default_rng([run, deaf]), pools[modality]
-        by_kind = [rng.permutation(np.flatnonzero(pool.finding == kind)) for kind in np.unique(pool.finding)]
+        by_kind = [
+            rng.permutation(np.flatnonzero(pool.finding == kind))
+            for kind in np.unique(pool.finding)
+        ]
         rows = np.stack(by_kind, 1).ravel()
         ends = np.cumsum([*sizes.values()])
-        parts = {name: rows[end - n : end] for (name, n), end in zip(sizes.items(), ends, strict=True)}
-        images = {name: Images(*(column[chosen] for column in pool)) for name, chosen in parts.items()}
+        parts = {
+            name: rows[end - n : end] for (name, n), end in zip(sizes.items(), ends, strict=True)
+        }
+        images = {
+            name: Images(*(column[chosen] for column in pool)) for name, chosen in parts.items()
+        }
         made = images.pop("synthetic")
-        return augmentation.make_task(
-            synthetic=[made._replace(finding=rng.permutation(made.finding)) if deaf else made], **images
+        return utility.make_task(
+            synthetic=[made._replace(finding=rng.permutation(made.finding)) if deaf else made],
+            **images,
         )
 
     found = {}
     for deaf in (False, True):
         said = [
-            verdict(notebook({name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED})).verdict
+            verdict(
+                notebook({name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED})
+            ).verdict
             for run in range(RUNS)
         ]
         found[deaf] = pd.Series(said).value_counts()
         print(
-            "deaf to prompts:" if deaf else "draws what is asked:", found[deaf].to_dict(), f"{DRAWS} draws, n = {SMALL}"
+            "deaf to prompts:" if deaf else "draws what is asked:",
+            found[deaf].to_dict(),
+            f"{DRAWS} draws, n = {SMALL}",
         )
     assert found[True].get("reproduced", 0) <= FALSE
     assert found[False].get("reproduced", 0) >= SEEN

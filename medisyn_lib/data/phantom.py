@@ -10,17 +10,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medisyn_lib import phantoms
-from medisyn_lib.data.samples import GENERATOR_SHARE, SPLIT_OF_ROLE, UNKNOWN, require, sample, share
-from medisyn_lib.store import code_hash
+from medisyn_lib.data.records import sample
+from medisyn_lib.data.rows import UNKNOWN, require
+from medisyn_lib.data.splits import GENERATOR_SHARE, SPLIT_OF_ROLE, stable_fraction
+from medisyn_lib.runtime.store import code_hash
 
 PER_MODALITY = 600
 SIZES = phantoms.SIZES
-KNOWN = ("patient_id", "finding", *phantoms.CAPTION_FACTORS)  # the factors that have a column of their own
+KNOWN = (
+    "patient_id",
+    "finding",
+    *phantoms.CAPTION_FACTORS,
+)  # the factors that have a column of their own
 
 
 def checked_name(source: str) -> None:
     """Raise InputError where something follows the word `phantom`."""
-    require(source == "phantom", f"data source {source!r}: phantoms take no argument, write phantom")
+    require(
+        source == "phantom", f"data source {source!r}: phantoms take no argument, write phantom"
+    )
 
 
 def fingerprint(source: str) -> str:
@@ -30,7 +38,7 @@ def fingerprint(source: str) -> str:
 
 def stream(seed: int, role: str) -> int:
     """The phantoms' seed of one role: 32 bits that depend on the user's seed and the role alone."""
-    return int(share("phantom", seed, role) * 2**32)
+    return int(stable_fraction("phantom", seed, role) * 2**32)
 
 
 def choose(role: str | None, count: int | None, names: Sequence[str]) -> list[tuple[str, str, int]]:
@@ -41,13 +49,21 @@ def choose(role: str | None, count: int | None, names: Sequence[str]) -> list[tu
     return [(name, part, index) for part in many for name in names for index in range(many[part])]
 
 
-def records(chosen: Sequence[tuple[str, str, int]], size: int, seed: int) -> Iterator[dict[str, Any]]:
+def records(
+    chosen: Sequence[tuple[str, str, int]], size: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """The records of phantoms (modality, role, index), drawn one at a time."""
     for modality, role, index in chosen:
         own = stream(seed, role)
         pixels, factors = phantoms.draw(modality, seed=own, index=index, size=size)
         row = UNKNOWN | {key: factors[key] for key in KNOWN if key in factors}
-        row |= {"image_id": f"{modality}-{own}-{index}", "modality": modality, "identity_known": True}
+        row |= {
+            "image_id": f"{modality}-{own}-{index}",
+            "modality": modality,
+            "identity_known": True,
+        }
         words = (own, zlib.crc32(modality.encode()), 2, index)  # 0 and 1 are the phantoms' own
-        record = sample(row | {"split": SPLIT_OF_ROLE[role]}, pixels, role=role, size=size, seed=words)
+        record = sample(
+            row | {"split": SPLIT_OF_ROLE[role]}, pixels, role=role, size=size, seed=words
+        )
         yield record | {"factors": json.dumps(factors, sort_keys=True)}

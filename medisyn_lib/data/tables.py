@@ -18,8 +18,10 @@ from typing import Any
 
 from PIL import Image
 
-from medisyn_lib.data import samples
-from medisyn_lib.data.samples import Row, check_text, require
+from medisyn_lib.data import records
+from medisyn_lib.data.pixels import open_images
+from medisyn_lib.data.rows import UNKNOWN, WORDS, Row, check_rows, check_text, require
+from medisyn_lib.data.splits import deal_split
 from medisyn_lib.errors import InputError
 
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -27,7 +29,10 @@ SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "tes
 
 def checked_name(source: str) -> str:
     """OWNER/NAME of a source `hub:`; everything else takes the download. Raises InputError for another text."""
-    require(re.fullmatch(r"hub:[\w.-]+/[\w.-]+", source), f"data source {source!r}: write hub:OWNER/NAME")
+    require(
+        re.fullmatch(r"hub:[\w.-]+/[\w.-]+", source),
+        f"data source {source!r}: write hub:OWNER/NAME",
+    )
     return source.removeprefix("hub:")
 
 
@@ -35,17 +40,21 @@ def fingerprint(source: str) -> str:
     """SHA-256 over the metadata file and the images that it names, or over all columns of all splits."""
     if source.startswith("hub:"):
         return _hub_tables(source)[1]
-    return samples.hash_files([_metadata(source), *(Path(row["place"]) for row in rows(source))])
+    return records.hash_files([_metadata(source), *(Path(row["place"]) for row in rows(source))])
 
 
 def rows(source: str) -> list[Row]:
     """All images of the table without their pixels."""
-    return samples.check_rows(list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source)
+    return check_rows(
+        list(_hub_rows(source) if source.startswith("hub:") else _folder_rows(source)), source
+    )
 
 
 def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
     """The images of chosen rows, opened or decoded one at a time."""
-    return samples.opened(chosen, lambda place: _hub_image(place) if place.startswith("hub:") else Image.open(place))
+    return open_images(
+        chosen, lambda place: _hub_image(place) if place.startswith("hub:") else Image.open(place)
+    )
 
 
 def _folder_rows(source: str) -> Iterator[Row]:
@@ -57,34 +66,46 @@ def _folder_rows(source: str) -> Iterator[Row]:
         check_text(name, f"{where}: file_name")
         place = os.path.realpath(path.parent / name)
         inside, there = Path(place).is_relative_to(home), os.path.isfile(place)
-        require(inside, f"{where}: file_name {name!r} leads out of the folder: copy the image into it")
+        require(
+            inside, f"{where}: file_name {name!r} leads out of the folder: copy the image into it"
+        )
         require(there, f"{where}: there is no image file {name!r}: add it or drop the record")
         yield row_of(record, image_id=name, place=place, where=where)
 
 
-def row_of(record: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = "") -> Row:
+def row_of(
+    record: Mapping[str, Any], *, image_id: str, place: str, where: str, split: str = ""
+) -> Row:
     """One row from a record of metadata; `where` names it in errors, `split` stands in where it has none."""
     words = {"text": str(record.get("text") or record.get("caption") or "")}
-    words |= {key: str(record[key]) for key in (*samples.WORDS, "patient_id") if record.get(key)}
+    words |= {key: str(record[key]) for key in (*WORDS, "patient_id") if record.get(key)}
     for key, word in words.items():
         check_text(word, f"{where}: {key}")
     patient = words.get("patient_id", image_id)
-    split = str(record.get("split") or split or samples.deal_split(patient))
-    require(split in SPLIT_NAMES, f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}")
+    split = str(record.get("split") or split or deal_split(patient))
+    require(
+        split in SPLIT_NAMES, f"{where}: split {split!r} is unknown: write {', '.join(SPLIT_NAMES)}"
+    )
     own = {"image_id": image_id, "patient_id": patient, "identity_known": "patient_id" in words}
-    row = samples.UNKNOWN | words | own | {"split": SPLIT_NAMES[split], "place": place}
+    row = UNKNOWN | words | own | {"split": SPLIT_NAMES[split], "place": place}
     for key in ("count", "grade"):
         try:
             row[key] = -1 if record.get(key) in (None, "") else int(str(record[key]))
         except ValueError:
-            raise InputError(f"{where}: {key} is {record[key]!r}: write a whole number or leave it empty") from None
+            raise InputError(
+                f"{where}: {key} is {record[key]!r}: write a whole number or leave it empty"
+            ) from None
     return row
 
 
 def _metadata(source: str) -> Path:
-    folder = samples.source_folder(source)
-    found = [path for name in ("metadata.csv", "metadata.jsonl") if (path := folder / name).exists()]
-    fault = f"{len(found) or 'no'} metadata files there: keep one of metadata.csv and metadata.jsonl"
+    folder = records.source_folder(source)
+    found = [
+        path for name in ("metadata.csv", "metadata.jsonl") if (path := folder / name).exists()
+    ]
+    fault = (
+        f"{len(found) or 'no'} metadata files there: keep one of metadata.csv and metadata.jsonl"
+    )
     require(len(found) == 1, f"data source {source!r}: {fault}")
     return found[0]
 
@@ -98,9 +119,14 @@ def _records(path: Path) -> list[dict[str, Any]]:
             else:
                 found = [dict(json.loads(line)) for line in file if line.strip()]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object a line") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object a line"
+        ) from error
     for name in ("file_name", "text"):
-        require(found and name in found[0], f"{path} has no column {name}: each record must name file_name,text")
+        require(
+            found and name in found[0],
+            f"{path} has no column {name}: each record must name file_name,text",
+        )
     return found
 
 
@@ -113,12 +139,19 @@ def _hub_tables(source: str) -> tuple[dict[str, Any], str]:
     where, total = f"data source {source!r}", hashlib.sha256()
     try:
         tables = dict(datasets.load_dataset(name))
-    except Exception as error:  # offline, missing, gated, no internet certificate: each raises its own kind
+    except (
+        Exception
+    ) as error:  # offline, missing, gated, no internet certificate: each raises its own kind
         kind = type(error).__name__
-        raise InputError(f"{where} could not be loaded ({kind}): check the name and the network") from error
+        raise InputError(
+            f"{where} could not be loaded ({kind}): check the name and the network"
+        ) from error
     for split, table in tables.items():
         lacks = f"{where}: {split} has no column"
-        require(isinstance(table.features.get("image"), datasets.Image), f"{lacks} image of images: name it so")
+        require(
+            isinstance(table.features.get("image"), datasets.Image),
+            f"{lacks} image of images: name it so",
+        )
         require({"text", "caption"} & {*table.features}, f"{lacks} text or caption: add one")
         total.update(split.encode())
         for batch in table.with_format("arrow").iter(256):
@@ -131,10 +164,16 @@ def _hub_rows(source: str) -> Iterator[Row]:
     tables = _hub_tables(source)[0]
     for name, table in tables.items():
         plain = table.remove_columns("image")
-        labels = {key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")}
+        labels = {
+            key: feature for key, feature in plain.features.items() if hasattr(feature, "int2str")
+        }
         split = name if len(tables) > 1 and name in SPLIT_NAMES else ""
         for number, record in enumerate(plain):
-            record |= {key: label.int2str(record[key]) for key, label in labels.items() if record[key] is not None}
+            record |= {
+                key: label.int2str(record[key])
+                for key, label in labels.items()
+                if record[key] is not None
+            }
             place, where = f"{source}/{name}/{number}", f"{source}, {name}, row {number}"
             yield row_of(record, image_id=f"{name}/{number}", place=place, where=where, split=split)
 

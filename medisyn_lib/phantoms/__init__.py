@@ -27,7 +27,10 @@ CAPTION_FACTORS = ("side", "lesion_size", "count", "grade")
 def draw_patient(modality: str, rng: np.random.Generator, finding: str) -> dict[str, Any]:
     """The factors that all images of one patient of a modality share, its finding among them."""
     own = getattr(importlib.import_module(f"medisyn_lib.phantoms.{modality}"), "draw_patient", None)
-    return {"finding": finding, **(own(rng, finding) if own else tabled_patient(rng, modality, finding))}
+    return {
+        "finding": finding,
+        **(own(rng, finding) if own else tabled_patient(rng, modality, finding)),
+    }
 
 
 def draw(
@@ -45,7 +48,9 @@ def draw(
     module = importlib.import_module(f"medisyn_lib.phantoms.{modality}")
     keys = [f.key for f in MODALITIES[modality].findings]
     if finding is not None and finding not in keys:
-        raise InputError(f"unknown finding {finding!r} of {modality}: choose one of {', '.join(keys)}")
+        raise InputError(
+            f"unknown finding {finding!r} of {modality}: choose one of {', '.join(keys)}"
+        )
     patient_index, code = index // IMAGES_PER_PATIENT, zlib.crc32(modality.encode())
     patient_rng = np.random.default_rng([seed, code, 0, patient_index])
     own = keys[int(patient_rng.integers(len(keys)))]

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, texture, turned, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    ellipse,
+    paint,
+    posed_grid,
+    texture,
+    turned,
+    uniform,
+)
 
 
 def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Factors) -> Array:
@@ -17,15 +27,30 @@ def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Facto
     depth = np.clip((reach - 0.66 - 0.09 * folds) / 0.12, 0, 1)  # how far in each fold reaches
     cortex = np.clip((reach - 0.9) / 0.06 + 0.5, 0, 1) + np.clip((0.8 - ridge) / 0.4, 0, 1) * depth
     paint(signal, np.clip(cortex, 0, 1), grey)
-    sulci = np.clip((patient["atrophy"] + 0.3 * rim - ridge) / 0.25, 0, 1) * np.clip(depth * 1.5 - 0.5, 0, 1)
+    sulci = np.clip((patient["atrophy"] + 0.3 * rim - ridge) / 0.25, 0, 1) * np.clip(
+        depth * 1.5 - 0.5, 0, 1
+    )
     midline = np.clip(1.2 - ax / 0.022, 0, 1) * np.clip((np.abs(y + 0.02) - 0.3) / 0.08, 0, 1)
     deep = 1.0 - patient["slice_level"]
-    nuclei = ellipse(ax, y, 0.15, 0.1, 0.1, 0.15, 0.35, 0.04) + ellipse(ax, y, 0.24, -0.1, 0.08, 0.2, -0.3, 0.04)
+    nuclei = ellipse(ax, y, 0.15, 0.1, 0.1, 0.15, 0.35, 0.04) + ellipse(
+        ax, y, 0.24, -0.1, 0.08, 0.2, -0.3, 0.04
+    )
     paint(signal, np.clip(nuclei * deep * 1.6, 0, 1), 0.55 * grey + 0.45 * white)
     paint(signal, 0.85 * np.maximum(np.clip(sulci, 0, 1), midline), csf)
     v = patient["ventricle_size"]
-    horn = ellipse(ax, y, 0.08 * v + 0.02, -0.2 + 0.02 * deep, 0.045 * v, 0.16 * v, 0.32 * deep + 0.15, 0.02)
-    back = ellipse(ax, y, 0.1 * v + 0.09 * deep, 0.16 + 0.14 * deep, 0.05 * v, 0.17 * v, -0.48 * deep - 0.1, 0.02)
+    horn = ellipse(
+        ax, y, 0.08 * v + 0.02, -0.2 + 0.02 * deep, 0.045 * v, 0.16 * v, 0.32 * deep + 0.15, 0.02
+    )
+    back = ellipse(
+        ax,
+        y,
+        0.1 * v + 0.09 * deep,
+        0.16 + 0.14 * deep,
+        0.05 * v,
+        0.17 * v,
+        -0.48 * deep - 0.1,
+        0.02,
+    )
     third = 0.8 * ellipse(x, y, 0, 0.05, 0.02, 0.1, 0, 0.03) * (deep > 0.4)
     body = ellipse(ax, y, 0.08 * v + 0.01, 0.0, 0.045 * v, 0.2, -0.05, 0.02) * (deep < 0.5)
     paint(signal, np.maximum(np.maximum(horn, back), np.maximum(third, body)), csf)
@@ -35,16 +60,33 @@ def _brain(x: Array, y: Array, reach: Array, fields: list[Array], patient: Facto
 def _lesions(signal: Array, x: Array, y: Array, coarse: Array, patient: Factors) -> None:
     """Paint the finding: an enhancing mass in a dark swelling, or dark plaques beside the ventricles."""
     if patient["finding"] == "tumour":
-        radius, cy, cx = patient["lesion_radius"], patient["lesion_y"], 0.31 if patient["side"] == "left" else -0.31
+        radius, cy, cx = (
+            patient["lesion_radius"],
+            patient["lesion_y"],
+            0.31 if patient["side"] == "left" else -0.31,
+        )
         away = np.hypot(x - cx, y - cy) / radius * (1 + 0.13 * coarse)
         paint(signal, 0.7 * np.clip(2.6 - 1.4 * away, 0, 1), 0.27)
-        paint(signal, np.clip((1 - away) / 0.2 + 0.5, 0, 1), patient["enhancement"] * (1 + 0.07 * coarse))
+        paint(
+            signal,
+            np.clip((1 - away) / 0.2 + 0.5, 0, 1),
+            patient["enhancement"] * (1 + 0.07 * coarse),
+        )
         paint(signal, np.clip((0.6 * patient["necrosis"] - away) / 0.25, 0, 1), 0.25)
     elif patient["finding"] == "white_matter_lesions":
-        rng, n, r = np.random.default_rng(patient["lesion_seed"]), patient["count"], patient["lesion_radius"]
-        places = rng.permutation(8)[:n]  # eight places round the ventricles, so that lesions do not merge
+        rng, n, r = (
+            np.random.default_rng(patient["lesion_seed"]),
+            patient["count"],
+            patient["lesion_radius"],
+        )
+        places = rng.permutation(8)[
+            :n
+        ]  # eight places round the ventricles, so that lesions do not merge
         for place, (jx, jy) in zip(places, rng.uniform(-0.02, 0.02, (n, 2)), strict=True):
-            cx, cy = (-1.0 if place % 2 else 1.0) * (0.27, 0.34, 0.34, 0.29)[place // 2], -0.38 + 0.26 * (place // 2)
+            cx, cy = (
+                (-1.0 if place % 2 else 1.0) * (0.27, 0.34, 0.34, 0.29)[place // 2],
+                -0.38 + 0.26 * (place // 2),
+            )
             paint(signal, ellipse(x, y, cx + jx, cy + jy, r, 1.3 * r, jx * 20, 0.04), 0.2)
 
 

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, blur, ellipse, posed_grid, texture, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    blur,
+    ellipse,
+    posed_grid,
+    texture,
+    uniform,
+)
 
 SOFT, BONE = 3.2, 1.1  # attenuation along the whole depth of a chest, and along a thick bone
 
@@ -24,8 +33,12 @@ def _finding(x: Array, y: Array, above: Array, grain: Array, patient: Factors) -
     """Share of the air that a consolidation or an effusion replaces."""
     sign, radius = (1.0 if patient["side"] == "left" else -1.0), patient.get("lesion_radius", 0.1)
     if patient["finding"] == "pneumonia":
-        spot = ((x - sign * 0.43 * patient["chest_width"]) / radius) ** 2 + ((y - patient["lesion_y"]) / radius) ** 2
-        return patient["lesion_opacity"] * np.clip(1.5 * np.exp(-0.6 * spot * (1 + 0.3 * np.tanh(grain))), 0, 1)
+        spot = ((x - sign * 0.43 * patient["chest_width"]) / radius) ** 2 + (
+            (y - patient["lesion_y"]) / radius
+        ) ** 2
+        return patient["lesion_opacity"] * np.clip(
+            1.5 * np.exp(-0.6 * spot * (1 + 0.3 * np.tanh(grain))), 0, 1
+        )
     if patient["finding"] == "pleural_effusion":
         rise = np.clip(sign * x / patient["chest_width"] - 0.35, 0, 1) ** 2
         depth = patient["fluid_level"] + 1.3 * rise + 0.02 * grain - above
@@ -35,7 +48,12 @@ def _finding(x: Array, y: Array, above: Array, grain: Array, patient: Factors) -
 
 def _bones(x: Array, y: Array, patient: Factors) -> Array:
     """Bone along the beam: ribs (back halves fall outwards, fainter front halves inwards), vertebrae, collar bones."""
-    ax, width, gap, slope = np.abs(x), patient["chest_width"], patient["rib_spacing"], patient["rib_slope"]
+    ax, width, gap, slope = (
+        np.abs(x),
+        patient["chest_width"],
+        patient["rib_spacing"],
+        patient["rib_slope"],
+    )
     back = (y - slope * ax + 0.75 * (ax - 0.42) ** 2) / gap % 1.0 - 0.5
     front = (y + 1.1 * slope * ax + 0.9 * ax**2) / (1.25 * gap) % 1.0 - 0.5
     cortex = np.exp(-((np.abs(back) - 0.17) ** 2) / 0.006) + 0.7 * (np.abs(back) < 0.17)
@@ -52,7 +70,9 @@ def _body(x: Array, y: Array, patient: Factors) -> Array:
     """Depth of the trunk, lungs included: shoulders, neck, flanks."""
     ax = np.abs(x)
     shoulder = np.clip((y + 0.98 - 0.5 * np.clip(ax - 0.2, 0, 1) ** 1.5) / 0.06, 0, 1)
-    flank = np.clip((1.22 * patient["chest_width"] + 0.5 * np.clip(-0.35 - y, 0, 1) - ax) / 0.08, 0, 1)
+    flank = np.clip(
+        (1.22 * patient["chest_width"] + 0.5 * np.clip(-0.35 - y, 0, 1) - ax) / 0.08, 0, 1
+    )
     depth = 0.78 - 0.12 * ax + 0.1 * np.clip(y, -1, 1)
     return np.maximum(shoulder * flank, ax < 0.24) * patient["soft_tissue"] * depth
 
@@ -60,7 +80,9 @@ def _body(x: Array, y: Array, patient: Factors) -> Array:
 def _mediastinum(x: Array, y: Array, patient: Factors) -> Array:
     """Mask of heart, aortic knob and great vessels, where no lung is."""
     heart = patient["heart_size"]
-    organ = ellipse(x, y, 0.45 * heart, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09)
+    organ = ellipse(
+        x, y, 0.45 * heart, 0.3, 1.12 * heart, 0.88 * heart, patient["heart_tilt"], 0.09
+    )
     knob = 0.85 * ellipse(x, y, 0.09, -0.28, 0.12, 0.13, 0, 0.08)
     middle = np.clip((0.13 + 0.05 * y**2 - np.abs(x)) / 0.06 + 0.5, 0, 1)
     return np.maximum(np.maximum(organ, knob), middle)

@@ -5,19 +5,36 @@ A melanoma differs from a naevus by asymmetry, border and colours (black, blue-g
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, turned, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    absorb,
+    blur,
+    grid,
+    smooth_noise,
+    stamp,
+    turned,
+    uniform,
+)
 
 MELANIN = (0.55, 1.00, 1.35)
 HAEMOGLOBIN = (0.10, 0.65, 0.45)
 KERATIN = (0.20, 0.42, 0.95)
-DEEP_MELANIN = (1.00, 0.85, 0.55)  # pigment deep in the skin looks blue-grey: short waves are scattered back first
+DEEP_MELANIN = (
+    1.00,
+    0.85,
+    0.55,
+)  # pigment deep in the skin looks blue-grey: short waves are scattered back first
 
 
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """The skin and the lesion of one patient."""
     size = ("small", "large")[int(rng.integers(2))]
     patient = uniform(rng, "dermoscopy", size) | uniform(rng, "dermoscopy", "patient")
-    patient["roughness"] *= {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[finding]
+    patient["roughness"] *= {"naevus": 0.05, "melanoma": 0.16, "seborrhoeic_keratosis": 0.09}[
+        finding
+    ]
     patient["skin_melanin"] = 1.2 * patient["skin_melanin"] ** 2.5  # most skin is light
     hairs = int(rng.integers(3, 14)) if rng.random() < 0.4 else 0
     return patient | {"lesion_size": size, "hairs": hairs, "lesion_seed": int(rng.integers(2**31))}
@@ -33,8 +50,12 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     mottle, lines = smooth_noise(skin, size, 0.3), smooth_noise(skin, size, 0.04)
     melanin = np.clip(0.06 + patient["skin_melanin"] * (1 + 0.12 * mottle + 0.08 * lines), 0, None)
     redness = np.clip(patient["skin_redness"] * (1 + 0.25 * smooth_noise(skin, size, 0.2)), 0, None)
-    paint = {"naevus": _naevus, "melanoma": _melanoma, "seborrhoeic_keratosis": _keratosis}[patient["finding"]]
-    brown, deep, yellow, red, pale = paint(np.random.default_rng(patient["lesion_seed"]), patient, u, v)
+    paint = {"naevus": _naevus, "melanoma": _melanoma, "seborrhoeic_keratosis": _keratosis}[
+        patient["finding"]
+    ]
+    brown, deep, yellow, red, pale = paint(
+        np.random.default_rng(patient["lesion_seed"]), patient, u, v
+    )
     balance = factors["white_balance"]
     image = absorb(
         np.array([0.98 + balance, 0.94, 0.94 - balance]) * factors["exposure"],
@@ -45,15 +66,21 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     )
     image = image * (1 - 0.85 * _hairs(skin, patient["hairs"], size))[:, :, None]
     light = 1 - factors["vignetting"] * np.clip(x**2 + y**2 - 0.35, 0, 2)
-    return blur(image * light[:, :, None], factors["defocus"]) + rng.normal(0, 0.008, image.shape), factors
+    return blur(image * light[:, :, None], factors["defocus"]) + rng.normal(
+        0, 0.008, image.shape
+    ), factors
 
 
 def _field(rng: Rng, u: Array, v: Array, scale: float) -> Array:
     """Random waves of a length near `scale`, about unit variance: a texture that moves with the lesion."""
-    way = (np.arange(6) + rng.uniform(0, 0.8, 6)) * np.pi / 6  # spread over all directions: no stripes
+    way = (
+        (np.arange(6) + rng.uniform(0, 0.8, 6)) * np.pi / 6
+    )  # spread over all directions: no stripes
     phase = rng.uniform(0, 2 * np.pi, 6)
     rate = 2 * np.pi / (scale * rng.uniform(0.7, 1.5, 6))
-    a, b, phase = np.stack([rate * np.cos(way), rate * np.sin(way), phase]).astype(np.float32)[:, :, None, None]
+    a, b, phase = np.stack([rate * np.cos(way), rate * np.sin(way), phase]).astype(np.float32)[
+        :, :, None, None
+    ]
     return np.cos(u * a + v * b + phase).sum(0) / np.float32(np.sqrt(len(way) / 2))
 
 
@@ -62,7 +89,10 @@ def _depth(rng: Rng, patient: Factors, u: Array, v: Array, orders: tuple) -> Arr
     (a, b), stretch = turned(u, v, patient["axis"]), np.sqrt(patient["elongation"])
     a, b = a / stretch, b * stretch
     theta = np.arctan2(b, a)
-    wave = sum(rng.uniform(0.5, 1.2) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) / k**0.35 for k in orders)
+    wave = sum(
+        rng.uniform(0.5, 1.2) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) / k**0.35
+        for k in orders
+    )
     return patient["radius"] * (1 + patient["roughness"] * wave) - np.hypot(a, b)
 
 
@@ -118,7 +148,10 @@ def _keratosis(rng: Rng, patient: Factors, u: Array, v: Array) -> tuple:
 def _hairs(rng: Rng, number: int, size: int) -> Array:
     """Mask in [0, 1] of curved dark hairs that lie in roughly one direction."""
     s = np.linspace(-1, 1, size + 16)
-    lean, bend = rng.uniform(0, np.pi) + rng.normal(0, 0.45, (number, 1)), rng.normal(0, 0.18, (number, 1))
+    lean, bend = (
+        rng.uniform(0, np.pi) + rng.normal(0, 0.45, (number, 1)),
+        rng.normal(0, 0.18, (number, 1)),
+    )
     along, off = s * rng.uniform(0.5, 1.4, (number, 1)), rng.uniform(-1, 1, (2, number, 1))
     across = bend * s**2
     x = off[0] + along * np.cos(lean) - across * np.sin(lean)

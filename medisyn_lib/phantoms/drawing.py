@@ -20,7 +20,9 @@ RANGES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 def uniform(rng: Rng, modality: str, table: str) -> Factors:
     """A number for each line of a table of `drawing.toml`, in its order; none where there is no such table."""
     return {
-        name: int(rng.integers(low, high)) if isinstance(low, int) else float(rng.uniform(low, high))
+        name: int(rng.integers(low, high))
+        if isinstance(low, int)
+        else float(rng.uniform(low, high))
         for name, (low, high) in RANGES[modality].get(table, {}).items()
     }
 
@@ -43,7 +45,9 @@ def tabled_patient(rng: Rng, modality: str, finding: str) -> Factors:
 def grid(size: int) -> tuple[Array, Array]:
     """Pixel centres as (x, y), each (size, size) float32 in (-1, 1); y grows downwards."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
-    return np.broadcast_to(axis[None, :], (size, size)), np.broadcast_to(axis[:, None], (size, size))
+    return np.broadcast_to(axis[None, :], (size, size)), np.broadcast_to(
+        axis[:, None], (size, size)
+    )
 
 
 def turned(x: Array, y: Array, angle: ArrayLike) -> tuple[Array, Array]:
@@ -52,7 +56,16 @@ def turned(x: Array, y: Array, angle: ArrayLike) -> tuple[Array, Array]:
     return x * c + y * s, y * c - x * s
 
 
-def ellipse(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float, angle: float = 0, soft: float = 0) -> Array:
+def ellipse(
+    x: Array,
+    y: Array,
+    cx: float,
+    cy: float,
+    rx: float,
+    ry: float,
+    angle: float = 0,
+    soft: float = 0,
+) -> Array:
     """Soft mask in [0, 1] of an ellipse; `soft` is the edge width in the units of x and y (at least one pixel)."""
     u, v = turned(x - cx, y - cy, angle)
     radius = np.sqrt((u / rx) ** 2 + (v / ry) ** 2) + 1e-9
@@ -96,10 +109,17 @@ def stamp(
     Centres and radii are n numbers each, in the units of `grid`. `profile` maps the radius (0 at the
     centre, 1 at the rim) to a height; `join` says how overlaps combine (np.maximum or np.add).
     """
-    arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, np.float32)) for a in (cx, cy, rx, ry, angle, value)))
+    arrays = np.broadcast_arrays(
+        *(np.atleast_1d(np.asarray(a, np.float32)) for a in (cx, cy, rx, ry, angle, value))
+    )
     cx, cy, rx, ry, angle, value = (np.reshape(a, (-1, 1, 1)) for a in arrays)
     out = np.zeros(size * size, np.float32)
-    px, py, rx, ry = ((cx + 1) * size - 1) / 2, ((cy + 1) * size - 1) / 2, rx * size / 2, ry * size / 2
+    px, py, rx, ry = (
+        ((cx + 1) * size - 1) / 2,
+        ((cy + 1) * size - 1) / 2,
+        rx * size / 2,
+        ry * size / 2,
+    )
     half = int(np.ceil(max(rx.max(initial=0), ry.max(initial=0)) + 1))
     offsets = np.arange(-half, half + 1, dtype=np.float32)
     column, row = np.rint(px) + offsets, np.rint(py) + offsets[:, None]
@@ -115,11 +135,15 @@ def stamp(
 
 def absorb(light: ArrayLike, *layers: tuple[Array, ArrayLike]) -> Array:
     """Light (3,) or (size, size, 3) after layers of (density (size, size), absorbance (3,)), by Beer-Lambert."""
-    total = sum(density[:, :, None] * np.asarray(absorbance, np.float32) for density, absorbance in layers)
+    total = sum(
+        density[:, :, None] * np.asarray(absorbance, np.float32) for density, absorbance in layers
+    )
     return np.asarray(light, np.float32) * np.exp(-total)
 
 
-def posed_grid(size: int, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0) -> tuple[Array, Array]:
+def posed_grid(
+    size: int, dx: float, dy: float, angle: float = 0.0, zoom: float = 1.0
+) -> tuple[Array, Array]:
     """`grid` seen in the frame of an object moved by (dx, dy), turned by `angle` radians, `zoom` times as large."""
     x, y = grid(size)
     c, s = float(np.cos(angle)) / zoom, float(np.sin(angle)) / zoom
@@ -145,7 +169,9 @@ def texture(rng: Rng, u: Array, v: Array, period: int = 32) -> Array:
         return outer * outer * outer / 6 - inner * inner * inner * (2 / 3)
 
     field = weights(v) @ rng.standard_normal((period, period), dtype=np.float32) @ weights(u).T
-    return (field / 0.479).astype(np.float32)  # 0.479 = the mean over t of the sum of squared weights
+    return (field / 0.479).astype(
+        np.float32
+    )  # 0.479 = the mean over t of the sum of squared weights
 
 
 def speckle(rng: Rng, amplitude: Array, across: float, along: float, looks: int = 1) -> Array:
@@ -155,7 +181,9 @@ def speckle(rng: Rng, amplitude: Array, across: float, along: float, looks: int 
     least 0.45 pixel; `looks` independent envelopes are averaged. The mean is `amplitude`, roughly.
     """
     widths = [max(0.45, w * amplitude.shape[0]) for w in (along, across)]
-    scatterers = rng.standard_normal((looks, 2, *amplitude.shape), dtype=np.float32) * amplitude.astype(np.float32)
+    scatterers = rng.standard_normal(
+        (looks, 2, *amplitude.shape), dtype=np.float32
+    ) * amplitude.astype(np.float32)
     field = ndimage.gaussian_filter(scatterers, (0, 0, *widths), truncate=3.0)
     power = np.sqrt((field**2).sum(axis=1)).mean(axis=0)
     # The blur leaves 1 / (4 pi s t) of the power; the Rayleigh mean is sqrt(pi / 2).

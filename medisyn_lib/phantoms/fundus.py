@@ -11,13 +11,30 @@ from functools import partial
 import numpy as np
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, ellipse, grid, smooth_noise, stamp, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    absorb,
+    blur,
+    ellipse,
+    grid,
+    smooth_noise,
+    stamp,
+    uniform,
+)
 
 QUADRANTS = ("superior_temporal", "superior_nasal", "inferior_temporal", "inferior_nasal")
 Vessels = tuple[Array, Array, Array]  # u, v, width, a row a vessel
 Placing = Callable[[Array, Array], tuple[Array, Array]]  # retinal points to picture points
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
-SUMMED = ("microaneurysms", "beading", "irma", "exudates", "cotton_wool")  # lesions graded over the whole retina
+SUMMED = (
+    "microaneurysms",
+    "beading",
+    "irma",
+    "exudates",
+    "cotton_wool",
+)  # lesions graded over the whole retina
 EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
 
 BLOOD = (0.28, 1.15, 1.15)
@@ -43,7 +60,9 @@ def icdr_grade(
     InputError unless there are four counts, none negative.
     """
     if len(haemorrhages) != 4 or min(haemorrhages) < 0:
-        raise InputError(f"haemorrhages: {list(haemorrhages)} given; give four counts, one a quadrant, none negative")
+        raise InputError(
+            f"haemorrhages: {list(haemorrhages)} given; give four counts, one a quadrant, none negative"
+        )
     if neovascularisation or preretinal_haemorrhage:
         return 4
     if min(haemorrhages) > EXTENSIVE or beading_quadrants >= 2 or irma_quadrants >= 1:
@@ -56,7 +75,9 @@ def icdr_grade(
 def draw_patient(rng: Rng, finding: str) -> Factors:
     """Anatomy of one eye and its lesions, counted by quadrant, such that the finding is its ICDR grade."""
     grade = GRADES.index(finding)
-    signs = int(rng.integers(1, 8)) if grade == 3 else 0  # which of the three severe signs: bits, at least one
+    signs = (
+        int(rng.integers(1, 8)) if grade == 3 else 0
+    )  # which of the three severe signs: bits, at least one
     if grade == 4 and rng.random() < 0.3:
         signs = int(rng.integers(8))
     low, high = ((0, 1), (0, 1), (1, 5), (12, 20), (1, 8))[grade]
@@ -74,8 +95,14 @@ def draw_patient(rng: Rng, finding: str) -> Factors:
     growth = {"neovascularisation": bool(kind & 1), "preretinal_haemorrhage": bool(kind & 2)}
     dots, beading, irma, *soft = (sum(counts[name].tolist()) for name in SUMMED)
     seen = icdr_grade(dots, counts["haemorrhages"].tolist(), beading, irma, *growth.values(), *soft)
-    anatomy = {"side": ("left", "right")[int(rng.integers(2))], "grade": seen, "neovascularisation_site": site}
-    lesions = {f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)}
+    anatomy = {
+        "side": ("left", "right")[int(rng.integers(2))],
+        "grade": seen,
+        "neovascularisation_site": site,
+    }
+    lesions = {
+        f"{k}_{q}": int(n) for k, v in counts.items() for q, n in zip(QUADRANTS, v, strict=True)
+    }
     return anatomy | uniform(rng, "fundus", "patient") | lesions | growth
 
 
@@ -88,11 +115,17 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     blood, bright, white = _lesions(patient, place, u, v)
     macula = 0.28 * np.exp(-((u**2 + v**2) / 0.07)) + 0.3 * np.exp(-((u**2 + v**2) / 0.008))
     vessels = _vessels(patient, place, size)
-    image = absorb(_choroid(u, v, patient), (vessels, BLOOD), (macula, (0.6, 1.0, 0.8)), (blood, BLOOD))
+    image = absorb(
+        _choroid(u, v, patient), (vessels, BLOOD), (macula, (0.6, 1.0, 0.8)), (blood, BLOOD)
+    )
     for mask, colour in ((bright, (0.98, 0.86, 0.42)), (white, (0.95, 0.86, 0.70))):
         image = image + mask[:, :, None] * (np.array(colour) - image)
-    light = 1.08 - factors["vignetting"] * ((u - factors["flash_x"]) ** 2 + (v - factors["flash_y"]) ** 2)
-    image = blur(image * np.clip(light, 0.15, 1.15)[:, :, None] * factors["exposure"], factors["defocus"])
+    light = 1.08 - factors["vignetting"] * (
+        (u - factors["flash_x"]) ** 2 + (v - factors["flash_y"]) ** 2
+    )
+    image = blur(
+        image * np.clip(light, 0.15, 1.15)[:, :, None] * factors["exposure"], factors["defocus"]
+    )
     field = ellipse(x, y, 0, 0, factors["field_radius"], factors["field_radius"])
     return (image + rng.normal(0, 0.008, image.shape)) * field[:, :, None] + 0.01, factors
 
@@ -100,7 +133,10 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
 def _retina(x: Array, y: Array, patient: Factors, factors: Factors) -> tuple:
     """Retinal coordinates of picture points: fovea at 0, nasal at positive u, field edge at 1."""
     c, s = np.cos(factors["tilt"]), np.sin(factors["tilt"])
-    x, y = x / factors["field_radius"] - factors["shift_x"], y / factors["field_radius"] - factors["shift_y"]
+    x, y = (
+        x / factors["field_radius"] - factors["shift_x"],
+        y / factors["field_radius"] - factors["shift_y"],
+    )
     return (x * c + y * s) * (1 if patient["side"] == "right" else -1), y * c - x * s
 
 
@@ -121,7 +157,10 @@ def _choroid(u: Array, v: Array, patient: Factors) -> Array:
     dx, dy, radius = patient["disc_x"], patient["disc_y"], patient["disc_radius"]
     glow = np.exp(-((u - dx) ** 2 + (v - dy) ** 2) / (2.2 * radius) ** 2)[:, :, None]
     image = image * (1 + 0.22 * glow)
-    for reach, colour in ((radius, (1.0, 0.76, 0.45)), (radius * patient["cup_ratio"], (1.0, 0.94, 0.75))):
+    for reach, colour in (
+        (radius, (1.0, 0.76, 0.45)),
+        (radius * patient["cup_ratio"], (1.0, 0.94, 0.75)),
+    ):
         mask = ellipse(u, v, dx, dy, 0.92 * reach, reach, soft=0.05)[:, :, None]
         image = image + mask * (np.array(colour) - image)
     return image
@@ -133,10 +172,15 @@ def _trunks(rng: Rng, patient: Factors, size: int) -> Vessels:
     rows = []
     for vein in (0, 1):
         for up, nasal in ((-1, 0), (-1, 1), (1, 0), (1, 1)):
-            wobble = sum(rng.normal(0, 0.014) * np.sin(np.pi * k * s + rng.uniform(0, 6)) for k in (2, 3, 5)) * (s > 0)
+            wobble = sum(
+                rng.normal(0, 0.014) * np.sin(np.pi * k * s + rng.uniform(0, 6)) for k in (2, 3, 5)
+            ) * (s > 0)
             high = patient["arcade_height"] * rng.uniform(0.88, 1.1) * (1 - 0.1 * vein)
             if nasal:
-                u, v = 0.55 * s * rng.uniform(0.7, 1.1), up * (0.15 * s + rng.uniform(0.25, 0.6) * s**1.6)
+                u, v = (
+                    0.55 * s * rng.uniform(0.7, 1.1),
+                    up * (0.15 * s + rng.uniform(0.25, 0.6) * s**1.6),
+                )
             else:
                 u = 0.05 * np.sin(np.pi * s) - rng.uniform(1.1, 1.4) * s**1.9
                 v = up * high * np.sin(np.minimum(s, 1) * rng.uniform(1.7, 2.2))
@@ -154,7 +198,9 @@ def _sprout(rng: Rng, parents: Vessels, each: int, length: float, size: int) -> 
     heading = np.arctan2(v[rows, at + 1] - v[rows, at], u[rows, at + 1] - u[rows, at])
     heading = heading + rng.choice([-1, 1], len(rows)) * rng.uniform(0.45, 1.0, len(rows))
     s = np.linspace(0, 1, 4 + int(0.5 * length * size))
-    bend = rng.normal(0, 0.6, (len(rows), 1)) * s + 0.25 * np.sin(9 * s + rng.uniform(0, 6, (len(rows), 1)))
+    bend = rng.normal(0, 0.6, (len(rows), 1)) * s + 0.25 * np.sin(
+        9 * s + rng.uniform(0, 6, (len(rows), 1))
+    )
     step = length * rng.uniform(0.6, 1.3, (len(rows), 1)) / len(s)
     new_u = u[rows, at, None] + np.cumsum(np.cos(heading[:, None] + bend) * step, 1)
     new_v = v[rows, at, None] + np.cumsum(np.sin(heading[:, None] + bend) * step, 1)
@@ -185,17 +231,27 @@ def _lesions(patient: Factors, place: Placing, u: Array, v: Array) -> tuple[Arra
     rng, size = np.random.default_rng(patient["lesion_seed"]), len(u)
     layers = {}
     for name, radius in SPOTS.items():
-        spots = [_strew(rng, quadrant, patient[f"{name}_{quadrant}"], name == "exudates") for quadrant in QUADRANTS]
+        spots = [
+            _strew(rng, quadrant, patient[f"{name}_{quadrant}"], name == "exudates")
+            for quadrant in QUADRANTS
+        ]
         x, y = place(*np.concatenate(spots, 1))
         r, squash = radius * rng.uniform(0.8, 1.25, len(x)), rng.uniform(0.7, 1.0, len(x))
-        layers[name] = stamp(size, x, y, r, r * squash, rng.uniform(0, np.pi, len(x)), rng.uniform(0.85, 1.1, len(x)))
+        layers[name] = stamp(
+            size, x, y, r, r * squash, rng.uniform(0, np.pi, len(x)), rng.uniform(0.85, 1.1, len(x))
+        )
     blood = [0.95 * layers["microaneurysms"], 1.25 * layers["haemorrhages"]]
     for quadrant in QUADRANTS:
         if patient[f"irma_{quadrant}"]:
             blood.append(0.95 * _tangle(rng, _strew(rng, quadrant, 1), 0.16, 4, place, size))
     if patient["neovascularisation"]:
-        disc, elsewhere = (patient["disc_x"], patient["disc_y"]), _strew(rng, QUADRANTS[int(rng.integers(4))], 1)
-        where = np.reshape(disc, (2, 1)) if patient["neovascularisation_site"] == "disc" else elsewhere
+        disc, elsewhere = (
+            (patient["disc_x"], patient["disc_y"]),
+            _strew(rng, QUADRANTS[int(rng.integers(4))], 1),
+        )
+        where = (
+            np.reshape(disc, (2, 1)) if patient["neovascularisation_site"] == "disc" else elsewhere
+        )
         blood.append(0.9 * _tangle(rng, where, 0.30, 9, place, size))
     if patient["preretinal_haemorrhage"]:  # settled blood: a boat with a level top
         cu, cv, width = rng.uniform(-0.4, 0.3), rng.choice([-0.35, 0.4]), rng.uniform(0.24, 0.36)
@@ -209,7 +265,10 @@ def _strew(rng: Rng, quadrant: str, number: int, macular: bool = False) -> Array
     """Retinal u, v (2, number) in a quadrant about the fovea; `macular` ones keep close to it."""
     way = rng.uniform(0.12, np.pi / 2 - 0.12, number)
     reach = rng.uniform(0.16, 0.45, number) if macular else np.sqrt(rng.uniform(0.06, 0.66, number))
-    across, down = 1 if quadrant.endswith("nasal") else -1, 1 if quadrant.startswith("inferior") else -1
+    across, down = (
+        1 if quadrant.endswith("nasal") else -1,
+        1 if quadrant.startswith("inferior") else -1,
+    )
     return np.stack([across * reach * np.cos(way), down * reach * np.sin(way)])
 
 
@@ -217,6 +276,9 @@ def _tangle(rng: Rng, centre: Array, reach: float, fronds: int, place: Placing, 
     """A tuft of fine tortuous vessels around a retinal point (2, 1)."""
     s = np.linspace(0, 1, 40)
     wriggle = rng.uniform(0.5, 1.1) * np.sin(11 * s + rng.uniform(0, 6, (fronds, 1)))
-    way, length = rng.uniform(0, 2 * np.pi, (fronds, 1)) + wriggle, reach * rng.uniform(0.6, 1.1, (fronds, 1))
+    way, length = (
+        rng.uniform(0, 2 * np.pi, (fronds, 1)) + wriggle,
+        reach * rng.uniform(0.6, 1.1, (fronds, 1)),
+    )
     x, y = place(centre[0] + length * s * np.cos(way), centre[1] + length * s * np.sin(way))
     return stamp(size, x.ravel(), y.ravel(), 0.017, 0.017)

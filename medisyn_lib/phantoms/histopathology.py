@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, absorb, blur, grid, smooth_noise, stamp, turned, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    absorb,
+    blur,
+    grid,
+    smooth_noise,
+    stamp,
+    turned,
+    uniform,
+)
 
 # Stain vectors of Ruifrok and Johnston 2001 (Anal Quant Cytol Histol 23:291), scaled to natural absorbance.
 HAEMATOXYLIN = (1.50, 1.62, 0.66)
@@ -16,7 +27,9 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     factors |= uniform(rng, "histopathology", "image")
     detail = np.random.default_rng(factors["layout_seed"])
     # Collagen: wavy fibres along the patient's direction.
-    across = turned(*grid(size), patient["fibre_angle"])[1] * 11 + 1.3 * smooth_noise(detail, size, 0.2)
+    across = turned(*grid(size), patient["fibre_angle"])[1] * 11 + 1.3 * smooth_noise(
+        detail, size, 0.2
+    )
     grain = np.sin(across * 2.1) + 0.8 * smooth_noise(detail, size, 0.06)
     stroma = np.clip(0.5 + patient["fibre_contrast"] * grain, 0.12, 1.4)
     paint = {"normal": _glands, "tumour": _tumour, "inflammation": _infiltrate}[patient["finding"]]
@@ -24,9 +37,15 @@ def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:
     tissue = (1 - gaps) * (1 - 0.75 * nuclei)
     haematoxylin = nuclei + tissue * (purple + 0.05)
     eosin = tissue * (stroma * (1 - purple) * pink + 0.35 * purple) + 0.25 * nuclei
-    tint = np.array(HAEMATOXYLIN) * (1, 1 - patient["blueness"], 1 - 2 * max(0.0, patient["blueness"]))
+    tint = np.array(HAEMATOXYLIN) * (
+        1,
+        1 - patient["blueness"],
+        1 - 2 * max(0.0, patient["blueness"]),
+    )
     lamp = np.array([0.97, 0.96, 0.97]) * factors["lamp"]
-    image = absorb(lamp, (haematoxylin * patient["haematoxylin"], tint), (eosin * patient["eosin"], EOSIN))
+    image = absorb(
+        lamp, (haematoxylin * patient["haematoxylin"], tint), (eosin * patient["eosin"], EOSIN)
+    )
     return blur(image, factors["defocus"]) + rng.normal(0, 0.01, image.shape), factors
 
 
@@ -77,7 +96,9 @@ def _glands(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     rings = [_ring(rng, *gland, scale, size) for gland in placed]
     outside = np.min([ring[0] for ring in rings], 0)
     nx, ny, way = np.concatenate([ring[1] for ring in rings], 1)
-    nuclei = stamp(size, nx, ny, 0.062 * scale, 0.042 * scale, way, rng.uniform(0.8, 1.1, len(nx)), _chromatin)
+    nuclei = stamp(
+        size, nx, ny, 0.062 * scale, 0.042 * scale, way, rng.uniform(0.8, 1.1, len(nx)), _chromatin
+    )
     sx, sy = _scatter(rng, 0.34 * scale)
     along = patient["fibre_angle"] + rng.normal(0, 0.3, len(sx))
     spindle = stamp(size, sx, sy, 0.07 * scale, 0.022 * scale, along, 0.8)
@@ -85,7 +106,11 @@ def _glands(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     inside = np.clip(0.5 - outside * edge, 0, 1)
     lumen = np.clip(0.5 - (outside + 0.235 * scale) * edge, 0, 1)
     cleft = np.clip(1 - np.abs(outside - 0.015) * edge, 0, 1) * 0.35
-    return np.maximum(nuclei, spindle * (1 - inside)), (0.22 * inside, 1 - 0.45 * inside), np.maximum(lumen, cleft)
+    return (
+        np.maximum(nuclei, spindle * (1 - inside)),
+        (0.22 * inside, 1 - 0.45 * inside),
+        np.maximum(lumen, cleft),
+    )
 
 
 def _tumour(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
@@ -97,7 +122,9 @@ def _tumour(rng: Rng, patient: Factors, factors: Factors, size: int) -> tuple:
     shade = np.clip(rng.normal(0.95, 0.6 * vary, len(x)), 0.5, 1.5)
     squash, turn = rng.uniform(0.62, 1.0, len(x)), rng.uniform(0, np.pi, len(x))
     septum = np.clip((nest - 1.25) * 3, 0, 1)
-    nuclei = stamp(size, x, y, radius, radius * squash, turn, shade, _chromatin) * (1 - 0.85 * septum)
+    nuclei = stamp(size, x, y, radius, radius * squash, turn, shade, _chromatin) * (
+        1 - 0.85 * septum
+    )
     mx, my, mt = rng.uniform((-0.8, -0.8, 0), (0.8, 0.8, np.pi), (factors["mitoses"], 3)).T
     mitoses = stamp(size, mx, my, 0.115 * scale, 0.05 * scale, mt, 1.9)
     halo = stamp(size, mx, my, 0.17 * scale, 0.15 * scale, mt)
@@ -116,5 +143,7 @@ def _infiltrate(rng: Rng, patient: Factors, factors: Factors, size: int) -> tupl
     x, y = x[keep], y[keep]
     radius = 0.043 * scale * rng.uniform(0.9, 1.12, len(x))
     nuclei = stamp(size, x, y, radius, radius, 0.0, rng.uniform(1.15, 1.5, len(x)))
-    gaps = np.clip((factors["oedema"] - smooth_noise(rng, size, 0.09)) * 2.5, 0, 1) * (1 - np.minimum(nuclei, 1))
+    gaps = np.clip((factors["oedema"] - smooth_noise(rng, size, 0.09)) * 2.5, 0, 1) * (
+        1 - np.minimum(nuclei, 1)
+    )
     return nuclei, (np.float32(0.06) * np.ones_like(gaps), 0.85), gaps

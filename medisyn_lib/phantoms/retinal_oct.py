@@ -2,17 +2,38 @@
 
 import numpy as np
 
-from medisyn_lib.phantoms.drawing import Array, Factors, Rng, ellipse, paint, posed_grid, speckle, texture, uniform
+from medisyn_lib.phantoms.drawing import (
+    Array,
+    Factors,
+    Rng,
+    ellipse,
+    paint,
+    posed_grid,
+    speckle,
+    texture,
+    uniform,
+)
 
 # Layers from the vitreous down: share of the retina's thickness, reflectivity. Source: the usual reading of a
 # spectral-domain B-scan (NFL, GCL+IPL, INL, OPL, ONL, inner/outer segments, gap, RPE).
-LAYERS = ((0.1, 0.75), (0.24, 0.48), (0.11, 0.3), (0.09, 0.45), (0.22, 0.22), (0.07, 0.72), (0.07, 0.4), (0.1, 1.0))
+LAYERS = (
+    (0.1, 0.75),
+    (0.24, 0.48),
+    (0.11, 0.3),
+    (0.09, 0.45),
+    (0.22, 0.22),
+    (0.07, 0.72),
+    (0.07, 0.4),
+    (0.1, 1.0),
+)
 
 
 def _surfaces(u: Array, patient: Factors) -> tuple[Array, Array, Array, Array]:
     """Per column: unlifted and lifted pigment epithelium (RPE), subretinal fluid, and the 8 layers' thickness."""
     kind, rng = patient["finding"], np.random.default_rng(patient.get("lesion_seed", 0))
-    pit = patient["fovea_depth"] * np.exp(-(((u - patient["fovea_x"]) / patient["fovea_width"]) ** 2))
+    pit = patient["fovea_depth"] * np.exp(
+        -(((u - patient["fovea_x"]) / patient["fovea_width"]) ** 2)
+    )
     share = np.array([s for s, _ in LAYERS])[:, None] * np.ones_like(u)
     share[:4] *= 1 - pit
     share[0] *= np.clip(1 + patient["nerve_fibre_slope"] * u, 0.3, 2)
@@ -33,7 +54,9 @@ def _surfaces(u: Array, patient: Factors) -> tuple[Array, Array, Array, Array]:
         lift = patient["lesion_height"] * np.exp(-(np.abs(t) ** 3)) * knots
         fluid = patient["fluid_height"] * np.exp(-((t / 1.7) ** 4))
     thick = patient["thickness"] * share
-    thick[:5] *= 1 - 0.75 * (lift + 0.5 * fluid) / thick[:5].sum(axis=0)  # the retina gives way before it bulges
+    thick[:5] *= 1 - 0.75 * (lift + 0.5 * fluid) / thick[:5].sum(
+        axis=0
+    )  # the retina gives way before it bulges
     return base, lift, fluid, thick
 
 
@@ -45,7 +68,10 @@ def _reflectivity(x: Array, y: Array, patient: Factors) -> Array:
     soft, floor, gain = 0.025, base - lift, patient["layer_contrast"]
     image = np.full(y.shape, 0.04, dtype=np.float32)
     stretch = np.concatenate([thick[:-1], fluid[None], thick[-1:]])
-    levels = [gain * (r - 0.4) + 0.4 + 0.05 * grain * (r < 0.6) for _, r in LAYERS[:-1]] + [0.06, 1.05]
+    levels = [gain * (r - 0.4) + 0.4 + 0.05 * grain * (r < 0.6) for _, r in LAYERS[:-1]] + [
+        0.06,
+        1.05,
+    ]
     top = floor - stretch.sum(axis=0)
     edges = top + np.concatenate([np.zeros((1, len(top))), np.cumsum(stretch, axis=0)[:-1]])
     for edge, level in zip(edges, levels, strict=True):
@@ -67,7 +93,11 @@ def _cysts(image: Array, x: Array, y: Array, edges: Array, patient: Factors) -> 
         upper, lower = (float(np.interp(cx, columns, edges[e])) for e in (1, 5))
         tall = (0.34 - 0.3 * abs(offset)) * (lower - upper) * float(rng.uniform(0.8, 1.2))
         cy = upper + (0.58 if k % 2 else 0.5) * (lower - upper)
-        paint(image, 0.92 * ellipse(x, y, cx, cy, float(rng.uniform(0.065, 0.1)), tall, 0.0, 0.03), 0.06)
+        paint(
+            image,
+            0.92 * ellipse(x, y, cx, cy, float(rng.uniform(0.065, 0.1)), tall, 0.0, 0.03),
+            0.06,
+        )
 
 
 def draw_image(rng: Rng, patient: Factors, size: int) -> tuple[Array, Factors]:

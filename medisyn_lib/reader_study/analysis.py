@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib import agreement, figures, store
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation import agreement
 from medisyn_lib.reader_study import answers
-from medisyn_lib.statistics import Estimate, cluster_proportion, student
+from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw
+from medisyn_lib.runtime import store
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import cluster_proportion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +26,9 @@ SCALES = ("realism", "alignment")  # of 5 grades each
 RATED = ("real", "synthetic", "mismatched")
 
 
-def pairs_needed(margin: float, readers: int, *, power: float = 0.8, alpha: float = 0.05) -> int | None:
+def pairs_needed(
+    margin: float, readers: int, *, power: float = 0.8, alpha: float = 0.05
+) -> int | None:
     """Pairs a reader that two one-sided tests (Schuirmann 1987) need to show a true 50% to be within `margin`.
 
     Few readers are fixed; from five on they are a sample, with t quantiles. None where no number is enough.
@@ -31,7 +37,9 @@ def pairs_needed(margin: float, readers: int, *, power: float = 0.8, alpha: floa
 
     sample = readers >= agreement.FEWEST_RATERS
     law = t(readers - 1) if sample else norm()
-    error = (margin / (law.ppf(1 - alpha) + law.ppf((1 + power) / 2))) ** 2 - sample * SPREAD**2 / readers
+    error = (
+        margin / (law.ppf(1 - alpha) + law.ppf((1 + power) / 2))
+    ) ** 2 - sample * SPREAD**2 / readers
     one = 0.25 * (1 + (readers - 1) * CORRELATION) / readers  # variance of a pair's mean answer
     return int(np.ceil(one / error)) if error > 0 else None
 
@@ -40,7 +48,10 @@ def power_table(margin: float, readers: int) -> str:
     """Pairs needed for half the margin, the margin and twice it, by number of readers: a Markdown table."""
     margins = (margin / 2, margin, min(2 * margin, 0.4))
     lines = [["readers", *(f"pairs, margin {100 * m:g} points" for m in margins)], ["---"] * 4]
-    lines += [[f"{r}", *(f"{pairs_needed(m, r) or 'never'}" for m in margins)] for r in sorted({2, 4, 8, 16, readers})]
+    lines += [
+        [f"{r}", *(f"{pairs_needed(m, r) or 'never'}" for m in margins)]
+        for r in sorted({2, 4, 8, 16, readers})
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -70,7 +81,9 @@ def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
     sample = len(right) >= agreement.FEWEST_RATERS and right.shape[1] > 1
     found = over_readers(right.mean(1), _without(right), level) if sample else None
     if found is None or found.value is None or found.ci_high is None:
-        return cluster_proportion(right.ravel(), np.tile(np.arange(right.shape[1]), len(right)), level)
+        return cluster_proportion(
+            right.ravel(), np.tile(np.arange(right.shape[1]), len(right)), level
+        )
     half = (found.ci_high - found.value) / (found.value * (1 - found.value))
     low, high = expit(logit(found.value) + np.array([-half, half])).tolist()
     return Estimate(found.value, low, high, found.n)
@@ -92,7 +105,9 @@ def d_prime(first: np.ndarray, truth: np.ndarray) -> Estimate:
     from scipy.stats import norm
 
     def rate(among: np.ndarray) -> np.ndarray:
-        hits, total = (x.sum(1)[:, None] - np.pad(x, ((0, 0), (1, 0))) for x in (first * among, among))
+        hits, total = (
+            x.sum(1)[:, None] - np.pad(x, ((0, 0), (1, 0))) for x in (first * among, among)
+        )
         return norm.ppf((hits + 0.5) / (total + 1))
 
     scores = (rate(truth) - rate(1 - truth)) / 2**0.5
@@ -102,7 +117,9 @@ def d_prime(first: np.ndarray, truth: np.ndarray) -> Estimate:
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Mean rating of items a (r, n) minus that of items b (r, m), as `over_readers`."""
     theta = a.mean(1) - b.mean(1)
-    return over_readers(theta, np.hstack([_without(a) - b.mean(1)[:, None], a.mean(1)[:, None] - _without(b)]))
+    return over_readers(
+        theta, np.hstack([_without(a) - b.mean(1)[:, None], a.mean(1)[:, None] - _without(b)])
+    )
 
 
 def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
@@ -127,7 +144,11 @@ def _agreements(table: pd.DataFrame) -> Iterator[tuple[str, str, Estimate]]:
     both = table[table["again"] == 0].merge(table[table["again"] == 1], on=["reader", "item"])
     for column, least, grades in (("right", 0, 2), *((scale, 1, 5) for scale in SCALES)):
         twice = both[[f"{column}_x", f"{column}_y", "item"]].dropna().to_numpy(np.float64)
-        yield f"{column}: same again", "each reader", cluster_proportion(twice[:, 0] == twice[:, 1], twice[:, 2])
+        yield (
+            f"{column}: same again",
+            "each reader",
+            cluster_proportion(twice[:, 0] == twice[:, 1], twice[:, 2]),
+        )
         panel = grid(table, column, *(["pair"] if column == "right" else RATED)).T
         for name, statistic in AGREEMENT.items():
             for part, rated in (("between readers", panel), ("each reader", twice[:, :2])):
@@ -145,14 +166,22 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
 
     pairs = table[table["kind"] == "pair"]
     right, first, truth = (grid(pairs, name, "pair") for name in ("right", "first", "truth"))
-    rows = [("accuracy", "all pairs", accuracy(right)), ("d_prime", "all pairs", d_prime(first, truth))]
+    rows = [
+        ("accuracy", "all pairs", accuracy(right)),
+        ("d_prime", "all pairs", d_prime(first, truth)),
+    ]
     rows += [("accuracy", "control: both real", accuracy(grid(table, "right", "control")))]
-    rows += [("accuracy", str(name), accuracy(grid(part, "right", "pair"))) for name, part in pairs.groupby("modality")]
+    rows += [
+        ("accuracy", str(name), accuracy(grid(part, "right", "pair")))
+        for name, part in pairs.groupby("modality")
+    ]
     rows += [("chose_first", "all pairs", accuracy(first)), *_agreements(table)]
     for scale, kind in product(SCALES, RATED):
         rated, real = grid(table, scale, kind), grid(table, scale, "real")
         rows += [(scale, kind, over_readers(rated.mean(1), _without(rated)))]
-        rows += [(f"{scale}_difference", f"{kind} minus real", difference(rated, real))] * (kind != "real")
+        rows += [(f"{scale}_difference", f"{kind} minus real", difference(rated, real))] * (
+            kind != "real"
+        )
     tidy = [(measure, part, e.value, e.ci_low, e.ci_high, e.n) for measure, part, e in rows]
     return pd.DataFrame(tidy, columns=["measure", "part", "value", "low", "high", "n"])
 
@@ -160,11 +189,21 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
 def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
     """Tables for `figures.draw` out of those of `analyse`: telling apart, ratings, agreement."""
     column, _, name = found["measure"].str.partition(": ").to_numpy().T
-    shown = found.assign(label=found["part"], panel=np.where(column == "right", "telling apart", column), title=title)
-    told, rated, agreed = shown[column == "accuracy"], shown[found["measure"].isin(SCALES)], shown[name != ""]
+    shown = found.assign(
+        label=found["part"], panel=np.where(column == "right", "telling apart", column), title=title
+    )
+    told, rated, agreed = (
+        shown[column == "accuracy"],
+        shown[found["measure"].isin(SCALES)],
+        shown[name != ""],
+    )
     reference = {"panel": "", "reference": 0.5, "reference_label": "chance"}
-    rated = rated.assign(xlabel="mean rating, 1 to 5", low=rated["low"].clip(1), high=rated["high"].clip(1, 5))
-    agreed = agreed.assign(label=name[name != ""], group=agreed["part"], xlabel="agreement").dropna(subset="value")
+    rated = rated.assign(
+        xlabel="mean rating, 1 to 5", low=rated["low"].clip(1), high=rated["high"].clip(1, 5)
+    )
+    agreed = agreed.assign(label=name[name != ""], group=agreed["part"], xlabel="agreement").dropna(
+        subset="value"
+    )
     return {
         "04_told_apart": told.assign(xlabel="share of right answers", **reference),
         "04_ratings": rated,
@@ -179,7 +218,7 @@ def report(folder: Path) -> str:
     size = f"{len(right)} of {len(key['readers'])} readers, {right.shape[1]} pairs, 95% intervals"
     title = f"Reader study {key['study']} ({size})"
     for name, rows in figure_tables(found, title).items():
-        figures.draw(name, rows, folder / "analysis")
+        draw(FIGURES[name], rows, folder / "analysis")
     store.write_atomic(folder / "analysis" / "analysis.csv", found.to_csv(index=False))
     against = f"against 50% plus or minus {100 * key['margin']:g} points: {equivalence(right, key['margin'])}"
     return f"{title}\n{found.round(3).to_string(index=False, na_rep='-')}\n{against}"

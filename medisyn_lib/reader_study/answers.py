@@ -24,7 +24,9 @@ def load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
         if content["format"] == FORMAT:
             return dict(content)
-    raise InputError(f"{path}: absent, damaged or no file of a reader study; take what `readers new` or a page wrote")
+    raise InputError(
+        f"{path}: absent, damaged or no file of a reader study; take what `readers new` or a page wrote"
+    )
 
 
 def fault_of(content: dict[str, Any], key: dict[str, Any], files: int) -> str:
@@ -42,11 +44,16 @@ def fault_of(content: dict[str, Any], key: dict[str, Any], files: int) -> str:
         allowed = {"choice": ("A", "B")} if pair else {"realism": GRADES, "alignment": GRADES}
         if not isinstance(answer, dict) or not allowed.keys() <= answer.keys():
             missing.append(token)
-        elif answer.get("shown") != item["shown"] or any(answer[name] not in allowed[name] for name in allowed):
+        elif answer.get("shown") != item["shown"] or any(
+            answer[name] not in allowed[name] for name in allowed
+        ):
             edited.append(token)
     if edited:
         return f"was edited, or its page, in {len(edited)} items ({', '.join(edited[:5])}): ask the reader again"
-    return f"lacks {len(missing)} of {len(asked)} answers ({', '.join(missing[:5])}): finish the page" * bool(missing)
+    return (
+        f"lacks {len(missing)} of {len(asked)} answers ({', '.join(missing[:5])}): finish the page"
+        * bool(missing)
+    )
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -56,18 +63,31 @@ def read(folder: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    key, files = load(folder / KEY), {p.name: load(p) for p in sorted((folder / "answers").glob("*.json"))}
+    key, files = (
+        load(folder / KEY),
+        {p.name: load(p) for p in sorted((folder / "answers").glob("*.json"))},
+    )
     if not files:
-        raise InputError(f"reader study {folder}: no answer file in answers/; put the readers' JSON files there")
+        raise InputError(
+            f"reader study {folder}: no answer file in answers/; put the readers' JSON files there"
+        )
     seen = Counter(str(content.get("reader")) for content in files.values())
-    faults = {name: fault_of(content, key, seen[str(content.get("reader"))]) for name, content in files.items()}
+    faults = {
+        name: fault_of(content, key, seen[str(content.get("reader"))])
+        for name, content in files.items()
+    }
     if wrong := [f"{name} {fault}" for name, fault in faults.items() if fault]:
         raise InputError(f"reader study {folder}: {'; '.join(wrong)}")
     rows = []
     for content in files.values():
         for token, place in key["readers"][content["reader"]].items():
             item, given = key["items"][place["item"]], content["answers"][token]
-            row = {"reader": content["reader"], "item": place["item"], "again": place["again"], "kind": item["kind"]}
+            row = {
+                "reader": content["reader"],
+                "item": place["item"],
+                "again": place["again"],
+                "kind": item["kind"],
+            }
             if item["kind"] in PAIRS:
                 first = given["choice"] == "A"
                 row |= {"first": first, "truth": place["flip"], "right": first == place["flip"]}

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from medisyn_lib import store
 from medisyn_lib.reader_study import answers
+from medisyn_lib.runtime import store
 
 ITEM_SPREAD = 0.6  # of d' over pairs: some are easier for every reader, so that answers correlate
 
 
-def choices(pull: np.ndarray, bias: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def choices(
+    pull: np.ndarray, bias: np.ndarray, truth: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Whether each reader chooses the first image, bool (..., r, n), by Thurstone's law of comparative judgement.
 
     d' `pull` towards the right image (the first where `truth`), `bias` (..., r, 1) towards the first.
@@ -41,10 +43,24 @@ def answer(folder: Path, skill: Sequence[float], bias: Sequence[float], *, seed:
         truth, kind = np.array([place["flip"] for place in asked.values()]), kinds[item]
         first = choices((sharp + easy[item]) * (kind == "pair"), np.array(lean), truth, rng)
         means = np.array([4.2 - 0.5 * sharp * (kind == "synthetic"), 1.3 + 3 * fits[item]])
-        grades = np.clip(np.rint(means + rng.normal(0, 0.8, means.shape)), 1, 5).astype(int).T.tolist()
+        grades = (
+            np.clip(np.rint(means + rng.normal(0, 0.8, means.shape)), 1, 5).astype(int).T.tolist()
+        )
         given = {
-            token: {"shown": place["shown"], "choice": "BA"[a], "realism": grade[0], "alignment": grade[1]}
-            for (token, place), a, grade in zip(asked.items(), first.astype(int), grades, strict=True)
+            token: {
+                "shown": place["shown"],
+                "choice": "BA"[a],
+                "realism": grade[0],
+                "alignment": grade[1],
+            }
+            for (token, place), a, grade in zip(
+                asked.items(), first.astype(int), grades, strict=True
+            )
         }
-        content = {"format": answers.FORMAT, "study": key["study"], "reader": reader, "answers": given}
+        content = {
+            "format": answers.FORMAT,
+            "study": key["study"],
+            "reader": reader,
+            "answers": given,
+        }
         store.write_atomic(folder / "answers" / f"{reader}.json", json.dumps(content))

@@ -1,0 +1,1 @@
+"""The claims: rules, measures, controls, verdicts, result files and the scorecard."""

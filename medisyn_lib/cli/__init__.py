@@ -1,0 +1,1 @@
+"""The `medisyn` command, one file a verb."""

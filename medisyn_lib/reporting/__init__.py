@@ -1,0 +1,1 @@
+"""Figures, comparisons of runs and audit reports."""

@@ -1,0 +1,1 @@
+"""Where things lie, what runs where, what is stored and what it came from."""

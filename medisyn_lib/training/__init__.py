@@ -1,0 +1,1 @@
+"""Training: one loop, and the loss of each network."""
