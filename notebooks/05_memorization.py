@@ -179,7 +179,6 @@ f05_memorization.length(overfitting.copying_curve(generalist, models), study, fo
 # ## Three more questions
 #
 # **Extraction.** An attacker who knows captions of training images asks for them, with several seeds.
-#
 # **Distance to the closest record.** In a pool of as many training as held-out images of each modality, which does a
 # synthetic image lie nearest to? Half of the time a training image, if nothing is copied.
 
@@ -204,8 +203,6 @@ estimate_table({name: inference.auc for name, inference in membership.items()})
 
 # %% [markdown]
 # ## Controls and verdict
-#
-# Where a number lies near its bound, another machine's arithmetic may decide otherwise.
 
 # %%
 findings = c05_memorization.Findings(
