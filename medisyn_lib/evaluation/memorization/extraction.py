@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2  # images per caption
 FIRST_SEED, SEEDS_APART = 8_000_000, 1000
-CAPTIONS_SHARE = 20  # captions: planted copies of a distortion over this, at least two
+COPIES_PER_CAPTION = 20  # one caption for so many planted copies of a distortion, at least two
 
 
 def attempt_extraction(
@@ -34,7 +34,7 @@ def attempt_extraction(
     calibration : float (m, l), ratios of the calibration images
     """
     images = study.images("generator")
-    n = max(2, study.settings.memorization.planted_copies // CAPTIONS_SHARE)
+    n = max(2, study.settings.memorization.planted_copies // COPIES_PER_CAPTION)
     rows = np.rint(np.linspace(0, len(images) - 1, n)).astype(int).tolist()
     captions = images.select(rows)["caption"][:]
     seeds = [FIRST_SEED + SEEDS_APART * turn for turn in range(SEEDS)]

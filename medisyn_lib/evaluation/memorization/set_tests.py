@@ -11,7 +11,7 @@ from medisyn_lib.evaluation.memorization.conformal import flag_copies
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import exact_proportion
 
-FALSE_ALARM_RATE = 0.05  # of the rule on a set, shared equally by its two tests
+SET_FALSE_ALARM_RATE = 0.05  # of the rule on a set, shared equally by its two tests
 CONTAMINATION_FRACTIONS = (0.001, 0.01, 0.05, 0.1)
 REPLICATES = 200  # sets drawn for each power
 
@@ -25,8 +25,8 @@ class SetTests(NamedTuple):
 
     @property
     def broken(self) -> bool:
-        """Whether the set breaks the rule: one of the tests at half of FALSE_ALARM_RATE."""
-        return min(self.flagged_p, self.exceedance_p) <= FALSE_ALARM_RATE / 2
+        """Whether the set breaks the rule: one of the tests at half of SET_FALSE_ALARM_RATE."""
+        return min(self.flagged_p, self.exceedance_p) <= SET_FALSE_ALARM_RATE / 2
 
 
 def fisher_p_value(
