@@ -47,7 +47,7 @@ def ours(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
     """The library's search."""
     from medisyn_lib.evaluation import neighbours
 
-    return neighbours.nearest(queries, index, k)[1]
+    return neighbours.nearest(queries, index, k).row
 
 
 def faiss_blocked(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Controls of notebooks 04, 05 and 07 over planted inputs: all pass where they should, and each one can fail.
+"""Controls of notebooks 04 and 07 over planted inputs: all pass where they should, and each one can fail.
 
 Those of 01, 02, 03 and 06 are broken beside the tests of their measures (test_alignment, test_quality,
 test_augmentation). Here the notebooks' own cells are run, as their verdicts are not in functions.
@@ -21,7 +21,7 @@ from test_attributes import blank_reader, told
 from test_reference_standards import EXPERTS, MANY, eyes
 
 from medisyn_lib.claims import claim
-from medisyn_lib.claims.claim import Claim, judge
+from medisyn_lib.claims.claim import Claim
 from medisyn_lib.evaluation import attributes, graders
 from medisyn_lib.statistics.estimates import Estimate
 
@@ -190,45 +190,6 @@ def test_04_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
 def test_04_simulated_readers_decide_nothing() -> None:
     found = aligned(readers="")
     assert found["realistic"].verdict == NOT_TESTABLE and not failed(found["realistic"])
-
-
-# Notebook 05: its cells from the controls to the verdict.
-def copied(**changes: Any) -> tuple[list[str], str]:
-    """Controls of notebook 05 that failed, and the verdict."""
-    space: dict[str, Any] = {
-        "recall": {kind: Estimate(0.99, 0.97, 1.0, 500) for kind in ("flip", "crop")}, "false": np.arange(1000) < 10,
-        "copied": {64: np.ones(64, bool)}, "plan_steps": [64], "few": range(64), "caught_tests": (1e-9, 1e-9, 60),
-        "RATE": 0.01,
-    } | changes  # fmt: skip
-    exec(
-        "from medisyn_lib import claims, memorization\nfrom medisyn_lib.statistics import exact_proportion",
-        space,
-    )
-    run("05_memorization", space, "missed = min(", "def decide(")
-    power = pd.DataFrame({"x": [5, 5], "y": [0.95, 1.0]})
-    verdict = judge(space["decide"]((0.6, 1.0, 0), power, True), controls=space["checks"])
-    return [control.name for control in space["checks"] if not control.passed], verdict
-
-
-@pytest.mark.parametrize(
-    ("broken", "control"),
-    [
-        (
-            {
-                "recall": {
-                    "flip": Estimate(0.99, 0.97, 1, 500),
-                    "crop": Estimate(0.95, 0.92, 0.97, 500),
-                }
-            },
-            "planted_copies",
-        ),
-        ({"caught_tests": (0.2, 1.0, 0), "copied": {64: np.zeros(64, bool)}}, "overtrained_on_64"),
-        ({"false": np.arange(1000) < 60}, "held_out_real"),
-    ],
-)
-def test_05_a_broken_control_voids_the_verdict(broken: dict[str, Any], control: str) -> None:
-    assert copied() == ([], "reproduced")
-    assert copied(**broken) == ([control], NOT_TESTABLE)
 
 
 # Notebook 07: lesions without photographs, networks whose logits are planted.

@@ -9,7 +9,10 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.evaluation import memorization, neighbours
+from medisyn_lib.evaluation import neighbours
+from medisyn_lib.evaluation.memorization.planted_copies import distort
+from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
+from medisyn_lib.pipeline import index as index_of_images
 from medisyn_lib.pipeline.index import VECTORS, index_entry
 
 RNG = np.random.default_rng(0)
@@ -30,7 +33,7 @@ def test_the_nearest_are_those_of_scikit_learn(n: int, q: int, d: int, k: int) -
 def test_order_of_queries_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     index, queries = RNG.normal(size=(500, 6)), RNG.normal(size=(30, 6))
     away, number = neighbours.nearest(queries, index, 4)
-    monkeypatch.setattr(neighbours, "ROWS", 16)
+    monkeypatch.setattr(neighbours, "BLOCK_ROWS", 16)
     again = neighbours.nearest(queries[::-1], index, 4)
     assert (number == again[1][::-1]).all() and np.allclose(away, again[0][::-1])
 
@@ -72,7 +75,7 @@ def test_fewer_images_than_the_index_needs_are_refused(k: int) -> None:
 def test_what_is_kept_has_length_one_however_faint_the_image() -> None:
     faint = np.full((1, 64, 64, 3), 100, np.uint8)
     faint[0, 31:33, 31:33] = 101
-    kept = neighbours.centre(faint)
+    kept = centre_window(faint)
     assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(
         0, abs=1e-3
     )
@@ -83,7 +86,7 @@ def test_colours_are_weighed_as_eyes_weigh_them() -> None:
     image, grey = np.zeros((2, 1, 48, 48, 3), np.uint8)
     image[0, :, :24, 0], image[0, :, 24:, 1], image[0, :16, :, 2] = 200, 100, 250
     grey[0] = np.rint(image[0] @ np.array([0.299, 0.587, 0.114]))[:, :, None]
-    assert neighbours.centre(image) == pytest.approx(neighbours.centre(grey), abs=0.01)
+    assert centre_window(image) == pytest.approx(centre_window(grey), abs=0.01)
 
 
 def test_an_index_is_made_in_parts_of_every_image(
@@ -92,7 +95,9 @@ def test_an_index_is_made_in_parts_of_every_image(
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     pixels, asked = np.random.default_rng(0).integers(0, 256, (1500, 2, 2, 3), np.uint8), []
     monkeypatch.setattr(
-        neighbours.data, "pixels", lambda images, rows: asked.append([*rows]) or pixels[[*rows]]
+        index_of_images,
+        "load_pixels",
+        lambda images, rows: asked.append([*rows]) or pixels[[*rows]],
     )
     entry = index_entry(range(1500), lambda part: part.reshape(-1, 12) / 2, {})
     assert asked == [[*range(1024)], [*range(1024, 1500)]]
@@ -104,11 +109,9 @@ def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:
     from medisyn_lib.phantoms import draw
 
     images = np.stack([draw("blood_smear", seed=1, index=3 * i, size=64)[0] for i in range(12)])
-    index = neighbours.centre(images)
+    index = centre_window(images)
     assert index.shape == (12, 144) and np.allclose(np.linalg.norm(index, axis=1), 1, atol=1e-5)
     for kind in ("flip", "crop", "brightness"):
-        away, number = neighbours.nearest(
-            neighbours.views(memorization.distort(images, kind, seed=0)), index, 2
-        )
+        away, number = neighbours.nearest(query_windows(distort(images, kind, seed=0)), index, 2)
         assert number[:, 0].tolist() == list(range(12)), kind
         assert (away[:, 0] < 0.6 * away[:, 1]).all(), kind

@@ -16,15 +16,17 @@ import pytest
 from test_alignment import asked, table
 from test_augmentation import DRAWS, SMALL, verdict
 from test_controls import run
-from test_memorization import definitions as copies_definitions
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 from test_quality import definitions
 
-from medisyn_lib.claims import c06_augmentation
+from medisyn_lib.claims import c05_memorization, c06_augmentation
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.claims.claim import judge
-from medisyn_lib.evaluation import memorization, neighbours
+from medisyn_lib.evaluation.memorization import set_tests
+from medisyn_lib.evaluation.memorization.detectors import Detector, match
+from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, distort
+from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
 from medisyn_lib.evaluation.reference_standards import crossed
 from medisyn_lib.evaluation.utility import training
 from medisyn_lib.evaluation.utility.images import Images, TaskImages, take
@@ -129,7 +131,7 @@ def test_03_the_saving_over_seeds() -> None:
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_05_the_rule_on_a_set() -> None:
-    """Sets without copies, and sets of which a twentieth are copies that one of three looks finds."""
+    """Sets without copies, and sets of which a twentieth are copies that one of three detectors finds."""
     rng = np.random.default_rng(54)
     assert sum(rule_broken(rng, 0) for _ in range(REPLICATES)) <= MOST_FALSE
     assert sum(rule_broken(rng, 15) for _ in range(REPLICATES)) >= LEAST_SEEN
@@ -196,13 +198,13 @@ def phantoms(
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_05_from_images_to_verdict(tmp_path: Path) -> None:
-    """Sets of 300 images by patients unseen, and sets of which 15 are distorted training images, by one look, pixels.
+    """Sets of 300 images by patients unseen, and sets of which 15 are distorted training images, by pixels alone.
 
     In each run other patients train, calibrate and test. The store is not needed: an index of 150 images is made.
     """
     modality, n, training, calibrating = "histopathology", 300, 150, 1000
     pool = phantoms(modality, 0, 2600)
-    decide, rng = copies_definitions()["decide"], np.random.default_rng(55)
+    rng = np.random.default_rng(55)
 
     def verdicts(run: int) -> tuple[str, str]:
         order = rng.permutation(len(pool))
@@ -210,30 +212,29 @@ def test_05_from_images_to_verdict(tmp_path: Path) -> None:
         known, calibration, real, unseen, others = parts[:5]
         place = tmp_path / str(run)
         place.mkdir()
-        np.save(place / VECTORS, neighbours.centre(known))
-        look = memorization.Look("pixels", place, neighbours.views)
-        kinds = [*memorization.DISTORTIONS] * 20
+        np.save(place / VECTORS, centre_window(known))
+        detector = Detector("pixels", place, query_windows)
+        kinds = [*DISTORTIONS] * 20
         planted = np.concatenate(
-            [memorization.distort(known[i : i + 1], kind, seed=i) for i, kind in enumerate(kinds)]
+            [distort(known[i : i + 1], kind, seed=i) for i, kind in enumerate(kinds)]
         )
         mixed = np.concatenate([planted[:15], others[15:]])
         ratio = [
-            memorization.match([look], part).ratio
-            for part in (calibration, real, unseen, mixed, planted)
+            match([detector], part).ratio for part in (calibration, real, unseen, mixed, planted)
         ]
-        power = memorization.power(
-            real=ratio[1], copies=ratio[4], calibration=ratio[0], dose=0.05, n=n, draws=40
+        power = set_tests.detection_power(
+            real=ratio[1],
+            copies=ratio[4],
+            calibration=ratio[0],
+            contamination=0.05,
+            n=n,
+            replicates=40,
         )
+        points = [set_tests.PowerPoint("any", 0.05, power)]
         said = []
         for made in ratio[2:4]:
-            flagged = [
-                int((memorization.suspicion(part, ratio[0]) <= memorization.RATE).sum())
-                for part in (ratio[1], made)
-            ]
-            tests = memorization.set_rule(
-                real=ratio[1], synthetic=made, flagged_real=flagged[0], flagged_synthetic=flagged[1]
-            )
-            said.append(judge(decide(tests, pd.DataFrame({"x": [5], "y": [power.value]}), True)))
+            tests = set_tests.flag_and_test(real=ratio[1], synthetic=made, calibration=ratio[0])
+            said.append(judge(c05_memorization.decide(tests, points, calibrated=True)))
         return said[0], said[1]
 
     found = [verdicts(run) for run in range(RUNS)]

@@ -18,18 +18,29 @@ VECTORS = "index.npy"
 
 
 def index_entry(
-    images: datasets.Dataset, describe: Callable[[np.ndarray], np.ndarray], what: Mapping[str, Any],
-    inputs: Sequence[str] = (), code: Sequence[str] = (),
-) -> Path:  # fmt: skip
-    """Folder with `index.npy`, float32 (n, d): what `describe` makes of each image, 1,024 in memory at a time.
+    images: datasets.Dataset,
+    describe: Callable[[np.ndarray], np.ndarray],
+    what: Mapping[str, Any],
+    inputs: Sequence[str] = (),
+    code: Sequence[str] = (),
+) -> Path:
+    """Index images by a description, 1,024 in memory at a time.
 
-    `what`, `inputs` and `code` say which images and which description (`store.keep`).
+    Parameters
+    ----------
+    images : n images
+    describe : makes float (m, d) of uint8 (m, h, w, 3)
+    what, inputs, code : which images and which description (`store.keep`)
+
+    Returns
+    -------
+    Folder with `index.npy`, float32 (n, d), which can be memory-mapped
     """
 
     def part(rows: np.ndarray) -> np.ndarray:
         return describe(load_pixels(images, rows)).astype(np.float32)
 
-    code = ("medisyn_lib.evaluation.neighbours", *code)
-    return distributed.keep_array(
-        "index", what, lambda: len(images), part, inputs=inputs, code=code
-    ).parent
+    def count() -> int:
+        return len(images)
+
+    return distributed.keep_array("index", what, count, part, inputs=inputs, code=code).parent

@@ -23,9 +23,14 @@ from medisyn_lib.training.reidentification import (
 
 
 def reidentification_entry(study: Study) -> Path | None:
-    """Folder of an encoder trained on the evaluator's patients; None where too few are known by several images.
+    """Train the re-identification encoder on the evaluator's patients, cached.
 
-    It starts from the reader of modality and finding, which saw the same patients. None of them calibrates or tests.
+    It starts from the classifier of modality and finding, which saw the same patients. None of them
+    calibrates or tests a threshold.
+
+    Returns
+    -------
+    Folder of the encoder; None if too few patients are known to have several images
     """
     images = study.images("evaluator")
     patients = patients_with_several_images(images["patient_id"][:], images["identity_known"][:])

@@ -19,11 +19,28 @@ if TYPE_CHECKING:
 CAPTION_DROPOUT = 0.1  # share of captions dropped for classifier-free guidance (Ho and Salimans, arXiv 2207.12598)
 
 
-class FlowMatching(torch.nn.Module):
-    """The rectified-flow loss of a denoiser.
+def flow_matching_pair(
+    latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix latents with noise and give the velocity that a denoiser is to predict from the mixture.
 
-    Esser et al., arXiv 2403.03206, equations 13 and 19: x_t = (1 - t) x_0 + t e, target e - x_0.
+    x_t = (1 - t) x_0 + t e, target e - x_0: Esser et al., arXiv 2403.03206, equations 13 and 19.
+
+    Parameters
+    ----------
+    latents, noise : (n, c, h, w)
+    time : (n,), in [0, 1], 1 being noise
+
+    Returns
+    -------
+    Mixture and target, both (n, c, h, w)
     """
+    t = time[:, None, None, None]
+    return (1 - t) * latents + t * noise, noise - latents
+
+
+class FlowMatching(torch.nn.Module):
+    """The rectified-flow loss of a denoiser: the mean squared error of `flow_matching_pair`'s target."""
 
     captured = True  # see `training.fit`
 
@@ -35,10 +52,10 @@ class FlowMatching(torch.nn.Module):
         self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
     ) -> torch.Tensor:
         """The loss of latents (n, 16, h, w) at flow times (n,) with text embeddings (n, tokens, width)."""
-        t = time[:, None, None, None]
-        mixed = ((1 - t) * latents + t * noise).contiguous(memory_format=torch.channels_last)
+        mixed, target = flow_matching_pair(latents, noise, time)
+        mixed = mixed.contiguous(memory_format=torch.channels_last)
         flow = self.denoiser(mixed, time * networks.TIMESTEPS, text, return_dict=False)[0]
-        return F.mse_loss(flow.float(), noise - latents)
+        return F.mse_loss(flow.float(), target)
 
 
 def train_denoiser(

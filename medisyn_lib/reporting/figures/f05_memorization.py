@@ -1,27 +1,172 @@
 """Figures of notebook 05."""
 
-from medisyn_lib.reporting.drawing import contact_sheet, curves
-from medisyn_lib.reporting.render import FigureSpec
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.evaluation.memorization.conformal import FALSE_ALARM_RATE
+from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves
+from medisyn_lib.reporting.render import FigureSpec, draw
+
+if TYPE_CHECKING:
+    from IPython.display import Image
+
+    from medisyn_lib.evaluation.memorization.closest_matches import ClosestPairs
+    from medisyn_lib.evaluation.memorization.detectors import Detector
+    from medisyn_lib.evaluation.memorization.images import RealImages
+    from medisyn_lib.evaluation.memorization.overfitting import TrainingPoint
+    from medisyn_lib.evaluation.memorization.set_tests import PowerPoint
+    from medisyn_lib.pipeline.study import Study
 
 DISTANCES = FigureSpec(
     "05_distances",
     curves,
-    shows="How near images lie to a training image: held-out real ones, synthetic ones, planted copies, by three looks.",
+    shows="How near images lie to a training image: held-out real ones, synthetic ones, planted copies, by detector.",
     columns={"reference": "upright"},
     labels={"drawstyle": "steps-post"},
 )
 DETECTION = FigureSpec(
     "05_detection",
     curves,
-    shows="How small a share of planted copies in a set is noticed.",
+    shows="How small a fraction of planted copies in a set is noticed.",
 )
 PAIRS = FigureSpec(
     "05_pairs",
     contact_sheet,
-    shows="The most suspicious matches of the generator and of a model that was over-trained to copy.",
+    shows="The most suspicious matches of the generator and of a model that was overfitted so as to copy.",
 )
 LENGTH = FigureSpec(
     "05_length",
     curves,
-    shows="Share of images flagged as copies against how often a model saw its training images.",
+    shows="Proportion of images flagged as copies against how often a model saw its training images.",
 )
+BINS = np.linspace(0, 1, 26)  # of distance ratios
+
+
+def distances(
+    ratios: Mapping[str, np.ndarray],
+    copies: Mapping[str, np.ndarray],
+    thresholds: np.ndarray,
+    detectors: Sequence[Detector],
+    real: RealImages,
+    study: Study,
+    folder: Path,
+) -> Image | None:
+    """Draw histograms of distance ratios, one panel per detector.
+
+    Parameters
+    ----------
+    ratios : float (n, l) of the groups `held out` and `synthetic`
+    copies : float (n, l) of the planted copies, by distortion; they are one group
+    thresholds : float (l,), at which a detector flags an image alone; NaN for none
+    """
+    import pandas as pd
+
+    groups = {**ratios, "planted copies": np.concatenate(list(copies.values()))}
+    rows = []
+    for group, ratio in groups.items():
+        for place, detector in enumerate(detectors):
+            counts = np.histogram(np.clip(ratio[:, place], 0, 1), BINS)[0]
+            for left, count in zip(BINS[:-1], counts, strict=True):
+                rows.append((detector.name, group, left, count / counts.sum(), thresholds[place]))
+    table = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "reference"])
+    table["reference_label"] = f"flagged by this look alone, {FALSE_ALARM_RATE:.0%} false alarms"
+    table["xlabel"] = "nearest / tenth nearest distance"
+    table["ylabel"] = "share of images a bin"
+    table["title"] = (
+        f"Distance to the nearest training image over that to the tenth nearest ({study.scale}, "
+        f"{len(real.training)} training images, n = {len(ratios['synthetic'])} synthetic, "
+        f"{len(ratios['held out'])} held out)"
+    )
+    return draw(DISTANCES, table, folder / "figures")
+
+
+def detection(
+    power: Sequence[PowerPoint],
+    n_images: int,
+    copies: Mapping[str, np.ndarray],
+    real: RealImages,
+    study: Study,
+    folder: Path,
+) -> Image | None:
+    """Draw the power of the rule on sets of `n_images` against their contamination.
+
+    Parameters
+    ----------
+    copies : float (n, l), ratios of the planted copies, by distortion
+    """
+    import pandas as pd
+
+    rows = []
+    for point in power:
+        percent = 100 * point.contamination
+        estimate = point.power
+        rows.append((point.distortion, percent, estimate.value, estimate.ci_low, estimate.ci_high))
+    table = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
+    table["xlabel"] = "copies in the set (%)"
+    table["ylabel"] = "share of sets that break the rule"
+    table["xscale"] = "log"
+    table["reference"] = 0.9
+    table["reference_label"] = "asked for at 5% and 10%"
+    n_copies = min(len(ratio) for ratio in copies.values())
+    table["title"] = (
+        f"How often copies among {n_images} images are noticed; 95% intervals over "
+        f"{power[0].power.n} draws ({study.scale}, {n_copies} copies of each kind, "
+        f"{len(real.held_out)} held-out patients)"
+    )
+    return draw(DETECTION, table, folder / "figures")
+
+
+def pairs(
+    synthetic: ClosestPairs,
+    overfitted: ClosestPairs,
+    real: RealImages,
+    study: Study,
+    folder: Path,
+) -> Image | None:
+    """Show the closest matches of the generator above, those of the overfitted model below."""
+    import pandas as pd
+
+    strips = {
+        "synthetic": synthetic.images,
+        "nearest\ntraining image": synthetic.training,
+        "over-trained\non 64 images": overfitted.images,
+        "nearest of\nthe 64": overfitted.training,
+    }
+    rows = []
+    for row, (label, tiles) in enumerate(strips.items()):
+        for column in range(len(tiles)):
+            rows.append((row, column, label))
+    table = pd.DataFrame(rows, columns=["row", "column", "row_label"])
+    table["title"] = (
+        f"The most suspicious matches ({study.scale}, {len(real.training)} training images); "
+        f"{NOT_CLINICAL}"
+    )
+    tiles = np.concatenate(list(strips.values()))
+    return draw(PAIRS, table, folder / "figures", tiles, real=study.source != "phantom")
+
+
+def length(points: Sequence[TrainingPoint], study: Study, folder: Path) -> Image | None:
+    """Draw what is flagged against passes over the training images."""
+    import pandas as pd
+
+    rows = []
+    for point in points:
+        flagged = point.flagged
+        rows.append((point.group, point.passes, flagged.value, flagged.ci_low, flagged.ci_high))
+    table = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
+    n_images = [point.flagged.n for point in points]
+    table["xlabel"] = "passes over the training images"
+    table["ylabel"] = "share of images flagged"
+    table["xscale"] = "log"
+    table["reference"] = FALSE_ALARM_RATE
+    table["reference_label"] = "false-alarm rate"
+    table["title"] = (
+        f"Share flagged against training length; exact 95% intervals ({study.scale}, "
+        f"n = {min(n_images)} to {max(n_images)} images a point)"
+    )
+    return draw(LENGTH, table, folder / "figures")

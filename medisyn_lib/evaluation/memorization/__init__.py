@@ -1,0 +1,1 @@
+"""Does a generator copy its training images? Detectors of copies, tests of whole sets, and positive controls."""

@@ -1,0 +1,191 @@
+"""Detectors of copies: descriptions of images by which a copy lies near its original, and the search by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from medisyn_lib.data import sources
+from medisyn_lib.evaluation import neighbours
+from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
+from medisyn_lib.models import encoders
+from medisyn_lib.models.tensors import in_batches, to_tensor
+from medisyn_lib.pipeline.index import VECTORS, index_entry
+from medisyn_lib.pipeline.reidentification import reidentification_entry
+from medisyn_lib.runtime import store
+from medisyn_lib.training.reidentification import ReidentificationEncoder
+
+if TYPE_CHECKING:
+    import datasets
+
+    from medisyn_lib.pipeline.study import Study
+
+# The nearest is compared with the tenth nearest, so that a crowded modality raises no alarm.
+NEAREST = 10
+SMALL_INDEX = 20  # of an index below 200 images it is compared with the n/20-th nearest
+ENCODER_SIDE = 128  # pixels: smaller images are not enlarged for EfficientNet-Lite0
+
+
+class Detector(NamedTuple):
+    """A way to compare images: the folder of the training images' index, and what describes queries.
+
+    `describe` makes float32 (q, d), or (q, v, d) for v views of each, of uint8 images (q, h, w, 3).
+    """
+
+    name: str
+    index_folder: Path
+    describe: Callable[[np.ndarray], np.ndarray]
+
+
+class Matches(NamedTuple):
+    """What q images match, by each of l detectors.
+
+    Attributes
+    ----------
+    ratio : float64 (q, l), distance to the nearest training image over that to the tenth nearest, in
+        [0, 1]: near 0 for a copy, near 1 for an image that resembles many
+    row : int (q, l), the nearest training image's row in the index
+    """
+
+    ratio: np.ndarray
+    row: np.ndarray
+
+
+def copy_detectors(
+    study: Study, images: datasets.Dataset, encoder: str = "efflite0"
+) -> list[Detector]:
+    """Index training images for each detector of copies.
+
+    Parameters
+    ----------
+    images : training images
+    encoder : name of an encoder of photographs, as of `models.encoders`
+
+    Returns
+    -------
+    Pixels; the encoder; and, where enough true patients are known, re-identification.
+    """
+    ids = hashlib.sha256("\n".join(images["image_id"]).encode()).hexdigest()
+    settings = {
+        "data": sources.fingerprint(study.source),
+        "images": ids,
+        "size": study.settings.size,
+    }
+    detectors = [
+        _pixel_detector(images, settings),
+        _photograph_detector(images, settings, encoder),
+    ]
+    reidentification = reidentification_entry(study)
+    if reidentification is not None:
+        detectors.append(_reidentification_detector(images, settings, reidentification))
+    return detectors
+
+
+def _pixel_detector(images: datasets.Dataset, settings: Mapping[str, Any]) -> Detector:
+    index = index_entry(
+        images,
+        centre_window,
+        {**settings, "detector": "pixels"},
+        code=("medisyn_lib.evaluation.memorization.window_descriptors",),
+    )
+    return Detector("pixels", index, query_windows)
+
+
+def _photograph_detector(
+    images: datasets.Dataset, settings: Mapping[str, Any], encoder: str
+) -> Detector:
+    describe = photograph_encoder(encoder)
+    index = index_entry(
+        images,
+        describe,
+        {**settings, "detector": encoder},
+        code=("medisyn_lib.models.encoders",),
+    )
+    return Detector(encoder, index, describe)
+
+
+def _reidentification_detector(
+    images: datasets.Dataset, settings: Mapping[str, Any], folder: Path
+) -> Detector:
+    embed = ReidentificationEncoder(folder)
+
+    def describe_with_mirror(pixels: np.ndarray) -> np.ndarray:
+        return np.stack([embed(pixels), embed(pixels[:, :, ::-1])], axis=1)
+
+    index = index_entry(
+        images, embed, {**settings, "detector": "reidentification"}, inputs=[folder.name]
+    )
+    return Detector("reidentification", index, describe_with_mirror)
+
+
+def photograph_encoder(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Make a function that embeds uint8 images (n, h, w, 3) as unit vectors, float32 (n, d).
+
+    It raises InputError where the encoder's weights are missing (`encoders.features`).
+    """
+    net: Any = None
+    if encoder == "efflite0":
+        net = encoders.efflite0()
+        net.reset_classifier(0)
+
+    def at_own_size(pixels: np.ndarray) -> np.ndarray:
+        return net(to_tensor(np.array(pixels))).numpy()
+
+    def describe(pixels: np.ndarray) -> np.ndarray:
+        if net is not None and pixels.shape[1] <= ENCODER_SIDE:
+            vectors = in_batches(at_own_size, pixels, 64)
+        else:
+            vectors = encoders.features(pixels, encoder)
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return (vectors / np.maximum(length, 1e-9)).astype(np.float32)
+
+    return describe
+
+
+def match(
+    detectors: Sequence[Detector], pixels: np.ndarray, rows: np.ndarray | None = None
+) -> Matches:
+    """Search for images in every detector's index; what was found is cached.
+
+    Parameters
+    ----------
+    pixels : uint8 (q, h, w, 3)
+    rows : int (n,), to search only these rows of the index; all, if None
+    """
+    matches = [_match_one(detector, pixels, rows) for detector in detectors]
+    ratio = np.stack([found.ratio for found in matches], axis=1)
+    row = np.stack([found.row for found in matches], axis=1)
+    return Matches(ratio, row)
+
+
+def _match_one(detector: Detector, pixels: np.ndarray, rows: np.ndarray | None) -> Matches:
+    """Search in one detector's index: fields (q,)."""
+
+    def make(directory: Path) -> None:
+        index = np.load(detector.index_folder / VECTORS, mmap_mode="r")
+        if rows is not None:
+            index = index[rows]
+        k = min(NEAREST, max(2, len(index) // SMALL_INDEX))
+        found = neighbours.nearest(detector.describe(pixels), index, k)
+        np.save(directory / "distance.npy", found.distance)
+        np.save(directory / "row.npy", found.row)
+
+    settings: dict[str, Any] = {
+        "images": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        "nearest": [NEAREST, SMALL_INDEX],
+    }
+    if rows is not None:
+        settings["rows"] = rows.tolist()
+    code = (
+        "medisyn_lib.evaluation.neighbours",
+        "medisyn_lib.evaluation.memorization.window_descriptors",
+    )
+    entry = store.keep("matches", settings, make, inputs=[detector.index_folder.name], code=code)
+    distance = np.load(entry / "distance.npy")
+    row = np.load(entry / "row.npy")[:, 0]
+    ratio = distance[:, 0] / np.maximum(distance[:, -1], 1e-12)
+    return Matches(ratio, row if rows is None else rows[row])

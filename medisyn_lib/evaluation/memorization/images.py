@@ -1,0 +1,127 @@
+"""The images of an audit for copies: training, calibration and held-out real ones, and those that are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import centre_square
+from medisyn_lib.errors import InputError
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.sampling.pipeline import resolve_model
+
+if TYPE_CHECKING:
+    import datasets
+
+    from medisyn_lib.pipeline.study import Study
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Real images of an audit; the held-out ones are one per patient, and no patient is in two sets."""
+
+    training: datasets.Dataset
+    calibration: datasets.Dataset  # set the threshold
+    held_out: datasets.Dataset  # test it
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities of the training images, in their order."""
+        return list(dict.fromkeys(self.training["modality"][:]))
+
+
+def training_images(study: Study, generator: str = "") -> datasets.Dataset:
+    """Load what a generator was trained on.
+
+    That is the generator's part of the study's data. A `generator` made elsewhere is compared with all
+    training images of a finite source.
+
+    Raises
+    ------
+    InputError
+        If they are fewer than the overfitted control needs.
+    """
+    if generator and study.source != "phantom":
+        images = sources.load(study.source, "train", size=study.settings.size)
+    else:
+        images = study.images("generator")
+    if len(images) < OVERFITTED_IMAGES:
+        raise InputError(
+            f"training set of {study.source}: {len(images)} images, "
+            f"{OVERFITTED_IMAGES} are needed; add images"
+        )
+    return images
+
+
+def real_images(study: Study, generator: str = "") -> RealImages:
+    """Load the training images of a generator, and calibration and held-out images of other patients."""
+    training = training_images(study, generator)
+    n_modalities = len(set(training["modality"][:]))
+    settings = study.settings.memorization
+    calibration = _load_role(study, "calibration", settings.calibration_images // n_modalities + 1)
+    test = _load_role(study, "test", settings.test_images // n_modalities)
+    return RealImages(training, calibration, test.select(first_of_each_patient(test).tolist()))
+
+
+def _load_role(study: Study, role: str, per_modality: int) -> datasets.Dataset:
+    size = study.settings.size
+    return sources.load(study.source, role=role, size=size, per_modality=per_modality)
+
+
+def first_of_each_patient(images: datasets.Dataset) -> np.ndarray:
+    """Choose the first row of each patient, in order: int64 (patients,)."""
+    _, first = np.unique(images["patient_id"][:], return_index=True)
+    return np.sort(first)
+
+
+@dataclass(frozen=True)
+class JudgedImages:
+    """The synthetic images that are judged.
+
+    Attributes
+    ----------
+    model : folder or hub id of the generator, or the folder of finished images
+    finished : whether it is such a folder, so that nothing more can be sampled
+    pixels : uint8 (n, h, h, 3)
+    """
+
+    model: str
+    finished: bool
+    pixels: np.ndarray
+
+
+def judged_images(study: Study, generator: str = "", seed: int = 0) -> JudgedImages:
+    """Load or sample the images to be judged.
+
+    A folder of finished images is taken whole. A pipeline, by default the study's generalist, is given
+    the captions of held-out images, the first of them with this seed.
+    """
+    model = resolve_model(generator) if generator else str(generator_entry(study))
+    if _is_image_folder(Path(model)):
+        return JudgedImages(model, True, _finished_images(model, study.settings.size))
+    captions = study.images("test")["caption"][:]
+    return JudgedImages(model, False, sample_prompts(study, model, captions, seed))
+
+
+def _is_image_folder(folder: Path) -> bool:
+    is_pipeline = (folder / "model_index.json").is_file()
+    return (folder / "metadata.csv").is_file() and not is_pipeline
+
+
+def _finished_images(folder: str, size: int) -> np.ndarray:
+    source = f"folder:{folder}"
+    opened = sources.source_module(source).images(sources.rows(source))
+    return np.stack([np.asarray(centre_square(image, size)) for image in opened])
+
+
+def sample_prompts(study: Study, model: str, prompts: Sequence[str], first_seed: int) -> np.ndarray:
+    """Sample one image per prompt, uint8 (n, h, h, 3) at the study's size, with consecutive seeds."""
+    entry = samples_entry(model, prompts, first_seed=first_seed)
+    return np.array(load_samples(entry, study.settings.size))
