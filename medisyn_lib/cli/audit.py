@@ -55,14 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         seed=arguments.seed,
     )
-    results = _told_results(out, untested)
+    results = _report_results(out, untested)
     if results:
         page = audit_report.write_report(out, generator, finished_images, results, untested)
         print(f"report in {page}")
     return failed or audit.exit_code(result.verdict for result in results.values())
 
 
-def _told_results(out: Path, untested: dict[str, str]) -> dict[str, Result]:
+def _report_results(out: Path, untested: dict[str, str]) -> dict[str, Result]:
     """Print a sentence on each claim and return the results; name in `untested` those that failed."""
     results = {}
     for name, notebook in audit.CLAIMS.items():

@@ -33,7 +33,7 @@ LONGEST_MESSAGE = 300  # characters of an unforeseen error on its line
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line: one sub-command a verb, each of which sets the function `run`."""
+    """Return the command line: one sub-command per verb, each of which sets the function `run`."""
     top = options.OneLineParser(
         prog="medisyn",
         description="Reproduce, use and check the MediSyn companion. Not for clinical use.",

@@ -116,7 +116,7 @@ def reproduce(
     outcomes = []
     for outcome in run_side_by_side(execute, notebooks, jobs):
         outcomes.append(outcome)
-        _tell(outcome)
+        _print_outcome(outcome)
     return sorted(outcomes, key=lambda outcome: outcome.name)
 
 
@@ -134,7 +134,7 @@ def _check_parameters(notebooks: Sequence[Path], parameters: dict[str, Any]) -> 
             raise InputError(f"notebook {notebook.stem}: {fault}")
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     """Print a line on a notebook that has ended, and on stderr why it failed."""
     ending = "failed" if outcome.error else "done"
     print(f"{outcome.name:24}{ending} {outcome.seconds:7.1f} s", flush=True)
@@ -170,7 +170,7 @@ def _execute(notebook: Path, parameters: dict[str, Any], out: Path) -> Outcome:
         if running.exists():
             running.replace(failed)
         write_atomic(log, stderr.getvalue() + f"{type(error).__name__}: {error}\n")
-        line, bad_input = _told(name, error, log)
+        line, bad_input = _error_line(name, error, log)
         return Outcome(name, time.perf_counter() - start, line, bad_input)
 
 
@@ -179,7 +179,7 @@ def _outputs(out: Path, name: str) -> list[Path]:
     return [out / "results" / f"{name}.json", *(out / "figures").glob(f"{name[:2]}_*")]
 
 
-def _told(name: str, error: Exception, log: Path) -> tuple[str, bool]:
+def _error_line(name: str, error: Exception, log: Path) -> tuple[str, bool]:
     """Return the line that says why a notebook failed, and whether its input was to blame."""
     message = getattr(error, "evalue", None) or f"{type(error).__name__} {error}".strip()
     if getattr(error, "ename", "") == "InputError":

@@ -119,9 +119,8 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    findings = [*_telling_apart(table), *_agreements(table), *_ratings(table)]
     rows = []
-    for measure, part, estimate in findings:
+    for measure, part, estimate in _findings(table):
         rows.append(
             {
                 "measure": measure,
@@ -133,6 +132,13 @@ def analyse(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["measure", "part", "value", "low", "high", "n"])
+
+
+def _findings(table: pd.DataFrame) -> Iterator[Finding]:
+    """Yield all numbers of the analysis."""
+    yield from _telling_apart(table)
+    yield from _agreements(table)
+    yield from _ratings(table)
 
 
 def _telling_apart(table: pd.DataFrame) -> Iterator[Finding]:
@@ -192,18 +198,18 @@ def _ratings(table: pd.DataFrame) -> Iterator[Finding]:
                 yield Finding(f"{column}_difference", f"{kind} minus real", gap)
 
 
-def figure_tables(found: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
+def figure_tables(findings: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:
     """Return the tables of the figures, by their names, from that of `analyse`."""
     return {
-        "04_told_apart": _told_apart_table(found, title),
-        "04_ratings": _ratings_table(found, title),
-        "04_agreement": _agreement_table(found, title),
+        "04_told_apart": _told_apart_table(findings, title),
+        "04_ratings": _ratings_table(findings, title),
+        "04_agreement": _agreement_table(findings, title),
     }
 
 
-def _told_apart_table(found: pd.DataFrame, title: str) -> pd.DataFrame:
+def _told_apart_table(findings: pd.DataFrame, title: str) -> pd.DataFrame:
     """Return accuracies beside chance."""
-    rows = found[found["measure"] == "accuracy"]
+    rows = findings[findings["measure"] == "accuracy"]
     return rows.assign(
         label=rows["part"],
         panel="",
@@ -214,9 +220,9 @@ def _told_apart_table(found: pd.DataFrame, title: str) -> pd.DataFrame:
     )
 
 
-def _ratings_table(found: pd.DataFrame, title: str) -> pd.DataFrame:
+def _ratings_table(findings: pd.DataFrame, title: str) -> pd.DataFrame:
     """Return mean ratings, a panel for each scale, their intervals cut at its ends."""
-    rows = found[found["measure"].isin(RATINGS)]
+    rows = findings[findings["measure"].isin(RATINGS)]
     return rows.assign(
         label=rows["part"],
         panel=rows["measure"],
@@ -227,11 +233,11 @@ def _ratings_table(found: pd.DataFrame, title: str) -> pd.DataFrame:
     )
 
 
-def _agreement_table(found: pd.DataFrame, title: str) -> pd.DataFrame:
+def _agreement_table(findings: pd.DataFrame, title: str) -> pd.DataFrame:
     """Return agreement, a panel for each scale; the measure's name is `scale: statistic`."""
-    scales_and_names = found["measure"].str.partition(": ")
+    scales_and_names = findings["measure"].str.partition(": ")
     is_agreement = scales_and_names[2] != ""
-    rows = found[is_agreement]
+    rows = findings[is_agreement]
     scale, name = scales_and_names[0][is_agreement], scales_and_names[2][is_agreement]
     return rows.assign(
         label=name,

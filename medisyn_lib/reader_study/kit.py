@@ -1,4 +1,4 @@
-"""Makes a blinded reader study: one self-contained page a reader, the key that unblinds it, its protocol."""
+"""Makes a blinded reader study: one self-contained page per reader, the key that unblinds it, its protocol."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def means_left_out(table: np.ndarray) -> np.ndarray:
 def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
     """Return the proportion of right answers.
 
-    The interval is that of `over_readers` in log odds; of fixed readers, or where all are alike,
+    The interval is that of `over_readers` in log odds; of fixed readers, or where all are equal,
     Wilson's with items as clusters.
 
     Parameters

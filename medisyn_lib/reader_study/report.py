@@ -17,20 +17,20 @@ def report(folder: Path) -> str:
     """
     key = answers.load(folder / answers.KEY)
     table = answers.read(folder)
-    found = analysis.analyse(table)
+    findings = analysis.analyse(table)
     right = analysis.grid(table, "right", "pair")
     n_readers, n_pairs = right.shape
     size = f"{n_readers} of {len(key['readers'])} readers, {n_pairs} pairs, 95% intervals"
     title = f"Reader study {key['study']} ({size})"
-    for name, rows in analysis.figure_tables(found, title).items():
+    for name, rows in analysis.figure_tables(findings, title).items():
         draw(FIGURES[name], rows, folder / "analysis")
-    store.write_atomic(folder / "analysis" / "analysis.csv", found.to_csv(index=False))
+    store.write_atomic(folder / "analysis" / "analysis.csv", findings.to_csv(index=False))
     points = 100 * key["margin"]
     verdict = analysis.equivalence(right, key["margin"])
     return "\n".join(
         [
             title,
-            found.round(3).to_string(index=False, na_rep="-"),
+            findings.round(3).to_string(index=False, na_rep="-"),
             f"against 50% plus or minus {points:g} points: {verdict}",
         ]
     )

@@ -45,7 +45,7 @@ def choices(
 
 
 def planted(skill: np.ndarray, bias: np.ndarray, spread: float = ITEM_SPREAD) -> np.ndarray:
-    """Return the expected accuracy of readers, over pairs whose d' varies and whose side is drawn.
+    """Return the expected accuracy of readers, over pairs whose d' varies and whose sides are random.
 
     Parameters
     ----------
@@ -102,12 +102,12 @@ def _answers(
     alignment = 1.3 + 3 * fits
     means = np.array([realism, alignment])
     grades = np.clip(np.rint(means + rng.normal(0, GRADE_SD, means.shape)), 1, 5).astype(int)
-    given = {}
+    answers_by_token = {}
     for number, (token, place) in enumerate(shown.items()):
-        given[token] = {
+        answers_by_token[token] = {
             "shown": place["shown"],
             "choice": "A" if chose_first[number] else "B",
             "realism": int(grades[0, number]),
             "alignment": int(grades[1, number]),
         }
-    return given
+    return answers_by_token

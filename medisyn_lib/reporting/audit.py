@@ -66,14 +66,14 @@ UNSUITED = {
         why="It needs specialists: models for one modality each, made like this generator and "
         "shown each modality as often. Nobody can train those for it from outside.",
         how="`medisyn reproduce 02 --generator ... --data ...` trains this project's own "
-        "specialists on the data and draws the same prompts with them and with this generator; "
-        "their training was not alike, so read it as a comparison of models, not as the claim. "
+        "specialists on the data and samples the same prompts with them and with this generator; "
+        "their training differed, so read it as a comparison of models, not as the claim. "
         "For the claim, train specialists with the generator's own recipe and compare them as "
         "the notebook does (`medisyn_lib.evaluation.fidelity`, "
         "`medisyn_lib.statistics.noninferiority`).",
     ),
     "03_compute_efficiency": UnsuitedNotebook(
-        why="It needs what training this generator and its specialists took, counted alike. Of a "
+        why="It needs what training this generator and its specialists took, counted in the same way. Of a "
         "generator made elsewhere that is not known here.",
         how="`medisyn reproduce 03 --data ...` measures it for models that this project trains "
         "on the data; `medisyn_lib.training.flops` counts the operations of any other PyTorch "

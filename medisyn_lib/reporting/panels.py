@@ -1,4 +1,4 @@
-"""What all figures share: their look, the columns of their tables, subplots and the legend below."""
+"""What all figures share: their theme, the columns of their tables, subplots and the legend below."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ THEME: dict[str, Any] = {  # seaborn's
 # Columns that a table may leave out, and what then stands for them. Every table has a `title`.
 OPTIONAL: dict[str, Any] = {
     "group": "",  # a colour and a marker or dash for each, named in the legend
-    "panel": "",  # a subplot for each; panels whose axes are labelled alike share them
+    "panel": "",  # a subplot for each; panels whose axes have the same label share them
     "xlabel": "",  # with the unit
     "ylabel": "",
     "xscale": "linear",  # or "log"
