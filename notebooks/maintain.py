@@ -1,20 +1,25 @@
-"""Maintaining what is committed: `refresh` runs the stored notebooks anew, `publish` copies a finished full run.
+"""Maintaining what is committed: `refresh` runs the stored notebooks anew, `publish` copies a full run.
 
-`make refresh` and `make publish OUT=folder` call it; whoever reproduces, generates or compares needs it not.
+`make refresh` and `make publish OUT=folder` call it; whoever reproduces, generates or compares needs
+it not.
 """
+
+from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jupytext
 import nbclient
 import nbformat
 
+from medisyn_lib.claims.results import Result
 from medisyn_lib.claims.scorecard import scorecard, scorecard_markdown
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.cli import batch
+from medisyn_lib.cli.kernels import run_side_by_side
+from medisyn_lib.cli.run_notebooks import select_notebooks
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting.compare import results_of
 from medisyn_lib.reporting.drawing import contact_sheet
@@ -29,117 +34,177 @@ SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of score
 
 
 def refresh(*names: str) -> list[Path]:
-    """Rebuilds stored notebooks from their paired .py, runs them with their defaults and writes them back.
+    """Rebuild stored notebooks from their paired .py, run them with their defaults, write them back.
 
-    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB;
-    a cell that fails raises nbclient's error, and that notebook is left as it was.
+    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB; a
+    cell that fails raises nbclient's error, and that notebook is left as it was.
     """
-    return sorted(batch.side_by_side(_store_anew, batch.select(names, ".py")))
+    return sorted(run_side_by_side(_store_anew, select_notebooks(names, ".py")))
 
 
 def _store_anew(source: Path) -> Path:
-    path, notebook = source.with_suffix(".ipynb"), jupytext.read(source)
+    """Run one notebook and write it back."""
+    path = source.with_suffix(".ipynb")
+    notebook = jupytext.read(source)
     nbclient.execute(
         notebook, str(path.parent), timeout=None, coalesce_streams=True, record_timing=False
     )
-    notebook.metadata["language_info"] = {
-        "name": "python"
-    }  # the rest follows the interpreter's version
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:02d}"  # not another one each time
-        if (
-            cell.cell_type == "code"
-        ):  # libraries' chatter names this machine's folders; nbval ignores it
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    notebook.metadata.pop("widgets", None)
+    _clean(notebook)
     text = nbformat.writes(notebook) + "\n"
-    if len(text.encode()) > STORED_LIMIT:
-        raise InputError(
-            f"notebook {path.stem}: {len(text.encode())} bytes; show fewer or smaller figures"
-        )
+    size = len(text.encode())
+    if size > STORED_LIMIT:
+        raise InputError(f"notebook {path.stem}: {size} bytes; show fewer or smaller figures")
     store.write_atomic(path, text)
     return path
 
 
-def publish(folder: str, *names: str) -> str:
-    """Copies a finished `full` run into results/ and figures/ and says under which name.
+def _clean(notebook: nbformat.NotebookNode) -> None:
+    """Take out what would differ each time or on another machine."""
+    notebook.metadata["language_info"] = {"name": "python"}  # the rest is the interpreter's version
+    notebook.metadata.pop("widgets", None)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            # Libraries' chatter names this machine's folders; nbval ignores it.
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 
-    Of a run that is finished in part, `names` (numbers or names of notebooks) are published beside what is there.
-    Files named `*.real.*` show real images and stay behind, as do, of other sources than phantoms, all sheets of
-    images: not every licence allows what was learnt from its images to be shown. Raises InputError for a run that is
-    unfinished, failed, mixed or of another profile.
+
+def publish(folder: str, *names: str) -> str:
+    """Copy a finished `full` run into results/ and figures/; return the name of its folders.
+
+    Parameters
+    ----------
+    folder : str
+        Of the run.
+    *names : str
+        Numbers or names of notebooks, to publish these beside what is there; all for none.
+
+    Returns
+    -------
+    str
+        Such as `full-phantom`.
+
+    Raises
+    ------
+    InputError
+        For a run that is unfinished, failed, mixed or of another profile.
     """
-    out, chosen = from_shell(folder), batch.select(names)
-    needed = [Path("notebooks", path.name) for path in chosen]
-    needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
-    if lacking := [path.stem for path in needed if not (out / path).is_file()]:
-        raise InputError(
-            f"run {out}: {lacking[0]} is not finished; run `medisyn reproduce --profile full` to its end"
-        )
-    found = results_of(out)
-    made = {
-        tuple(str(result.provenance.get(key)) for key in ("profile", "data"))
-        for result in found.values()
+    out, chosen = from_shell(folder), select_notebooks(names)
+    _check_finished(out, chosen)
+    results = results_of(out)
+    source = _source_of_full_run(out, results)
+    name = run_name("full", source)
+    files = {
+        "results": [out / "results" / f"{stem}.json" for stem in results],
+        "figures": _publishable_figures(out / "figures", source),
     }
-    if [profile for profile, _ in made] != ["full"]:
-        raise InputError(f"run {out}: holds {sorted(made)}; publish one run of profile full")
-    ((profile, source),) = made
-    name, numbers = run_name(profile, source), {path.name[:2] for path in chosen}
-    pictures = [
-        p for p in (out / "figures").glob("*") if p.suffix in PUBLISHED and ".real." not in p.name
-    ]
-    if source != "phantom":
-        sheets = {name for name, spec in FIGURES.items() if spec.draw is contact_sheet}
-        pictures = [path for path in pictures if path.name.split(".")[0] not in sheets]
-    results = [out / "results" / f"{stem}.json" for stem in found]
-    for kind, files in (("results", results), ("figures", pictures)):
+    for kind, paths in files.items():
         target = project_root() / kind / name
-        fresh = target.with_name(f"{name}.tmp")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        kept = [path for path in target.glob("*") if names and path.name[:2] not in numbers]
-        for path in [*kept, *(path for path in files if path.name[:2] in numbers)]:
-            shutil.copyfile(path, fresh / path.name)
-        store.replace_folder(fresh, target)
-    if (readme := project_root() / "README.md").is_file():
+        _replace(target, paths, {path.name[:2] for path in chosen}, keep_others=bool(names))
+    readme = project_root() / "README.md"
+    if readme.is_file():
         store.write_atomic(readme, with_scorecard(readme.read_text("utf-8")))
     return name
 
 
+def _check_finished(out: Path, notebooks: Sequence[Path]) -> None:
+    """Raise InputError for a notebook that was not executed or has left no result."""
+    needed = [Path("notebooks", path.name) for path in notebooks]
+    needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
+    for path in needed:
+        if not (out / path).is_file():
+            mend = "run `medisyn reproduce --profile full` to its end"
+            raise InputError(f"run {out}: {path.stem} is not finished; {mend}")
+
+
+def _source_of_full_run(out: Path, results: Mapping[str, Result]) -> str:
+    """Return the data source of a run. Raises InputError unless it is one run of profile full."""
+    runs = set()
+    for result in results.values():
+        provenance = result.provenance
+        runs.add((str(provenance.get("profile")), str(provenance.get("data"))))
+    if [profile for profile, _ in runs] != ["full"]:
+        raise InputError(f"run {out}: holds {sorted(runs)}; publish one run of profile full")
+    ((_, source),) = runs
+    return source
+
+
+def _publishable_figures(folder: Path, source: str) -> list[Path]:
+    """Return the figures that may be published.
+
+    Files named `*.real.*` show real images and stay behind, as do, of other sources than phantoms,
+    all contact sheets: not every licence allows what was learnt from its images to be shown.
+    """
+    paths = []
+    for path in folder.glob("*"):
+        spec = FIGURES.get(path.name.split(".")[0])
+        is_sheet = spec is not None and spec.draw is contact_sheet
+        is_shown = ".real." not in path.name and (source == "phantom" or not is_sheet)
+        if path.suffix in PUBLISHED and is_shown:
+            paths.append(path)
+    return paths
+
+
+def _replace(target: Path, files: Iterable[Path], numbers: set[str], *, keep_others: bool) -> None:
+    """Fill a folder anew with the files of these notebooks, beside those of others that it has."""
+    fresh = target.with_name(f"{target.name}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    if keep_others:
+        for path in target.glob("*"):
+            if path.name[:2] not in numbers:
+                shutil.copyfile(path, fresh / path.name)
+    for path in files:
+        if path.name[:2] in numbers:
+            shutil.copyfile(path, fresh / path.name)
+    store.replace_folder(fresh, target)
+
+
 def with_scorecard(text: str) -> str:
-    """A page whose part between `SCORECARD`'s two marks is the table of every claim in each committed run."""
-    runs = sorted(path.name for path in (project_root() / "results").iterdir() if path.is_dir())
+    """Return a page whose part between `SCORECARD`'s two marks is every claim in each committed run."""
+    before, mark, rest = text.partition(SCORECARD[0])
+    if not mark:
+        return text
+    table = scorecard_markdown(_scorecard_rows())
+    after = rest.partition(SCORECARD[1])[2]
+    return f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{after}"
+
+
+def _scorecard_rows() -> list[dict[str, str]]:
+    """Return a row for each claim, with a column for each committed run."""
+    folder = project_root() / "results"
+    runs = sorted(path.name for path in folder.iterdir() if path.is_dir())
     cells: dict[str, dict[str, str]] = {}
     for run in runs:
-        for row in scorecard(project_root() / "results" / run):
+        for row in scorecard(folder / run):
             if row["verdict"] != "not run":
-                found = f"{row['measure']} {row['value']} ({row['interval']}), n = {row['n']}"
-                said = f"**{row['verdict']}**" + (f": {found}" if row["interval"] != "none" else "")
-                cells.setdefault(f"{row['notebook'][:2]} {row['claim']}", {})[run] = said
-    rows = [
-        {"claim": claim} | {f"`{run}`": cells[claim].get(run, "not run") for run in runs}
-        for claim in sorted(cells)
-    ]
-    before, _, rest = text.partition(SCORECARD[0])
-    table = scorecard_markdown(rows)
-    return (
-        f"{before}{SCORECARD[0]}\n\n{table}\n{SCORECARD[1]}{rest.partition(SCORECARD[1])[2]}"
-        if rest
-        else text
-    )
+                claim = f"{row['notebook'][:2]} {row['claim']}"
+                cells.setdefault(claim, {})[run] = _cell(row)
+    rows = []
+    for claim in sorted(cells):
+        columns = {f"`{run}`": cells[claim].get(run, "not run") for run in runs}
+        rows.append({"claim": claim, **columns})
+    return rows
+
+
+def _cell(row: Mapping[str, str]) -> str:
+    """Return a claim's verdict in one run and, where it has an interval, what was measured."""
+    verdict = f"**{row['verdict']}**"
+    if row["interval"] == "none":
+        return verdict
+    return f"{verdict}: {row['measure']} {row['value']} ({row['interval']}), n = {row['n']}"
 
 
 VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one verb; 2 and one line on stderr for bad input, as `medisyn` does."""
+    """Run one verb; return 2, with one line on stderr, for bad input, as `medisyn` does."""
     verb, *rest = arguments or [""]
     try:
         if verb not in VERBS or (verb == "publish" and not rest):
-            raise InputError(
-                f"{' '.join(arguments)!r}: write `refresh [NN ...]` or `publish FOLDER [NN ...]`"
-            )
+            usage = "write `refresh [NN ...]` or `publish FOLDER [NN ...]`"
+            raise InputError(f"{' '.join(arguments)!r}: {usage}")
         print(VERBS[verb](*rest))
     except InputError as error:
         print(f"maintain: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from medisyn_lib.claims import claim
+from medisyn_lib.claims import results
 from medisyn_lib.claims.claim import make_claim, measure
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import scorecard, scorecard_markdown
@@ -157,5 +157,5 @@ def careless(path: Path, data: bytes | str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["careless"]:
-        store.write_atomic = claim.write_atomic = careless
+        store.write_atomic = results.write_atomic = careless
     main(Path(sys.argv[1]))

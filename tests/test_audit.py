@@ -16,42 +16,48 @@ from medisyn_lib.claims import statements
 from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, make_claim
 from medisyn_lib.claims.results import read_result, write_result
 from medisyn_lib.errors import InputError
-from medisyn_lib.reporting import audit, figures
+from medisyn_lib.reporting import audit, audit_report
+from medisyn_lib.reporting.gallery import FIGURES
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 HARM = "<script>document.title='harmed'</script><img src=http://harm.example/a onerror=alert(1)>"
 
 
-def test_the_table_knows_what_the_notebooks_take() -> None:
-    assert list(audit.TABLE["notebooks"]) == list(statements.NOTEBOOKS)
-    assert set(audit.TABLE["verdicts"]) == set(VERDICTS)
-    for notebook, row in audit.TABLE["notebooks"].items():
+def test_the_audit_knows_what_the_notebooks_take() -> None:
+    assert sorted([*audit.AUDITED, *audit.UNSUITED]) == list(statements.NOTEBOOKS)
+    assert set(audit.OUTCOMES) == set(VERDICTS)
+    for notebook in statements.NOTEBOOKS:
         text = (NOTEBOOKS / f"{notebook}.py").read_text()
         cell = text.partition('# %% tags=["parameters"]\n')[2].partition("\n\n")[0]
         taken = re.findall(r"^(\w+)(?:: \w+)? = ", cell, flags=re.MULTILINE)
-        assert "generator" in taken and ("name" in row or {"why", "how"} <= row.keys())
-        assert ("seed" in taken) == row.get("seed", False), f"{notebook}: seed"
-        assert ("finished = " in text) == row.get("finished", False), (
-            f"{notebook}: folders of images"
-        )
-        assert set(row.get("figures", [])) <= set(figures.FIGURES)
+        assert "generator" in taken
+        audited = audit.AUDITED.get(notebook)
+        takes_seed = audited is not None and audited.takes_seed
+        assert ("seed" in taken) == takes_seed, f"{notebook}: seed"
+        assert audited is None or set(audited.figures) <= set(FIGURES)
+
+
+def test_the_notebook_that_judges_folders_of_images_can_read_them() -> None:
+    for notebook, audited in audit.AUDITED.items():
+        text = (NOTEBOOKS / f"{notebook}.py").read_text()
+        assert ("metadata.csv" in text) == audited.judges_finished_images, notebook
 
 
 def test_all_claims_that_fit_are_tested_by_default() -> None:
     every = ["training", "alignment", "memorization", "augmentation"]
-    assert audit.choose(None, []) == dict.fromkeys(every, "")
-    for facts, words in ((["finished"], "cannot be asked"), (["seed"], "leave --seed out")):
-        found = audit.choose(None, facts)
-        assert found.pop("memorization") == "" and all(words in why for why in found.values())
-        assert audit.choose("memorization", facts)["training"]
+    assert audit.choose_claims(None) == dict.fromkeys(every, "")
+    for fact, words in (("finished_images", "cannot be asked"), ("seed", "leave --seed out")):
+        reasons = audit.choose_claims(None, **{fact: True})
+        assert reasons.pop("memorization") == ""
+        assert all(words in reason for reason in reasons.values())
+        assert audit.choose_claims("memorization", **{fact: True})["training"]
         with pytest.raises(InputError, match=f"--claims 'alignment' .*{words}"):
-            audit.choose("memorization, alignment", facts)
-    assert audit.choose("training", []) == {"training": ""} | dict.fromkeys(
-        every[1:], "was not asked for"
-    )
-    for asked in ("beauty", "", "training,"):
+            audit.choose_claims("memorization, alignment", **{fact: True})
+    others = dict.fromkeys(every[1:], "was not asked for")
+    assert audit.choose_claims("training") == {"training": ""} | others
+    for requested in ("beauty", "", "training,"):
         with pytest.raises(InputError, match="is unknown: choose among training, alignment"):
-            audit.choose(asked, [])
+            audit.choose_claims(requested)
 
 
 def claim(**changed: Any) -> Claim:
@@ -117,7 +123,7 @@ def report(run: Path, generator: str, finished: bool, **left: str) -> Path:
     results = {
         name: read_result(run / "results" / f"{notebook}.json") for name, notebook in found.items()
     }
-    return audit.write_report(run, generator, finished, results, left)
+    return audit_report.write_report(run, generator, finished, results, left)
 
 
 class Page(HTMLParser):

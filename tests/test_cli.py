@@ -9,15 +9,15 @@ import pytest
 from medisyn_lib.claims.claim import make_claim, measure
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.cli import batch, main
+from medisyn_lib.cli import main, run_notebooks
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
-from medisyn_lib.reporting import audit
+from medisyn_lib.reporting import audit, audit_report
 from medisyn_lib.sampling import pipeline
 from medisyn_lib.statistics.estimates import Estimate
 
-OUTCOMES = [batch.Outcome("00_a", 1.0)]
-FAILED = batch.Outcome("01_training", 1.0, "broke")
+OUTCOMES = [run_notebooks.Outcome("00_a", 1.0)]
+FAILED = run_notebooks.Outcome("01_training", 1.0, "broke")
 
 
 @pytest.fixture(autouse=True)
@@ -170,11 +170,11 @@ def test_help_waits_for_no_numbers():
     ("outcomes", "code"),
     [
         (OUTCOMES, 0),
-        ([*OUTCOMES, batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True)], 2),
+        ([*OUTCOMES, run_notebooks.Outcome("01_b", 1.0, "data x: bad", bad_input=True)], 2),
         (
             [
-                batch.Outcome("01_b", 1.0, "data x: bad", bad_input=True),
-                batch.Outcome("99_c", 1.0, "broke"),
+                run_notebooks.Outcome("01_b", 1.0, "data x: bad", bad_input=True),
+                run_notebooks.Outcome("99_c", 1.0, "broke"),
             ],
             4,
         ),
@@ -185,7 +185,7 @@ def test_reproduce_hands_on_what_it_was_given(
 ):
     calls = []
     monkeypatch.setattr(
-        batch, "reproduce", lambda names, **given: calls.append((names, given)) or outcomes
+        run_notebooks, "reproduce", lambda names, **given: calls.append((names, given)) or outcomes
     )
     monkeypatch.setattr(sources, "preflight", lambda source: calls.append(source))
     inner = place / "inner"
@@ -216,7 +216,7 @@ def test_reproduce_hands_on_what_it_was_given(
 
 
 def audited(place: Path, **verdicts: str):
-    """A stand-in for `batch.reproduce` that writes results with these verdicts, and what it was called with."""
+    """A stand-in for `run_notebooks.reproduce` that writes results with these verdicts, and what it was called with."""
     calls = []
 
     def reproduce(names, **given):
@@ -250,7 +250,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list:
     """Stands in for the page, which `tests/test_audit.py` is about; what it was given."""
     given: list = []
     monkeypatch.setattr(
-        audit, "write_report", lambda *what: given.append(what) or what[0] / "report.html"
+        audit_report, "write_report", lambda *what: given.append(what) or what[0] / "report.html"
     )
     return given
 
@@ -260,7 +260,7 @@ def test_audit_says_a_sentence_a_claim(
     place: Path, monkeypatch, capsys, reports, training, copies, code
 ):
     reproduce, calls = audited(place, **{"01": training, "05": copies})
-    monkeypatch.setattr(batch, "reproduce", reproduce)
+    monkeypatch.setattr(run_notebooks, "reproduce", reproduce)
     assert main.main([*AUDIT, "--claims", "training,memorization"]) == code
     run = {
         "profile": "quick",
@@ -274,7 +274,7 @@ def test_audit_says_a_sentence_a_claim(
     assert first.startswith("training: one text-guided model") and second.startswith(
         "memorization: visually distinct"
     )
-    assert audit.TABLE["verdicts"][copies][1] in second
+    assert audit.OUTCOMES[copies].words in second
     assert "(share 0.01, 95% interval 0.002 to 0.03, n = 600)" in second
     assert left == "alignment: not tested: was not asked for" and also_left.startswith(
         "augmentation: not tested"
@@ -288,7 +288,7 @@ def test_audit_says_a_sentence_a_claim(
 
 def test_audit_tests_what_fits_and_says_what_does_not(place: Path, monkeypatch, capsys, reports):
     reproduce, calls = audited(place, **dict.fromkeys(("01", "04", "05", "06"), "reproduced"))
-    monkeypatch.setattr(batch, "reproduce", reproduce)
+    monkeypatch.setattr(run_notebooks, "reproduce", reproduce)
     assert main.main(AUDIT) == 0 and calls[-1][0] == list(audit.CLAIMS.values())
     assert main.main([*AUDIT, "--generator", "images"]) == 0 and calls[-1][0] == ["05_memorization"]
     assert capsys.readouterr().out.count("a folder of finished images cannot be asked") == 3
@@ -299,13 +299,15 @@ def test_audit_tests_what_fits_and_says_what_does_not(place: Path, monkeypatch, 
 
 def test_audit_with_failed_notebooks(place: Path, monkeypatch, capsys, reports):
     monkeypatch.setattr(
-        batch, "reproduce", lambda *_, **__: [batch.Outcome("05_memorization", 1.0, "broke")]
+        run_notebooks,
+        "reproduce",
+        lambda *_, **__: [run_notebooks.Outcome("05_memorization", 1.0, "broke")],
     )
     assert main.main([*AUDIT, "--claims", "memorization"]) == 4 and not reports
     assert "memorization: visually" not in capsys.readouterr().out
     reproduce, _ = audited(place, **{"05": "not reproduced"})
     monkeypatch.setattr(
-        batch, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED]
+        run_notebooks, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED]
     )
     assert main.main([*AUDIT, "--claims", "training,memorization"]) == 4, (
         "the rest is reported all the same"

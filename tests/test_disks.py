@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not MAY_MOUNT, reason="unshare may not mount her
 
 KEEP = """
 import os, sys
-from medisyn_lib import store
 from medisyn_lib.errors import InputError
+from medisyn_lib.runtime import store
 
 def make(folder):
     (folder / "one.bin").write_bytes(os.urandom(int(sys.argv[2])))

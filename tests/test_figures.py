@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import re
 import shutil
@@ -15,7 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.reporting import figures
+from medisyn_lib.reporting import drawing, panels, render
+from medisyn_lib.reporting.gallery import FIGURES, redraw
+from medisyn_lib.reporting.render import FigureSpec, draw
 
 SHEET = pd.DataFrame(
     {"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "row_label": list("aabb"), "title": "sheet"}
@@ -92,19 +96,19 @@ TABLES = {
 
 
 def test_every_figure_is_tried_here() -> None:
-    assert set(TABLES) == set(figures.FIGURES)
+    assert set(TABLES) == set(FIGURES)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None:
-    tiles = TILES if figures.FIGURES[name]["draw"] == "sheet" else None
-    figures.draw(name, TABLES[name], tmp_path, tiles)
+    tiles = TILES if FIGURES[name].draw is drawing.contact_sheet else None
+    draw(FIGURES[name], TABLES[name], tmp_path, tiles)
     kinds = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {f"{name}.png", f"{name}.svg", f"{name}.csv"} <= set(kinds)
     picture = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
     assert picture.std() > 5 and picture.shape[1] == 1400
     (tmp_path / f"{name}.png").unlink()
-    assert figures.redraw(tmp_path) == [tmp_path / f"{name}.png"]
+    assert redraw(tmp_path) == [tmp_path / f"{name}.png"]
     again = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
     assert np.array_equal(picture, again)
 
@@ -112,11 +116,11 @@ def test_figure_is_drawn_and_redrawn_the_same(name: str, tmp_path: Path) -> None
 def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(
     tmp_path: Path, own_store: Path
 ) -> None:
-    figures.draw("01_read_back", read_back(), tmp_path / "run")
-    figures.draw("05_pairs", SHEET, tmp_path / "run", TILES, real=True)
-    figures.redraw(tmp_path)
+    draw(FIGURES["01_read_back"], read_back(), tmp_path / "run")
+    draw(FIGURES["05_pairs"], SHEET, tmp_path / "run", TILES, real=True)
+    redraw(tmp_path)
     assert not list(tmp_path.rglob("*.pdf")), "takes as long as both other kinds"
-    figures.redraw(tmp_path, pdf=True)
+    redraw(tmp_path, pdf=True)
     made = {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
     }
@@ -125,13 +129,13 @@ def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(
         and b"CreationDate" not in made["run/01_read_back.pdf"]
     )
     shutil.rmtree(own_store)
-    figures.redraw(tmp_path, jobs=2, pdf=True)
+    redraw(tmp_path, jobs=2, pdf=True)
     assert made == {
         path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")
     }
     page = made["README.md"].decode()
     assert (
-        "## run" in page and "run/01_read_back.png" in page and "| 01 | `figures.forest` |" in page
+        "## run" in page and "run/01_read_back.png" in page and "| 01 | `drawing.forest` |" in page
     )
     (marked,) = [
         line for line in page.splitlines() if "Shows real images: not to be passed on" in line
@@ -139,18 +143,30 @@ def test_redrawing_makes_a_pdf_the_same_bytes_and_a_gallery(
     assert "run/05_pairs.real.png" in marked and "tiles" not in page
 
 
+def watched(name: str, monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """Return a list that is going to hold each table that a figure is drawn from."""
+    spec = FIGURES[name]
+    drawn: list[pd.DataFrame] = []
+
+    @functools.wraps(spec.draw)
+    def watching(table: pd.DataFrame) -> Figure:
+        drawn.append(table)
+        return spec.draw(table)
+
+    monkeypatch.setitem(FIGURES, name, dataclasses.replace(spec, draw=watching))
+    return drawn
+
+
 def test_files_hold_what_matplotlib_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[pd.DataFrame] = []
-    forest = figures.forest
-    monkeypatch.setitem(figures.KINDS, "forest", lambda table: given.append(table) or forest(table))
-    figures.draw("01_read_back", read_back(), tmp_path, also="pdf")
-    figure = forest(given[0])
+    drawn = watched("01_read_back", monkeypatch)
+    draw(FIGURES["01_read_back"], read_back(), tmp_path, also="pdf")
+    figure = drawing.forest(drawn[0])
     for kind in ("png", "svg", "pdf"):
         figure.savefig(
             saved := io.BytesIO(),
             format=kind,
-            dpi=2 * figures.DPI,
-            metadata=figures.DATES.get(kind),
+            dpi=2 * panels.DPI,
+            metadata=render.METADATA.get(kind),
         )
         assert (tmp_path / f"01_read_back.{kind}").read_bytes() == saved.getvalue(), kind
 
@@ -158,16 +174,14 @@ def test_files_hold_what_matplotlib_saves(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_was_drawn_is_read_and_put_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[pd.DataFrame] = []
-    forest = figures.forest
-    monkeypatch.setitem(figures.KINDS, "forest", lambda table: drawn.append(table) or forest(table))
-    shown = figures.draw("01_read_back", read_back(), tmp_path)
+    drawn = watched("01_read_back", monkeypatch)
+    shown = draw(FIGURES["01_read_back"], read_back(), tmp_path)
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "01_read_back.png").write_bytes(b"spoilt")
     (tmp_path / "01_read_back.svg").unlink()
     assert (
         shown
-        and (again := figures.draw("01_read_back", read_back(), tmp_path))
+        and (again := draw(FIGURES["01_read_back"], read_back(), tmp_path))
         and again.data == shown.data
     )
     assert len(drawn) == 1 and first == {
@@ -175,17 +189,14 @@ def test_what_was_drawn_is_read_and_put_right(
     }
     other = read_back()
     other.loc[0, "share"] += 1e-9  # less than the CSV shows
-    figures.draw("01_read_back", other, tmp_path)
-    figures.draw("01_read_back", read_back().assign(title="t2"), tmp_path)
-    monkeypatch.setitem(
-        figures.FIGURES,
-        "01_read_back",
-        figures.FIGURES["01_read_back"] | {"labels": {"xlabel": "x"}},
-    )
-    figures.draw("01_read_back", read_back(), tmp_path)
+    draw(FIGURES["01_read_back"], other, tmp_path)
+    draw(FIGURES["01_read_back"], read_back().assign(title="t2"), tmp_path)
+    other_label = dataclasses.replace(FIGURES["01_read_back"], labels={"xlabel": "x"})
+    monkeypatch.setitem(FIGURES, "01_read_back", other_label)
+    draw(FIGURES["01_read_back"], read_back(), tmp_path)
     assert len(drawn) == 4
-    figures.redraw(tmp_path)
-    figures.redraw(tmp_path)
+    redraw(tmp_path)
+    redraw(tmp_path)
     assert len(drawn) == 5
 
 
@@ -202,26 +213,26 @@ def test_every_committed_figure_is_in_the_gallery() -> None:
         if ".tiles." not in path.name
     ]
     assert [place for place, _, _ in shown] == drawn and len(drawn) == page.count("<img")
-    assert all(words == figures.FIGURES[name]["shows"] for _, words, name in shown)
+    assert all(words == FIGURES[name].shows for _, words, name in shown)
 
 
 def test_sheet_puts_each_tile_in_its_place(tmp_path: Path) -> None:
-    figures.draw("01_prompts", SHEET, tmp_path, TILES)
+    draw(FIGURES["01_prompts"], SHEET, tmp_path, TILES)
     strip = np.asarray(Image.open(tmp_path / "01_prompts.tiles.png"))
     assert np.array_equal(strip[16:32], TILES[1])
     with pytest.raises(InputError, match="needs 4 tiles, got 3"):
-        figures.sheet(SHEET, TILES[:3])
+        drawing.contact_sheet(SHEET, TILES[:3])
 
 
 def test_real_images_are_marked(tmp_path: Path) -> None:
-    figures.draw("00_modalities", SHEET, tmp_path, TILES, real=True)
+    draw(FIGURES["00_modalities"], SHEET, tmp_path, TILES, real=True)
     assert all(".real." in path.name for path in tmp_path.iterdir())
-    assert figures.redraw(tmp_path) == [tmp_path / "00_modalities.real.png"]
+    assert redraw(tmp_path) == [tmp_path / "00_modalities.real.png"]
 
 
 def test_nothing_to_redraw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="without figures' tables"):
-        figures.redraw(tmp_path)
+        redraw(tmp_path)
 
 
 def forest() -> pd.DataFrame:
@@ -240,7 +251,7 @@ def forest() -> pd.DataFrame:
 
 
 def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
-    figure = figures.forest(forest())
+    figure = drawing.forest(forest())
     first, second = (axis for axis in figure.axes if axis.get_visible())
     assert [text.get_text() for text in first.get_yticklabels()] == ["ct", "brain mri"]
     *intervals, margins = [[line[:, 0] for line in c.get_segments()] for c in first.collections]
@@ -255,11 +266,11 @@ def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
 
 
 def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
-    x = np.geomspace(1, 100, figures.FEW_POINTS + 1)
+    x = np.geomspace(1, 100, drawing.FEW_POINTS + 1)
     table = pd.DataFrame(
         {"x": x, "y": 5.0, "low": 4.0, "high": 6.0, "xscale": "log", "group": "long", "title": "t"}
     )
-    figure = figures.curves(
+    figure = drawing.curves(
         pd.concat([table, table[1:].assign(group="short", y=8.0, low=7.0, high=9.0)])
     )
     (axis,) = figure.axes
@@ -267,19 +278,18 @@ def test_curves_draw_few_points_with_bars_and_many_with_a_band() -> None:
     assert band.get_paths()[0].get_extents().intervaly.tolist() == [4, 6]
     assert np.allclose([line[:, 1] for line in bars.get_segments()], [7, 9])
     assert axis.get_xscale() == "log" and axis.get_ylim()[0] < 0, "the axis reaches zero"
-    far = figures.curves(table.assign(y=10.0, low=9.0, high=11.0)).axes[0]
+    far = drawing.curves(table.assign(y=10.0, low=9.0, high=11.0)).axes[0]
     assert far.get_ylim()[0] > 8, "zero would waste most of the axis"
 
 
-@pytest.mark.parametrize("make", [figures.forest, figures.curves])
+@pytest.mark.parametrize("make", [drawing.forest, drawing.curves])
 def test_a_new_figure_is_one_line(
     make: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(
-        figures.FIGURES, "09_new", {"draw": make.__name__, "shows": "Something new."}
-    )
+    spec = FigureSpec("09_new", make, shows="Something new.")
+    monkeypatch.setitem(FIGURES, "09_new", spec)
     table = forest().assign(x=1.0, y=2.0, panel="").drop(columns="group")
-    figures.draw("09_new", table, tmp_path)
+    draw(FIGURES["09_new"], table, tmp_path)
     first = (tmp_path / "09_new.png").read_bytes()
-    assert figures.redraw(tmp_path) == [tmp_path / "09_new.png"]
+    assert redraw(tmp_path) == [tmp_path / "09_new.png"]
     assert (tmp_path / "09_new.png").read_bytes() == first

@@ -26,7 +26,10 @@ EXPECTED = {
 }
 PARAMETERS = ["profile", "data", "generator", "out"]
 CLAIMS = [path for path in PATHS if re.match(r"0[1-7]_", path.name)]
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MIB = 2**20
+LINES = 250  # of a notebook's .py
 
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
@@ -77,9 +80,8 @@ def test_the_first_code_cell_holds_the_parameters(path: Path) -> None:
         line = cells[0].source.splitlines()[(node.end_lineno or 0) - 1]
         assert re.search(r"#\s*\S", line[node.end_col_offset or 0 :]), f"{names[-1]} has no comment"
     assert names[: len(PARAMETERS)] == PARAMETERS  # a notebook may add its own after them
-    assert not {
-        name for name in names if f"`{name}`" not in (ROOT / "README.md").read_text("utf-8")
-    }
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    assert [name for name in names if f"`{name}`" not in pages] == []
 
 
 @each_notebook
@@ -88,15 +90,29 @@ def test_the_pair_is_in_step(path: Path) -> None:
 
 
 @each_notebook
-def test_cells_are_small_and_introduced(path: Path) -> None:
+def test_notebooks_are_small(path: Path) -> None:
     assert path.stat().st_size <= MIB
-    cells = read(path).cells
-    for before, cell in zip([None, *cells], cells, strict=False):
-        if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 20, cell.source[:80]
-            assert before is not None and before.cell_type == "markdown", (
-                f"no text before: {cell.source[:80]}"
-            )
+    lines = path.with_suffix(".py").read_text("utf-8").splitlines()
+    assert len(lines) <= LINES, f"{len(lines)} lines: what computes belongs to the library"
+
+
+@each_notebook
+def test_a_notebook_begins_with_its_title_and_ends_with_its_limits(path: Path) -> None:
+    """The audit report quotes both."""
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert read(path).cells[0].cell_type == "markdown"
+    assert re.match(rf"# {path.stem[:2]} \S", texts[0]), texts[0][:80]
+    if path in CLAIMS:
+        headings = re.findall(r"^## .*$", "\n".join(texts), flags=re.MULTILINE)
+        assert headings[-1] == "## Limits"
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_no_test_executes_source(path: Path) -> None:
+    """What decides is in the library, where tests can call it; notebook source is not run piecemeal."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("exec", "eval", "compile"), f"line {node.lineno}"
 
 
 @each_notebook

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from medisyn_lib.cli import main
-from medisyn_lib.data.sources import tables
+from medisyn_lib.data import tables
 from medisyn_lib.reader_study import analysis, answers
 
 DRIVER, NODE = (shutil.which(name) for name in ("chromedriver", "node"))

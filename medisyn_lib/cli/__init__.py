@@ -1,1 +1,1 @@
-"""The `medisyn` command, one file a verb."""
+"""The `medisyn` command, one file per verb."""

@@ -1,109 +1,163 @@
-"""Someone else's generator: which claims can be tested on it, what came of them, and the report (`audit.html`)."""
+"""The audit of someone else's generator: which claims can be tested on it, and what their verdicts mean."""
 
-import base64
-import json
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from medisyn_lib.claims.preregistration import rule_committed_before_result
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from medisyn_lib.claims.results import Result
 from medisyn_lib.claims.scorecard import in_a_line
-from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.errors import InputError
-from medisyn_lib.runtime.store import write_atomic
 
-TABLE: dict[str, dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text("utf-8")
+RULE_BROKEN = 1  # exit codes of `medisyn audit`
+COULD_NOT_TELL = 3
+
+
+@dataclass(frozen=True)
+class AuditedNotebook:
+    """A notebook that judges a generator from elsewhere.
+
+    `claim` is its word in `--claims`; `figures` are those of its figures that show the generator,
+    as those of models trained here do not.
+    """
+
+    claim: str
+    figures: tuple[str, ...]
+    judges_finished_images: bool = False  # a folder of images, whose generator cannot be asked
+    takes_seed: bool = False
+
+
+@dataclass(frozen=True)
+class UnsuitedNotebook:
+    """A notebook that an audit leaves out: why, and how its question could be answered."""
+
+    why: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verdict means for the generator: the command's exit code, words, and words in short."""
+
+    exit_code: int
+    words: str
+    short: str
+
+
+AUDITED = {
+    "01_training": AuditedNotebook("training", ("01_prompts", "01_read_back")),
+    "04_text_alignment": AuditedNotebook(
+        "alignment",
+        ("04_pairs", "04_read_back", "04_by_modality", "04_word_by_word", "04_guidance"),
+    ),
+    "05_memorization": AuditedNotebook(
+        "memorization",
+        ("05_distances", "05_detection", "05_pairs"),
+        judges_finished_images=True,
+        takes_seed=True,
+    ),
+    "06_augmentation": AuditedNotebook(
+        "augmentation", ("06_images", "06_learning", "06_ratio", "06_gain")
+    ),
+}
+CLAIMS = {notebook.claim: stem for stem, notebook in AUDITED.items()}
+UNSUITED = {
+    "02_quality": UnsuitedNotebook(
+        why="It needs specialists: models for one modality each, made like this generator and "
+        "shown each modality as often. Nobody can train those for it from outside.",
+        how="`medisyn reproduce 02 --generator ... --data ...` trains this project's own "
+        "specialists on the data and samples the same prompts with them and with this generator; "
+        "their training differed, so read it as a comparison of models, not as the claim. "
+        "For the claim, train specialists with the generator's own recipe and compare them as "
+        "the notebook does (`medisyn_lib.evaluation.fidelity`, "
+        "`medisyn_lib.statistics.noninferiority`).",
+    ),
+    "03_compute_efficiency": UnsuitedNotebook(
+        why="It needs what training this generator and its specialists took, counted in the same way. Of a "
+        "generator made elsewhere that is not known here.",
+        how="`medisyn reproduce 03 --data ...` measures it for models that this project trains "
+        "on the data; `medisyn_lib.training.flops` counts the operations of any other PyTorch "
+        "model.",
+    ),
+    "07_reference_standards": UnsuitedNotebook(
+        why="It judges graders and the reference that is made of their grades, not a generator.",
+        how="`papermill notebooks/07_reference_standards.ipynb out.ipynb -p grades GRADES.csv` "
+        "judges a table of real grades.",
+    ),
+}
+NOT_OF_FINISHED_IMAGES = (
+    "it draws prompts of its own, and a folder of finished images cannot be asked: "
+    "give a diffusers pipeline"
 )
-CLAIMS: dict[str, str] = {
-    row["name"]: notebook for notebook, row in TABLE["notebooks"].items() if "name" in row
+NOT_WITH_A_SEED = "it draws from seeds that are fixed: leave --seed out"
+OUTCOMES = {
+    "reproduced": Outcome(0, "the rule is kept", "rule kept"),
+    "partly": Outcome(RULE_BROKEN, "the rule is kept in part only", "kept in part"),
+    "not reproduced": Outcome(RULE_BROKEN, "the rule is broken", "rule broken"),
+    "not testable here": Outcome(
+        COULD_NOT_TELL, "this could not be told from this run", "could not be told"
+    ),
 }
 
 
-def choose(asked: str | None, given: Sequence[str]) -> dict[str, str]:
-    """Of each of CLAIMS why it is not tested, "" if it is: by default all that fit what is `given` are.
+def choose_claims(
+    requested: str | None, *, finished_images: bool = False, seed: bool = False
+) -> dict[str, str]:
+    """Decide which claims are tested.
 
-    That may be "finished" (images and no model) and a "seed". Raises InputError for a claim that is unknown or unfit.
+    Parameters
+    ----------
+    requested : str or None
+        Names out of `CLAIMS`, separated by commas; None for all that can be tested.
+    finished_images : bool
+        Whether a folder of images is judged, which has no model to ask.
+    seed : bool
+        Whether a seed was chosen for the images that are sampled.
+
+    Returns
+    -------
+    dict of str to str
+        For each of `CLAIMS` why it is not tested; empty where it is.
+
+    Raises
+    ------
+    InputError
+        For a requested claim that is unknown or cannot be tested.
     """
-    rows = {name: TABLE["notebooks"][notebook] for name, notebook in CLAIMS.items()}
-    unfit = {
-        name: TABLE["lacking"][what]
-        for what in given
-        for name, row in rows.items()
-        if what not in row
-    }
-    named = (
-        [name for name in CLAIMS if name not in unfit]
-        if asked is None
-        else asked.replace(" ", "").split(",")
-    )
-    for name in named:
-        if why := unfit.get(
-            name, "" if name in CLAIMS else f"is unknown: choose among {', '.join(CLAIMS)}"
-        ):
-            raise InputError(f"--claims {name!r} {why}")
-    return {name: "" if name in named else unfit.get(name, "was not asked for") for name in CLAIMS}
+    unfit = {}
+    for notebook in AUDITED.values():
+        reason = _reason_against(notebook, finished_images, seed)
+        if reason:
+            unfit[notebook.claim] = reason
+    if requested is None:
+        names = [name for name in CLAIMS if name not in unfit]
+    else:
+        names = requested.replace(" ", "").split(",")
+    for name in names:
+        if name not in CLAIMS:
+            choice = ", ".join(CLAIMS)
+            raise InputError(f"--claims {name!r} is unknown: choose among {choice}")
+        if name in unfit:
+            raise InputError(f"--claims {name!r} {unfit[name]}")
+    return {name: "" if name in names else unfit.get(name, "was not asked for") for name in CLAIMS}
+
+
+def _reason_against(notebook: AuditedNotebook, finished_images: bool, seed: bool) -> str:
+    """Return why a notebook cannot judge what is given; empty where it can."""
+    if seed and not notebook.takes_seed:
+        return NOT_WITH_A_SEED
+    if finished_images and not notebook.judges_finished_images:
+        return NOT_OF_FINISHED_IMAGES
+    return ""
 
 
 def sentence(result: Result) -> str:
-    """What a result says of the generator, in the words of the claim that its verdict hangs on."""
+    """Say what a result shows of the generator, for the claim that its verdict hangs on."""
     claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
-    return in_a_line(claim, TABLE["verdicts"][claim.verdict][1])
+    return in_a_line(claim, OUTCOMES[claim.verdict].words)
 
 
-def write_report(
-    out: Path,
-    generator: str,
-    finished: bool,
-    results: Mapping[str, Result],
-    left: Mapping[str, str],
-) -> Path:
-    """Writes `report.html` on results, by claim, to `out`; `left` says why other claims were not tested.
-
-    The page fetches nothing and runs no script; its pictures that show real images are marked.
-    """
-    import jinja2
-    import mistune
-
-    from medisyn_lib.data import sources
-    from medisyn_lib.reporting.gallery import FIGURES
-    from medisyn_lib.sampling.pipeline import model_fingerprint
-
-    def section(
-        notebook: str, heading: str
-    ) -> str:  # of an executed notebook's text, the heading left out
-        cells = json.loads((out / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
-        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-        return next((text.partition("\n")[2] for text in texts if text.startswith(heading)), "")
-
-    drawn = {
-        path.stem: base64.b64encode(path.read_bytes()).decode()
-        for path in (out / "figures").glob("*.png")
-    }
-    label = Path(generator).name if Path(generator).is_absolute() else generator
-    digest = (
-        sources.fingerprint(f"folder:{generator}") if finished else model_fingerprint(generator)
-    )
-    given = {"results": results, "left": left, "finished": finished, "digest": digest, **TABLE}
-    given |= {"generator": label, "claims": CLAIMS, "drawn": drawn, "shown": FIGURES}
-    markdown = mistune.create_markdown(escape=True)
-    how: dict[str, Any] = {
-        "autoescape": True,
-        "undefined": jinja2.StrictUndefined,
-        "trim_blocks": True,
-    }
-    page = jinja2.Template(Path(__file__).with_suffix(".html").read_text("utf-8"), **how)
-    write_atomic(
-        out / "report.html",
-        page.render(
-            given,
-            markdown=markdown,
-            section=section,
-            rule_first=rule_committed_before_result,
-            statements=NOTEBOOKS,
-            out=out,
-        ),
-    )
-    return out / "report.html"
+def exit_code(verdicts: Iterable[str]) -> int:
+    """Return the command's exit code for these verdicts: a broken rule outweighs all else."""
+    codes = {OUTCOMES[verdict].exit_code for verdict in verdicts}
+    return RULE_BROKEN if RULE_BROKEN in codes else max(codes)

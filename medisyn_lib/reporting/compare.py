@@ -1,5 +1,7 @@
 """Whether two runs found the same: verdicts, counts and estimates, within stated tolerances."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -9,78 +11,91 @@ from medisyn_lib.claims.claim import NOT_TESTABLE
 from medisyn_lib.claims.results import Result, read_result
 from medisyn_lib.errors import InputError
 
-# By a measure's unit: what other arithmetic moves in a model trained alike, or more where the two intervals allow it.
-# Ends of intervals may differ by twice as much: near 0 or 1 one image moves them by more than the share itself.
+# By a measure's unit: what other arithmetic moves in a model trained in the same way. Where the two
+# intervals allow more, more is allowed. Ends of intervals may differ by twice as much: near 0 or 1
+# one image moves them by more than the proportion itself.
 TOLERANCES = {"share": 0.05, "AUROC": 0.02, "kappa": 0.1, "log ratio": 0.2, "modalities": 2.0}
-RELATIVE = 0.1  # of a measure with any other unit
+RELATIVE_TOLERANCE = 0.1  # of a measure with any other unit
+ROUNDING = 1e-6
 INEXACT = ("value", "ci_low", "ci_high")
 
 
 def results_of(folder: Path) -> dict[str, Result]:
-    """The result files of a run's folder, or of its results/ itself, by name. Raises InputError for none."""
+    """Return the result files of a run's folder, or of its results/ itself, by name.
+
+    Raises InputError where there is none.
+    """
     place = folder / "results" if (folder / "results").is_dir() else folder
-    found = {path.stem: read_result(path) for path in sorted(place.glob("[0-9][0-9]_*.json"))}
-    if not found:
-        raise InputError(
-            f"result folder {folder}: holds no NN_name.json; name a folder that `reproduce` wrote"
-        )
-    return found
+    results = {path.stem: read_result(path) for path in sorted(place.glob("[0-9][0-9]_*.json"))}
+    if not results:
+        fault = "holds no NN_name.json; name a folder that `reproduce` wrote"
+        raise InputError(f"result folder {folder}: {fault}")
+    return results
 
 
 def compare(a: Path, b: Path) -> list[str]:
-    """What differs between two result folders, a line each; empty where they agree.
+    """Return what differs between two result folders, a line each; empty where they agree.
 
-    Verdicts, rules, controls, n and counts must be equal; estimates lie within TOLERANCES or within the interval of
-    their difference. Not looked at: provenance, measures of kind machine, controls of what is not testable here.
+    Verdicts, rules, controls, n and counts must be equal; estimates lie within `TOLERANCES` or
+    within the interval of their difference. Not looked at: provenance, measures of kind machine,
+    controls of what is not testable here.
     """
-    tables = (
-        {f"result {name}": _table(result) for name, result in results_of(run).items()}
-        for run in (a, b)
-    )
-    return _differences("", *tables)
+    return _differences("", _tables(a), _tables(b))
+
+
+def _tables(folder: Path) -> dict[str, Any]:
+    """Return what must agree in a folder's results, as nested tables keyed by kind and name."""
+    return {f"result {name}": _table(result) for name, result in results_of(folder).items()}
 
 
 def _table(result: Result) -> dict[str, Any]:
-    """What must agree in a result, as nested tables keyed by kind and name."""
+    """Return what must agree in one result."""
     table: dict[str, Any] = {"verdict": result.verdict}
     for claim in result.claims:
-        told = (
-            claim.controls if claim.verdict != NOT_TESTABLE else ()
-        )  # which of them failed is chance
-        controls = {f"control {c.name} passed:": c.passed for c in told}
-        measures = {f"measure {m.name}": asdict(m) for m in claim.measures if m.kind != "machine"}
-        own = {"verdict": claim.verdict, "primary": claim.primary, "rule": claim.rule_sha}
-        table[f"claim {claim.id}"] = own | controls | measures
+        entry: dict[str, Any] = {
+            "verdict": claim.verdict,
+            "primary": claim.primary,
+            "rule": claim.rule_sha,
+        }
+        if claim.verdict != NOT_TESTABLE:  # else which control failed is chance
+            for control in claim.controls:
+                entry[f"control {control.name} passed:"] = control.passed
+        for measure in claim.measures:
+            if measure.kind != "machine":
+                entry[f"measure {measure.name}"] = asdict(measure)
+        table[f"claim {claim.id}"] = entry
     return table
 
 
 def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Return a line for each entry of nested tables that differs or that one of them lacks."""
     lines = []
     for key in sorted(a.keys() | b.keys()):
-        x, y = a.get(key), b.get(key)
         if key not in a or key not in b:
             lines.append(f"{where}{key} only in the {'first' if key in a else 'second'}")
-        elif isinstance(x, dict) and isinstance(y, dict):
-            lines += _differences(f"{where}{key.partition(' ')[2]}: ", x, y)
-        elif x != y and not (
-            key in INEXACT and a["kind"] != "count" and _close(x, y, a, b, key != "value")
-        ):
-            lines.append(f"{where}{key} {x} / {y}")
+        elif isinstance(a[key], dict) and isinstance(b[key], dict):
+            name = key.partition(" ")[2]
+            lines += _differences(f"{where}{name}: ", a[key], b[key])
+        elif a[key] != b[key] and not _is_close(key, a, b):
+            lines.append(f"{where}{key} {a[key]} / {b[key]}")
     return lines
 
 
-def _close(
-    x: float | None, y: float | None, a: dict[str, Any], b: dict[str, Any], is_end: bool
-) -> bool:
-    if x is None or y is None:
+def _is_close(key: str, a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Say whether an entry is a number of an estimate that differs by no more than it may."""
+    x, y = a[key], b[key]
+    if key not in INEXACT or a["kind"] == "count" or x is None or y is None:
         return False
-    allowed = TOLERANCES.get(a["unit"], RELATIVE * max(abs(x), abs(y)))
-    return abs(x - y) <= max(allowed, math.hypot(_half_width(a), _half_width(b)), 1e-6) * (
-        2 if is_end else 1
-    )
+    by_unit = TOLERANCES.get(a["unit"], RELATIVE_TOLERANCE * max(abs(x), abs(y)))
+    by_intervals = math.hypot(_half_width(a), _half_width(b))
+    allowed = max(by_unit, by_intervals, ROUNDING)
+    return abs(x - y) <= (allowed if key == "value" else 2 * allowed)
 
 
 def _half_width(measure: dict[str, Any]) -> float:
-    """Half the interval of a measure, 0 where it has none: of two runs they make up the interval of the difference."""
+    """Return half the interval of a measure, 0 where it has none.
+
+    Those of two runs make up the interval of their difference.
+    """
     low, high = measure["ci_low"], measure["ci_high"]
     return 0.0 if low is None or high is None else (high - low) / 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,33 +43,64 @@ FIGURES: dict[str, render.FigureSpec] = {
 
 
 def redraw(results: Path, jobs: int = 1, *, pdf: bool = False) -> list[Path]:
-    """Redraw every figure below a folder from its table, also as `pdf`, and their gallery; return the PNGs.
+    """Redraw every figure below a folder from its table, and their gallery page.
 
-    `jobs` processes draw. Raises InputError where there is no figure's table.
+    Parameters
+    ----------
+    results : Path
+        The folder.
+    jobs : int
+        How many processes draw.
+    pdf : bool
+        Whether each is drawn as PDF, too.
+
+    Returns
+    -------
+    list of Path
+        The PNG files.
+
+    Raises
+    ------
+    InputError
+        Where there is no figure's table.
     """
     tables = [path for path in sorted(results.rglob("*.csv")) if path.name.split(".")[0] in FIGURES]
     if not tables:
         fault = "not there or without figures' tables; run `reproduce` first"
         raise InputError(f"results folder {results}: {fault}")
+    formats = ["pdf" if pdf else ""] * len(tables)
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            pictures = list(pool.map(_redrawn, tables, formats))
+    else:
+        pictures = [_redrawn(path, also) for path, also in zip(tables, formats, strict=True)]
+    _write_page(results, pictures)
+    return pictures
+
+
+def _write_page(results: Path, pictures: list[Path]) -> None:
+    """Write the gallery of these pictures, README.md."""
     import jinja2
 
-    side_by_side: Any = ProcessPoolExecutor(jobs, get_context("spawn")).map if jobs > 1 else map
-    pictures = list(side_by_side(_redrawn, tables, ["pdf" if pdf else ""] * len(tables)))
     template = Path(__file__).with_name("gallery.md").read_text("utf-8")
     page = jinja2.Template(template, trim_blocks=True)
     places = [path.relative_to(results) for path in pictures]
     store.write_atomic(results / "README.md", page.render(places=places, figures=FIGURES))
-    return pictures
 
 
 def _redrawn(path: Path, also: str) -> Path:
+    """Redraw the figure of a table, and of the tiles beside it; return its PNG."""
     import pandas as pd
     import PIL.Image
 
-    stem, tiles = path.name.removesuffix(".csv"), None
-    if (kept := path.with_name(f"{stem}.tiles.png")).is_file():
-        strip = np.asarray(PIL.Image.open(kept).convert("RGB"))
-        tiles = strip.reshape(-1, strip.shape[1], strip.shape[1], 3)
-    spec, real = FIGURES[stem.split(".")[0]], stem.endswith(".real")
-    render.draw(spec, pd.read_csv(path), path.parent, tiles, real=real, also=also)
+    stem = path.name.removesuffix(".csv")
+    strip = path.with_name(f"{stem}.tiles.png")
+    tiles = None
+    if strip.is_file():
+        column = np.asarray(PIL.Image.open(strip).convert("RGB"))
+        side = column.shape[1]
+        tiles = column.reshape(-1, side, side, 3)
+    spec = FIGURES[stem.split(".")[0]]
+    is_real = stem.endswith(".real")
+    render.draw(spec, pd.read_csv(path), path.parent, tiles, real=is_real, also=also)
     return path.with_suffix(".png")

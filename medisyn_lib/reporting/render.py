@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib.reporting.drawing import DPI
+from medisyn_lib.reporting.panels import DPI
 from medisyn_lib.runtime import store
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from IPython.display import Image
     from matplotlib.figure import Figure
 
+# Modules that decide what a picture looks like: a change of theirs draws it anew.
+CODE = tuple(f"medisyn_lib.reporting.{name}" for name in ("drawing", "panels", "render"))
 # Dates are left out: they would make files differ each time.
 METADATA: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -51,10 +53,27 @@ def draw(
     real: bool = False,
     also: str = "jpg",
 ) -> Image | None:
-    """Write PNG, SVG, CSV and, for a contact sheet, the tiles of a figure into folder `out`.
+    """Write a figure's files to a folder; what was drawn from the same table before is read.
 
-    `real` marks a figure that shows real images. `also` is a third format: `pdf`, none, or `jpg`, which
-    is returned for a notebook to show.
+    Parameters
+    ----------
+    spec : FigureSpec
+        The figure.
+    table : DataFrame
+        What it shows; it is written beside the picture as CSV.
+    out : Path
+        The folder.
+    tiles : (n, side, side, 3) uint8 array, optional
+        The images of a contact sheet, one for each row of its table.
+    real : bool
+        Marks a figure that shows real images.
+    also : str
+        A third format beside PNG and SVG: `pdf`, none, or `jpg`, which is returned and not written.
+
+    Returns
+    -------
+    Image or None
+        The JPEG, for a notebook to show.
     """
     import IPython.display
 
@@ -64,16 +83,15 @@ def draw(
     def make(directory: Path) -> None:
         _write_pictures(directory, spec, table, sheets, also)
 
-    seen = [f"{table.to_csv(index=False)}{table.dtypes.to_dict()}".encode()]
-    seen += [tile.tobytes() for tile in sheets]
-    what = {
+    contents = [f"{table.to_csv(index=False)}{table.dtypes.to_dict()}".encode()]
+    contents += [sheet.tobytes() for sheet in sheets]
+    settings = {
         "figure": [spec.name, spec.draw.__name__, dict(spec.columns), dict(spec.labels)],
         "also": also,
-        "seen": [hashlib.sha256(part).hexdigest() for part in seen],
-        "by": [version(package) for package in ("matplotlib", "seaborn", "pillow")],
+        "contents": [hashlib.sha256(content).hexdigest() for content in contents],
+        "packages": [version(package) for package in ("matplotlib", "seaborn", "pillow")],
     }
-    code = ("medisyn_lib.reporting.drawing", "medisyn_lib.reporting.render")
-    entry = store.keep("figure", what, make, code=code)
+    entry = store.keep("figure", settings, make, code=CODE)
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     store.write_atomic(out / f"{stem}.csv", text)
     for path in entry.iterdir():
@@ -87,15 +105,18 @@ def draw(
 def _write_pictures(
     directory: Path, spec: FigureSpec, table: pd.DataFrame, sheets: list[np.ndarray], also: str
 ) -> None:
+    """Write a figure in each format to files named by it, and a contact sheet's tiles in one column."""
     import PIL.Image
     from matplotlib.backend_bases import get_registered_canvas_class
 
     for tiles in sheets:
         PIL.Image.fromarray(np.concatenate(tiles)).save(directory / "tiles.png")
-    named = table.rename(columns=dict(spec.columns)).assign(**spec.labels)
-    figure = spec.draw(named, *sheets)
-    for kind in filter(None, ("png", "svg", also)):
-        figure.set_dpi(DPI if kind == "jpg" else 2 * DPI)
-        canvas = get_registered_canvas_class(kind)(figure)
-        write = getattr(canvas, f"print_{kind}")  # Figure.savefig draws twice, to the same bytes
-        write(directory / kind, metadata=METADATA.get(kind))
+    columns = table.rename(columns=dict(spec.columns)).assign(**spec.labels)
+    figure = spec.draw(columns, *sheets)
+    for kind in ("png", "svg", also):
+        if kind:
+            figure.set_dpi(DPI if kind == "jpg" else 2 * DPI)
+            canvas = get_registered_canvas_class(kind)(figure)
+            # Figure.savefig draws twice, to the same bytes.
+            write = getattr(canvas, f"print_{kind}")
+            write(directory / kind, metadata=METADATA.get(kind))

@@ -1,4 +1,4 @@
-"""The batch over toy notebooks: all run, a failure is kept and told; what is committed is made anew or refused."""
+"""The notebooks in batch, over toy ones: all run, a failure is kept and told, an interrupt leaves nothing running."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import threading
 import time
 from pathlib import Path
 
-import maintain
 import nbformat
 import psutil
 import pytest
@@ -18,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from medisyn_lib.claims.claim import count, make_claim
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.cli import batch
+from medisyn_lib.cli import kernels, run_notebooks
 from medisyn_lib.errors import InputError
 
 HEADER = 'profile = "quick"\ndata = "phantom"\ngenerator = ""\nout = "build/x"'
@@ -42,7 +41,7 @@ def notebook(root: Path, name: str, *code: str, header: str = HEADER) -> None:
 
 def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFixture[str]):
     say = (
-        "import os, sys, json\nfrom medisyn_lib.paths import resolve_out\nfrom pathlib import Path\n"
+        "import os, sys, json\nfrom medisyn_lib.runtime.paths import resolve_out\nfrom pathlib import Path\n"
         "said = [profile, generator, sys.executable, str(resolve_out(out)), os.environ['MEDISYN_STORE']]\n"
         "Path(resolve_out(out), 'said.json').write_text(json.dumps(said))"
     )
@@ -59,7 +58,7 @@ def test_all_run_failures_are_kept_and_told(root: Path, capsys: pytest.CaptureFi
     for stale in ("results/01_training.json", "figures/01_prompts.png", "figures/03_frontier.png"):
         (out / stale).write_text("stale")
     code = "\"\"\"'\nopen('harmed', 'w').close()\n# {{1/0}} \\"  # a parameter is a word, whatever stands in it
-    outcomes = batch.reproduce([], **RUN | {"generator": code}, out=out)
+    outcomes = run_notebooks.reproduce([], **RUN | {"generator": code}, out=out)
     assert not [*root.rglob("harmed")] and not Path("harmed").exists()
     assert [(o.name, o.error is None, o.bad_input) for o in outcomes] == [
         ("00_fine", True, False),
@@ -110,7 +109,7 @@ def test_two_run_at_a_time_and_the_scorecard_after_them(
         "99_scorecard": [],
     }.items():
         notebook(root, name, f"name, others = {name!r}, {others!r}", wait)
-    outcomes = batch.reproduce([], **RUN, out=root / "out", jobs=2)
+    outcomes = run_notebooks.reproduce([], **RUN, out=root / "out", jobs=2)
     assert [outcome.name for outcome in outcomes] == ["00_tour", "01_training", "99_scorecard"]
     assert capsys.readouterr().out.splitlines()[-1].startswith("99_scorecard")
     seen = {path.stem: path.read_text().split() for path in (root / "notebooks").glob("*.seen")}
@@ -134,7 +133,7 @@ def test_an_interrupt_ends_every_kernel_and_leaves_no_notebook(root: Path, how: 
     out = root / "run"
     code = (  # a shell's background jobs ignore SIGINT, and so would what they start
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pathlib import Path; "
-        f"from medisyn_lib import batch; batch.reproduce([], **{RUN}, out=Path({str(out)!r}))"
+        f"from medisyn_lib.cli import run_notebooks; run_notebooks.reproduce([], **{RUN}, out=Path({str(out)!r}))"
     )
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 300
@@ -163,77 +162,37 @@ def test_an_interrupt_takes_along_what_was_about_to_start(root: Path):
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        next(batch.side_by_side(run, [Path("01_a.ipynb"), Path("02_b.ipynb")], 2))
+        next(kernels.run_side_by_side(run, [Path("01_a.ipynb"), Path("02_b.ipynb")], 2))
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_unknown_parameter_is_refused_before_anything_runs(root: Path):
     notebook(root, "00_fine", header='profile = "quick"\ndata = "phantom"\nout = ""')
     with pytest.raises(InputError, match="00_fine: has no parameter 'generator'"):
-        batch.reproduce([], **RUN, out=root / "out")
+        run_notebooks.reproduce([], **RUN, out=root / "out")
     assert not (root / "out").exists()
 
 
 def test_select(root: Path):
     with pytest.raises(InputError, match="holds no notebooks"):
-        batch.select()
+        run_notebooks.select_notebooks()
     for name in ("99_scorecard", "00_tour", "01_training"):
         notebook(root, name)
-    assert [path.stem for path in batch.select()] == ["00_tour", "01_training", "99_scorecard"]
-    assert [path.stem for path in batch.select(["99", "00_tour"])] == ["00_tour", "99_scorecard"]
+    assert [path.stem for path in run_notebooks.select_notebooks()] == [
+        "00_tour",
+        "01_training",
+        "99_scorecard",
+    ]
+    assert [path.stem for path in run_notebooks.select_notebooks(["99", "00_tour"])] == [
+        "00_tour",
+        "99_scorecard",
+    ]
     with pytest.raises(InputError, match="'42' is unknown: choose among 00_tour"):
-        batch.select(["42"])
+        run_notebooks.select_notebooks(["42"])
 
 
-PAIR = f"""# ---
-# jupyter:
-#   kernelspec: {{display_name: Python 3 (ipykernel), language: python, name: python3}}
-# ---
-
-# %% [markdown]
-# # Title
-
-# %% tags=["parameters"]
-{HEADER}
-
-# %%
-print("one")
-print(profile)
-"""
-
-
-def test_refresh_stores_outputs_without_timing(root: Path):
-    (root / "notebooks" / "00_tour.py").write_text(PAIR)
-    (path,) = maintain.refresh("00")
-    first = path.read_text()
-    stored = nbformat.reads(first, 4)
-    assert [cell.get("execution_count") for cell in stored.cells] == [None, 1, 2]
-    assert (
-        stored.cells[1].metadata.tags == ["parameters"]
-        and "execution" not in stored.cells[2].metadata
-    )
-    assert (
-        stored.cells[2].outputs[0].text == "one\nquick\n"
-        and stored.metadata.kernelspec.name == "python3"
-    )
-    maintain.refresh()
-    assert path.read_text() == first
-
-
-def test_refresh_keeps_the_old_one_if_the_new_is_too_large(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (root / "notebooks" / "00_tour.py").write_text(PAIR)
-    monkeypatch.setattr(maintain, "STORED_LIMIT", 100)
-    with pytest.raises(InputError, match=r"00_tour: \d+ bytes"):
-        maintain.refresh()
-    assert not (root / "notebooks" / "00_tour.ipynb").exists()
-
-
-def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel") -> Path:
-    out = root / "build" / "run"
-    notebook(root, "00_tour")
-    notebook(root, "01_training")
+def test_one_folder_holds_one_run(root: Path):
+    provenance = {"profile": "full", "data": "npz:real_panel"}
     claim = make_claim(
         id="c",
         statement="s",
@@ -244,103 +203,11 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
         detectable=None,
         measures=[count("k", 1)],
     )
-    write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
-    (out / "figures").mkdir(exist_ok=True)
-    for name in (
-        "00_a.png",
-        "00_a.svg",
-        "01_a.csv",
-        "01_b.real.png",
-        "01_c.txt",
-        "01_prompts.tiles.png",
-    ):
-        (out / "figures" / name).write_text(name)
-    (out / "notebooks").mkdir(exist_ok=True)
-    for name in ("00_tour", "01_training"):
-        (out / "notebooks" / f"{name}.ipynb").write_text("{}")
-    return out
-
-
-def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
-    """And sheets of what was learnt from real images, which not every licence allows to show; phantoms' are kept."""
-    old = root / "figures" / "full-npz-real-panel"
-    old.mkdir(parents=True)
-    (old / "00_old.png").write_text("")
-    assert maintain.publish(str(finished_run(root))) == "full-npz-real-panel"
-    assert sorted(path.name for path in old.iterdir()) == ["00_a.png", "00_a.svg", "01_a.csv"]
-    assert [path.name for path in (root / "results" / old.name).iterdir()] == ["01_training.json"]
-    assert not list(root.rglob("*.tmp"))
-    assert maintain.publish(str(finished_run(root, data="phantom"))) == "full-phantom"
-    assert (root / "figures" / "full-phantom" / "01_prompts.tiles.png").is_file()
-    named_alike = maintain.publish(str(finished_run(root, data="npz:my-phantom")))
-    assert not list((root / "figures" / named_alike).glob("01_prompts*"))
-
-
-def test_the_readme_shows_what_is_committed() -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    assert maintain.with_scorecard(text) == text and text.count("| **reproduced**: ") > 2
-
-
-def test_publish_writes_the_scorecard_into_the_readme(root: Path):
-    (root / "README.md").write_text("a\n{}\nold\n{}\nb\n".format(*maintain.SCORECARD))
-    maintain.publish(str(finished_run(root)))
-    told = (root / "README.md").read_text()
-    assert "| claim | `full-npz-real-panel` |" in told and "| 01 s | **reproduced** |" in told
-    assert told.startswith("a\n") and told.endswith("\nb\n") and "old" not in told
-    assert maintain.with_scorecard("no marks") == "no marks"
-
-
-def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):
-    out = finished_run(root)
-    maintain.publish(str(out))
-    (out / "notebooks" / "00_tour.ipynb").unlink()
-    (out / "figures" / "01_a.csv").rename(out / "figures" / "01_new.csv")
-    assert maintain.publish(str(out), "01") == "full-npz-real-panel"
-    there = sorted(path.name for path in (root / "figures" / "full-npz-real-panel").iterdir())
-    assert there == ["00_a.png", "00_a.svg", "01_new.csv"]
-    with pytest.raises(InputError, match="00_tour is not finished"):
-        maintain.publish(str(out), "00")
-
-
-def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
-    out = finished_run(root, profile="quick")
-    with pytest.raises(InputError, match="profile full"):
-        maintain.publish(str(out))
-    (out / "notebooks" / "00_tour.ipynb").unlink()
-    with pytest.raises(InputError, match="00_tour is not finished"):
-        maintain.publish(str(out))
-    assert not (root / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "write `refresh [NN ...]` or `publish FOLDER [NN ...]`"),
-        (["publish"], "write `refresh [NN ...]` or `publish FOLDER [NN ...]`"),
-        (["publish", "empty"], "is not finished"),
-        (["refresh", "42"], "holds no notebooks"),
-    ],
-)
-def test_maintaining_refuses_bad_input_in_one_line(
-    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-):
-    if "publish" in arguments:
-        notebook(root, "00_tour")
-    assert maintain.main(arguments) == 2
-    told = capsys.readouterr()
-    assert (
-        told.out == ""
-        and told.err.startswith("maintain: ")
-        and told.err.count("\n") == 1
-        and said in told.err
-    )
-
-
-def test_one_folder_holds_one_run(root: Path):
-    out = finished_run(root)
-    batch.preflight(out, "full", "npz:../shared/real_panel")
+    out = root / "build" / "run"
+    write_result(out / "results" / "01_training.json", provenance, [claim])
+    run_notebooks.check_folder(out, "full", "npz:../shared/real_panel")
     with pytest.raises(InputError, match="holds results of profile 'full' on 'npz:real_panel'"):
-        batch.preflight(out, "tiny", "phantom")
+        run_notebooks.check_folder(out, "tiny", "phantom")
 
 
 def test_the_scorecard_knows_the_notebooks_that_exist():

@@ -1,0 +1,77 @@
+"""`medisyn audit`: judge someone's generator by the claims' notebooks, with one code and one report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medisyn_lib.claims.results import Result, read_result
+from medisyn_lib.cli import options, run_notebooks
+from medisyn_lib.cli.reproduce import reproduce
+from medisyn_lib.reporting import audit, audit_report
+
+
+def add_verb(verbs: options.Verbs) -> None:
+    """Add `audit` to the command line."""
+    verb = verbs.add_parser(
+        "audit",
+        parents=[options.judged_generator()],
+        help="judge a generator, with a report: exit code 0 if the rules are kept, 1 broken, 3 could not tell",
+    )
+    verb.set_defaults(run=run, ranges=[options.SEEDS])
+    verb.add_argument(
+        "--data",
+        required=True,
+        type=options.source_name,
+        help="what it was trained on: phantom, npz:DIR, ...",
+    )
+    verb.add_argument(
+        "--claims",
+        help="by commas: training, alignment, memorization, augmentation (default: all that apply)",
+    )
+    options.add_profile(verb)
+    options.add_seed(verb, "of the first image drawn; memorization alone takes one (default: 0)")
+    options.add_jobs(verb)
+    options.add_out(verb)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the notebooks that can judge the generator, say what came of each, write the report."""
+    generator = options.checked_model(arguments.generator, "--generator")
+    finished_images = options.is_image_folder(generator)
+    untested = audit.choose_claims(
+        arguments.claims, finished_images=finished_images, seed=bool(arguments.seed)
+    )
+    notebooks = [audit.CLAIMS[name] for name, reason in untested.items() if not reason]
+    run_notebooks.select_notebooks(notebooks)
+    out = options.checked_folder(arguments.out)
+    arguments.out = str(out)
+    failed = reproduce(
+        notebooks,
+        profile=arguments.profile,
+        data=arguments.data,
+        generator=generator,
+        out=out,
+        jobs=arguments.jobs,
+        seed=arguments.seed,
+    )
+    results = _report_results(out, untested)
+    if results:
+        page = audit_report.write_report(out, generator, finished_images, results, untested)
+        print(f"report in {page}")
+    return failed or audit.exit_code(result.verdict for result in results.values())
+
+
+def _report_results(out: Path, untested: dict[str, str]) -> dict[str, Result]:
+    """Print a sentence on each claim and return the results; name in `untested` those that failed."""
+    results = {}
+    for name, notebook in audit.CLAIMS.items():
+        path = out / "results" / f"{notebook}.json"
+        if not untested[name] and not path.is_file():
+            untested[name] = f"failed, see notebooks/{notebook}.failed.log"
+        if untested[name]:
+            print(f"{name}: not tested: {untested[name]}")
+        else:
+            results[name] = read_result(path)
+            print(f"{name}: {audit.sentence(results[name])}")
+    return results

@@ -1,0 +1,190 @@
+"""Options that several verbs share, and the checks of what they are given.
+
+Nothing heavy is imported here: bad input is refused before anything is loaded for the work itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.runtime.paths import from_root, from_shell
+from medisyn_lib.runtime.store import creatable
+
+__all__ = [
+    "SEEDS",
+    "OneLineParser",
+    "Range",
+    "Verbs",
+    "add_jobs",
+    "add_out",
+    "add_profile",
+    "add_seed",
+    "check_ranges",
+    "checked_folder",
+    "checked_model",
+    "is_image_folder",
+    "judged_generator",
+    "source_name",
+    "study_options",
+]
+
+PIPELINE_FILE = "model_index.json"  # lies in the folder of a diffusers pipeline
+IMAGES_FILE = "metadata.csv"  # lies in a folder of finished images
+HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+JOBS = (1, 2, 3, 4, 6, 8)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that refuses bad arguments with one line in place of argparse's usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the parser's message as InputError."""
+        raise InputError(f"{message} (see `{self.prog} --help`)")
+
+
+Verbs: TypeAlias = "argparse._SubParsersAction[OneLineParser]"
+
+
+class Range(NamedTuple):
+    """The values that a number on the command line may take, both ends included."""
+
+    option: str
+    lowest: int
+    highest: int
+
+
+SEEDS = Range("--seed", 0, 2**31 - 1)
+
+
+def check_ranges(options: argparse.Namespace) -> None:
+    """Raise InputError for a number outside the ranges that its verb has set as `ranges`."""
+    for option, lowest, highest in getattr(options, "ranges", ()):
+        value = getattr(options, option.lstrip("-"))
+        if value is not None and not lowest <= value <= highest:
+            fault = f"{option} is {value}: give a number from {lowest} to {highest}"
+            raise InputError(fault)
+
+
+def study_options() -> OneLineParser:
+    """Return the parent of verbs that train: profile and data source."""
+    parent = OneLineParser(add_help=False)
+    add_profile(parent)
+    parent.add_argument(
+        "--data",
+        type=source_name,
+        default="phantom",
+        help="phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME",
+    )
+    return parent
+
+
+def judged_generator() -> OneLineParser:
+    """Return the parent of verbs that judge a generator, or images that it made."""
+    parent = OneLineParser(add_help=False)
+    parent.add_argument(
+        "--generator",
+        required=True,
+        help="a diffusers folder or hub id, or a folder of images with metadata.csv",
+    )
+    return parent
+
+
+def add_profile(verb: argparse.ArgumentParser) -> None:
+    """Add `--profile`, one of the names of `profiles.toml`."""
+    verb.add_argument(
+        "--profile",
+        type=profile_name,
+        default="quick",
+        help="tiny, quick, full, gpu or cluster (default: quick)",
+    )
+
+
+def add_seed(verb: argparse.ArgumentParser, help_text: str) -> None:
+    """Add `--seed`, whose values `SEEDS` limits."""
+    verb.add_argument("--seed", type=int, default=0, help=help_text)
+
+
+def add_jobs(
+    verb: argparse.ArgumentParser,
+    default: int = 3,
+    help_text: str = "so many notebooks at a time, which share the cores (default: 3)",
+) -> None:
+    """Add `--jobs`, how much is done at a time."""
+    verb.add_argument("--jobs", type=int, default=default, choices=JOBS, help=help_text)
+
+
+def add_out(verb: argparse.ArgumentParser) -> None:
+    """Add `--out`, a folder that must be given."""
+    verb.add_argument("--out", required=True, help="output folder")
+
+
+def profile_name(text: str) -> str:
+    """Return the name of a profile. Raises ArgumentTypeError for an unknown one."""
+    from medisyn_lib.profiles import PROFILES
+
+    if text not in PROFILES:
+        choice = ", ".join(PROFILES)
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose one of {choice}")
+    return text
+
+
+def source_name(text: str) -> str:
+    """Return a data source with its folder, typed where the shell stands, from the project's root."""
+    kind, _, folder = text.partition(":")
+    if kind in ("npz", "folder") and folder:
+        return f"{kind}:{from_root(folder)}"
+    return text
+
+
+def is_image_folder(generator: str) -> bool:
+    """Say whether a generator is a folder of finished images, which has no model."""
+    return Path(generator).is_dir() and not Path(generator, PIPELINE_FILE).is_file()
+
+
+def checked_model(text: str, option: str, *, or_images: bool = True) -> str:
+    """Return the absolute folder of a generator, or its hub id as it is.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    option : str
+        The option that it was typed for, which a refusal names.
+    or_images : bool
+        Whether a folder of finished images will do as well as a diffusers pipeline.
+
+    Raises
+    ------
+    InputError
+        For neither a folder nor a hub id, a folder without its index, or a pipeline without text.
+    """
+    folder = from_shell(text)
+    if not text or not folder.is_dir():
+        if not re.fullmatch(HUB_ID, text):
+            raise InputError(f"{option} {text!r}: no such folder, nor a hub id such as OWNER/NAME")
+        return text
+    expected = [PIPELINE_FILE, IMAGES_FILE] if or_images else [PIPELINE_FILE]
+    if not any((folder / name).is_file() for name in expected):
+        fault = f"has no {' or '.join(expected)}; name a diffusers pipeline folder"
+        raise InputError(f"{option} {text!r}: {fault}")
+    settings = folder / "sampling.json"
+    if _has_no_tokenizer(folder / PIPELINE_FILE) and not settings.is_file():
+        fault = f"takes no text; say in {settings.name} which `captions` mean a class"
+        raise InputError(f"{option} {text!r}: {fault}")
+    return str(folder)
+
+
+def _has_no_tokenizer(index: Path) -> bool:
+    """Say whether the index of a pipeline, if there is one, names no tokenizer."""
+    return index.is_file() and "tokenizer" not in index.read_text("utf-8", "replace")
+
+
+def checked_folder(text: str, option: str = "--out") -> Path:
+    """Return an output folder as an absolute path. Raises InputError where it cannot be written."""
+    if not text or not creatable(from_shell(text)):
+        raise InputError(f"{option} {text!r}: cannot be written; give a folder that can")
+    return from_shell(text)
