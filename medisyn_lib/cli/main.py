@@ -148,14 +148,14 @@ def _figures(given: argparse.Namespace) -> None:
 
 
 def _data(given: argparse.Namespace) -> None:
-    from medisyn_lib.data import sources
+    from medisyn_lib.data import check, sources
 
     if (source := getattr(given, "source", None)) is not None:
         sources.preflight(source)
     rows = (
-        sources.check(source)
+        check.check_source(source)
         if source
-        else [{"kind": kind, "help": row["help"]} for kind, row in sources.KINDS.items()]
+        else [{"kind": kind, "help": row.help} for kind, row in sources.KINDS.items()]
     )
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]

@@ -69,8 +69,8 @@ class _Lobes(NamedTuple):
 
     angles: Array  # where the lobes lie, seen from the cell's centre
     orbit: Array  # how far from it
-    radius: Array | float
-    squash: Array | float  # radial over tangential radius
+    radius: Array
+    squash: float  # radial over tangential radius
     bridge: Array  # angles of the strand between lobes
 
 
@@ -183,7 +183,7 @@ def _lobes(rng: Rng, finding: str, factors: Factors) -> _Lobes:
     """The shape of the nucleus: segmented, round, in two lobes or like a kidney."""
     turn, no_bridge = factors["cell_angle"], np.zeros(0)
     if finding == "neutrophil":
-        number = factors["lobes"]
+        number: int = factors["lobes"]
         places = np.linspace(0, 1.25 * np.pi, number)
         angles = turn + places + rng.uniform(-0.12, 0.12, number)
         orbit = rng.uniform(0.46, 0.56, number)

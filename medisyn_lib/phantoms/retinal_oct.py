@@ -159,7 +159,7 @@ def _retina(
     """Reflectivity of all that lies on the pigment epithelium, and the upper edge of each layer (9, w)."""
     thickness, fluid = surfaces.thickness, surfaces.fluid
     stretch = np.concatenate([thickness[:-1], fluid[None], thickness[-1:]])
-    levels = [
+    levels: list[Array | float] = [
         contrast * (layer.reflectivity - 0.4) + 0.4 + 0.05 * grain * (layer.reflectivity < 0.6)
         for layer in LAYERS[:-1]
     ]
