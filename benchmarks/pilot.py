@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 
 from medisyn_lib import profiles
 from medisyn_lib.claims.pilot import PILOT, primary_measure
-from medisyn_lib.data import sources
+from medisyn_lib.data import check
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.pipeline.denoisers import denoiser_plan
 from medisyn_lib.pipeline.features import cached_features
@@ -47,7 +47,7 @@ def main() -> None:
     given = parser.parse_args()
     study = Study(given.profile, given.data)
     asked = evaluation_splits(study, "calibration", given.images)[0]
-    reasons = sources.testable(study.source)
+    reasons = check.testable(study.source)
     names = [name for name in study.settings.specialists if name in reasons]
     names = [name for name in names if not reasons[name]] or names  # as notebook 02 does
     rows = {name: rows_of(asked, name) for name in names}

@@ -1,4 +1,4 @@
-"""The one error that means: the input is wrong, and this is how to mend it."""
+"""The one error that means: the input is wrong, and this is how to correct it."""
 
 
 class InputError(ValueError):

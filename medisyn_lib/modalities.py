@@ -8,15 +8,26 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["MODALITIES", "SPECIALTIES", "TEMPLATES", "Finding", "Modality", "caption"]
+
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+TEMPLATES = ("{name}, {finding}", "{name} showing {finding}", "{finding} on {name}")
 
 
 @dataclass(frozen=True)
 class Finding:
     """One class of a modality.
 
-    `name` is the plain phrase. `phrases` are paraphrases whose {side}, {lesion_size}, {count} and
-    {grade} are filled from an image's attributes; where an attribute is unknown, `name` is used.
+    Attributes
+    ----------
+    key
+        Its name in data and results.
+    name
+        The plain phrase.
+    phrases
+        Paraphrases for captions. {side}, {lesion_size}, {count} and {grade} in them are filled from an
+        image's attributes; where one of these is unknown, `name` is used instead. A finding that has
+        such phrases has no others, so that its captions name what is known.
     """
 
     key: str
@@ -26,29 +37,51 @@ class Finding:
 
 @dataclass(frozen=True)
 class Modality:
-    """One imaging modality: its specialty, its names in captions, its findings, how it looks, its MedMNIST sets."""
+    """One imaging modality.
+
+    Attributes
+    ----------
+    key
+        Its name in data and results.
+    specialty
+        The medical specialty that it is listed under.
+    names
+        What captions call it.
+    findings
+        Its classes.
+    appearance
+        A real image of it, in words.
+    medmnist
+        The sets of MedMNIST v2 that hold it.
+    """
 
     key: str
     specialty: str
     names: Sequence[str]
     findings: tuple[Finding, ...]
-    looks_like: str
+    appearance: str
     medmnist: Sequence[str] = ()
 
+    @property
+    def looks_like(self) -> str:
+        """The former name of `appearance`."""
+        return self.appearance
 
-TEMPLATES = ("{name}, {finding}", "{name} showing {finding}", "{finding} on {name}")
+
+def _finding(key: str, words: Sequence[str]) -> Finding:
+    """A finding from its row of the table: the plain phrase first, then paraphrases."""
+    with_attributes = tuple(phrase for phrase in words if "{" in phrase)
+    return Finding(key, words[0], with_attributes or tuple(words))
 
 
 def _read_table() -> dict[str, Modality]:
-    """The table beside this module; where a finding has phrases with attributes, captions take only those."""
-    found = {}
-    for key, row in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items():
-        findings = tuple(
-            Finding(name, words[0], tuple(w for w in words if "{" in w) or tuple(words))
-            for name, words in row["findings"].items()
-        )
-        found[key] = Modality(key, **row | {"findings": findings})
-    return found
+    """The table beside this module."""
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    modalities = {}
+    for key, row in table.items():
+        findings = tuple(_finding(name, words) for name, words in row.pop("findings").items())
+        modalities[key] = Modality(key, findings=findings, **row)
+    return modalities
 
 
 MODALITIES: dict[str, Modality] = _read_table()
@@ -62,26 +95,53 @@ def caption(
     *,
     rng: np.random.Generator | None = None,
 ) -> str:
-    """One caption of an image, in the table's words; an unknown modality or finding is spelt with blanks.
+    """Make one caption of an image, in the table's words.
 
-    `attributes` may hold side, lesion_size, count and grade; a phrase whose placeholder has no
-    value gives way to the finding's plain name. With `rng` template, name and phrase are drawn
-    among the paraphrases; without it the first of each is taken.
+    Parameters
+    ----------
+    modality, finding
+        Their keys; an unknown one is spelt with blanks.
+    attributes
+        May hold side, lesion_size, count and grade. A phrase whose placeholder has no value gives way
+        to the finding's plain name.
+    rng
+        Draws finding, template and name among the paraphrases; without it the first of each is taken.
+
+    Returns
+    -------
+    str
+        Such as "abdominal CT, three small hypodense liver lesions".
     """
-    known = {k: v for k, v in (attributes or {}).items() if v not in (None, "", -1)}
-    if 0 <= known.get("count", -1) < len(COUNT_WORDS):
-        known["count"] = COUNT_WORDS[known["count"]]
-    words = modality.replace("_", " "), finding.replace("_", " ")
-    row = MODALITIES.get(modality, Modality(modality, "", words[:1], (), ""))
-    entry = {own.key: own for own in row.findings}.get(
-        finding, Finding(finding, words[1], words[1:])
-    )
+    row = MODALITIES.get(modality) or _unlisted_modality(modality)
+    entry = next((one for one in row.findings if one.key == finding), _unlisted_finding(finding))
 
     def pick(options: Sequence[str]) -> str:
         return options[int(rng.integers(len(options)))] if rng else options[0]
 
+    # The order of these three fixes the random stream.
+    phrase = _filled(pick(entry.phrases), entry.name, attributes or {})
+    template = pick(TEMPLATES)
+    name = pick(row.names)
+    return template.format(name=name, finding=phrase)
+
+
+def _unlisted_modality(key: str) -> Modality:
+    words = key.replace("_", " ")
+    return Modality(key, specialty="", names=(words,), findings=(), appearance="")
+
+
+def _unlisted_finding(key: str) -> Finding:
+    words = key.replace("_", " ")
+    return Finding(key, words, (words,))
+
+
+def _filled(phrase: str, name: str, attributes: Mapping[str, Any]) -> str:
+    """A phrase with its placeholders filled; the plain `name` where an attribute is unknown."""
+    stated = {key: value for key, value in attributes.items() if value not in (None, "", -1)}
+    count = stated.get("count", -1)
+    if 0 <= count < len(COUNT_WORDS):
+        stated["count"] = COUNT_WORDS[count]
     try:
-        phrase = pick(entry.phrases).format(**known)
+        return phrase.format(**stated)
     except KeyError:
-        phrase = entry.name
-    return pick(TEMPLATES).format(name=pick(row.names), finding=phrase)
+        return name

@@ -1,6 +1,7 @@
 """How large a run is, read from `profiles.toml`: optimiser steps, n and seeds, never seconds.
 
-The defaults are those of `quick`; a profile of the table names only what differs.
+The defaults are those of `quick`; a profile of the table names only what differs. A notebook's own
+settings are a group of their own: `profile.memorization.overfit_steps`.
 """
 
 import tomllib
@@ -9,10 +10,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+__all__ = [
+    "PROFILES",
+    "AlignmentSettings",
+    "AugmentationSettings",
+    "GradingSettings",
+    "MemorizationSettings",
+    "Profile",
+    "parse_profile",
+]
+
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """Notebook 04."""
+    """Notebook 04: do images show what their prompts name?"""
 
     prompts: int = 40  # of each test of word changes
     guidance_prompts: int = 15  # of each guidance scale
@@ -22,7 +33,7 @@ class AlignmentSettings:
 
 @dataclass(frozen=True)
 class MemorizationSettings:
-    """Notebook 05."""
+    """Notebook 05: are generated images copies of training images?"""
 
     calibration_images: int = 1000  # set the threshold
     test_images: int = 1200  # held out, of other patients
@@ -34,22 +45,21 @@ class MemorizationSettings:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Notebook 06."""
+    """Notebook 06: do synthetic images improve classifiers when data is limited?"""
 
     tasks: int = 3  # modalities
     smallest_n: int = 10  # real images
-    largest_n: int = 40
-    synthetic_images: int = 100  # a task
+    largest_n: int = 40  # real images
+    synthetic_images: int = 100  # per task
     draws: int = 8  # of the real images
     steps: int = 80  # of every classifier
-    own_generator_steps: int = (
-        0  # of a generator that sees the same n images alone; 0: none is trained
-    )
+    # Of a generator that sees the same n images alone; 0: none is trained.
+    own_generator_steps: int = 0
 
 
 @dataclass(frozen=True)
 class GradingSettings:
-    """Notebook 07."""
+    """Notebook 07: how much do graders vary, and ways to resolve their disagreement?"""
 
     images: int = 900  # of each role
     steps: int = 300  # of the grading network
@@ -59,7 +69,7 @@ class GradingSettings:
 
 @dataclass(frozen=True)
 class Profile:
-    """The settings of one run size; counts of images are per modality."""
+    """The settings of one run size; steps are optimiser steps, counts of images are per modality."""
 
     size: int = 64  # pixels of an image side
     images: int = 600  # the generator may train on
@@ -71,12 +81,12 @@ class Profile:
     denoiser_steps: int = 1900
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
-    denoiser_widths: tuple[int, ...] = (96, 160)
+    denoiser_widths: tuple[int, ...] = (96, 160)  # channels at each resolution
     evaluator_steps: int = 1500
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")
     # Of these also one with the generalist's own number of steps, first seed.
     long_specialists: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)  # of training
     quality_images: int = 60  # 02, 03: test images, and prompts, for each training seed
     eleventh_steps: int = 32  # 03: to add a modality
     # Of `full` 8 to 20 read alike (96.5 to 96.7% of findings, n = 600), at equal distances.
@@ -91,7 +101,7 @@ class Profile:
     grading: GradingSettings = field(default_factory=GradingSettings)
 
     def images_of(self, role: str) -> int:
-        """How many images per modality a role of the data has."""
+        """Return how many images per modality a role of the data has."""
         if role == "evaluator":
             return self.evaluator_images
         return self.images if role in ("generator", "first_stage") else self.held_out
@@ -105,20 +115,45 @@ GROUPS = {
 }
 
 
-def _filled(row: Mapping[str, Any], kind: type = Profile) -> Any:
-    """A table's row as settings: lists as tuples, sub-tables as the settings of their notebook."""
-    values = {}
+def parse_profile(row: Mapping[str, Any]) -> Profile:
+    """Make a profile from its row of the table.
+
+    Parameters
+    ----------
+    row
+        Settings by name; a list becomes a tuple, a sub-table the settings of its notebook.
+
+    Returns
+    -------
+    Profile
+        With the defaults for what the row does not name.
+
+    Raises
+    ------
+    ValueError
+        For a setting that does not exist, by its name.
+    """
+    values: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, dict):
-            values[name] = _filled(value, GROUPS[name])
+        if isinstance(value, Mapping):
+            kind = GROUPS.get(name)
+            if kind is None:
+                raise ValueError(f"profiles.toml: {name!r} is no setting of Profile")
+            values[name] = kind(**_plain_settings(value, kind))
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
-    if unknown := sorted(values.keys() - {known.name for known in fields(kind)}):
+            values[name] = value
+    return Profile(**_plain_settings(values, Profile))
+
+
+def _plain_settings(row: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The settings of one class, lists as tuples. Raises ValueError for one that it does not have."""
+    unknown = sorted(row.keys() - {known.name for known in fields(kind)})
+    if unknown:
         raise ValueError(f"profiles.toml: {unknown[0]!r} is no setting of {kind.__name__}")
-    return kind(**values)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
 
 
 TABLE: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text("utf-8")
 )
-PROFILES: dict[str, Profile] = {name: _filled(row) for name, row in TABLE.items()}
+PROFILES: dict[str, Profile] = {name: parse_profile(row) for name, row in TABLE.items()}

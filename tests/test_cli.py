@@ -10,7 +10,7 @@ from medisyn_lib.claims.claim import make_claim, measure
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli import main, run_notebooks
-from medisyn_lib.data import sources
+from medisyn_lib.data import check
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
 from medisyn_lib.sampling import pipeline
@@ -345,7 +345,7 @@ def test_unforeseen_errors_are_one_line_and_a_kept_traceback(
     told = capsys.readouterr().err
     assert told == f"medisyn: RuntimeError two lines (traceback in {place / 'new' / 'error.log'})\n"
     assert "raise error" in (place / "new" / "error.log").read_text()
-    monkeypatch.setattr(sources, "check", raising(OSError("no")))
+    monkeypatch.setattr(check, "check_source", raising(OSError("no")))
     assert main.main(["data", "check", "phantom"]) == 4
     assert (
         capsys.readouterr().err == "medisyn: OSError no (set MEDISYN_DEBUG=1 for the traceback)\n"

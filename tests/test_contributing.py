@@ -78,15 +78,14 @@ def test_an_eleventh_modality_is_one_new_file_and_one_table_row(tmp_path: Path) 
     follow(tmp_path, "Add a modality")
     code = """
 import json
-from medisyn_lib import data, phantoms
-from medisyn_lib.cli import main
-from medisyn_lib.claims import VERDICTS
+from medisyn_lib.cli.main import main
+from medisyn_lib.data import check, sources
 from medisyn_lib.modalities import MODALITIES
-data.PHANTOMS_CHECKED = 20
-images = data.load("phantom", role="test", per_modality=12)
+check.PHANTOMS_CHECKED = 20
+images = sources.load("phantom", role="test", per_modality=12)
 own = images.filter(lambda row: row["modality"] == "mammography", load_from_cache_file=False)
 told = {"modalities": list(MODALITIES), "loaded": sorted(set(images["modality"])), "captions": own["caption"][:],
-        "findings": sorted(set(own["finding"])), "specialty": own["specialty"][0], "testable": data.testable("phantom")}
+        "findings": sorted(set(own["finding"])), "specialty": own["specialty"][0], "testable": check.testable("phantom")}
 print(json.dumps(told))
 assert main(["data", "check", "phantom"]) == 0 and main(["data", "list"]) == 0
 """
@@ -154,10 +153,10 @@ def test_a_data_source_is_listed_checked_and_loaded(tmp_path: Path) -> None:
     assert "classes:DIR" in inside(tmp_path, "-m", "medisyn_lib.cli.main", "data", "list")
     checked = inside(tmp_path, "-m", "medisyn_lib.cli.main", "data", "check", source)
     assert "benign" in checked and "not_benign" in checked and " unknown " in checked
-    code = f"from medisyn_lib import data; print(data.load({source!r}, 'train', size=16)[0]['image'].size)"
+    code = f"from medisyn_lib.data import sources; print(sources.load({source!r}, 'train', size=16)[0]['image'].size)"
     assert inside(tmp_path, "-c", code) == "(16, 16)\n"
     outside = tmp_path / "elsewhere.png"
     shutil.copy(tmp_path / "images" / "Benign" / "0.png", outside)
     (tmp_path / "images" / "Benign" / "link.png").symlink_to(outside)
-    refused = f"from medisyn_lib.cli import main; assert main(['data', 'check', {source!r}]) == 2"
+    refused = f"from medisyn_lib.cli.main import main; assert main(['data', 'check', {source!r}]) == 2"
     inside(tmp_path, "-c", refused)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from medisyn_lib import phantoms
-from medisyn_lib.data import records, sources
+from medisyn_lib.data import check, phantom, records, sources
+from medisyn_lib.data.kinds import KINDS
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.data.rows import check_rows
-from medisyn_lib.data.sources import phantom
-from medisyn_lib.data.splits import deal_split, role_of
+from medisyn_lib.data.rows import UNKNOWN, check_rows
+from medisyn_lib.data.splits import ROLES, deal_split, role_of
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 
@@ -53,7 +53,7 @@ def test_each_role_of_phantoms_has_patients_of_its_own():
                 "patient_id"
             ]
         )
-        for role in sources.ROLES
+        for role in ROLES
     ]
     assert [len(own) for own in patients] == [2] * 5
     assert len(set.union(*patients)) == 10
@@ -128,8 +128,7 @@ def test_patients_are_dealt_by_a_stable_hash():
 
 def test_two_train_images_are_enough():
     rows = [
-        records.UNKNOWN
-        | {"image_id": f"{n}", "patient_id": f"{n}", "split": "train", "modality": "ct"}
+        UNKNOWN | {"image_id": f"{n}", "patient_id": f"{n}", "split": "train", "modality": "ct"}
         for n in range(2)
     ]
     assert check_rows(rows, "here") == rows
@@ -141,9 +140,9 @@ def _set_of(images, split, first=0):
     """A dataset of given pixels."""
     import datasets
 
-    records = [
+    made = [
         records.sample(
-            records.UNKNOWN
+            UNKNOWN
             | {
                 "image_id": f"{split}-{first + n}",
                 "patient_id": f"p-{split}-{n}",
@@ -157,7 +156,7 @@ def _set_of(images, split, first=0):
         )
         for n, image in enumerate(images)
     ]
-    return datasets.Dataset.from_list(records)
+    return datasets.Dataset.from_list(made)
 
 
 def test_planted_near_duplicates_are_found_and_independent_images_are_not():
@@ -172,7 +171,7 @@ def test_planted_near_duplicates_are_found_and_independent_images_are_not():
     whole = datasets.concatenate_datasets(
         [_set_of(train, "train"), _set_of([train[3], noisy, bright], "test")]
     )
-    found = sources.near_duplicates(whole)
+    found = check.near_duplicates(whole)
     assert {pair[:2] for pair in found} == {
         ("test-0", "train-3"),
         ("test-1", "train-5"),
@@ -185,21 +184,21 @@ def test_planted_near_duplicates_are_found_and_independent_images_are_not():
 
 def test_the_same_image_twice_in_one_split_is_no_leak():
     image, *others = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
-    assert sources.near_duplicates(_set_of([image, image, *others], "train")) == []
+    assert check.near_duplicates(_set_of([image, image, *others], "train")) == []
 
 
 def test_testable_names_the_reason():
-    assert sources.testable("phantom") == dict.fromkeys(MODALITIES, "")
+    assert check.testable("phantom") == dict.fromkeys(MODALITIES, "")
     assert len(sources.load("phantom", "test", size=32, per_modality=1, modalities=["fundus"])) == 1
     few = sources.load("phantom", "test", size=32, per_modality=12, modalities=["fundus"])
-    assert "4 test patients, at least 20" in sources.testable(few)["fundus"]
+    assert "4 test patients, at least 20" in check.testable(few)["fundus"]
 
 
 def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
     from medisyn_lib.runtime.store import code_hash
 
-    assert list(sources.KINDS) == ["phantom", "npz", "medmnist", "folder", "hub"]
-    assert all("\n" not in row["help"] for row in sources.KINDS.values())
+    assert list(KINDS) == ["phantom", "npz", "medmnist", "folder", "hub"]
+    assert all("\n" not in kind.help for kind in KINDS.values())
     assert sources.fingerprint("phantom") == code_hash(
         "medisyn_lib.phantoms", "medisyn_lib.modalities"
     )
@@ -207,7 +206,7 @@ def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
 
 def test_preflight_imports_nothing_heavy(tmp_path):
     code = (
-        "import sys; from medisyn_lib import data; data.preflight('phantom')\n"
+        "import sys; from medisyn_lib.data import sources; sources.preflight('phantom')\n"
         "print([m for m in ('torch', 'datasets', 'pandas', 'pyarrow', 'medmnist') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

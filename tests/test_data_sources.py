@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medisyn_lib.data import cards, sources
+from medisyn_lib.data import cards, check, npz_arrays, sources, tables
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.data.sources import npz, tables
+from medisyn_lib.data.splits import ROLES, SPLITS
 from medisyn_lib.errors import InputError
 
 REAL_PANEL = Path(
@@ -57,7 +57,7 @@ def test_npz_images_labels_patients_and_captions(tmp_path):
 
 def test_roles_of_a_finite_source_share_no_patient(tmp_path):
     source = put(tmp_path / "d")
-    parts = {role: sources.load(source, role=role, size=20) for role in sources.ROLES}
+    parts = {role: sources.load(source, role=role, size=20) for role in ROLES}
     patients = {role: set(part["patient_id"]) for role, part in parts.items()}
     assert not patients["generator"] & patients["evaluator"]
     assert patients["first_stage"] == patients["generator"]
@@ -88,13 +88,13 @@ def test_the_cap_is_deterministic_and_depends_on_the_seed(tmp_path):
 
 
 def test_grey_files_without_names_or_ids_of_an_unknown_modality(tmp_path):
-    grey = {f"{split}_images": arrays()[f"{split}_images"][..., 0] for split in sources.SPLITS}
+    grey = {f"{split}_images": arrays()[f"{split}_images"][..., 0] for split in SPLITS}
     source = put(
         tmp_path / "d",
         "knee_mri",
         class_names=None,
         **grey,
-        **{f"{s}_source_ids": None for s in sources.SPLITS},
+        **{f"{s}_source_ids": None for s in SPLITS},
     )
     row = sources.load(source, "train", size=20)[1]
     assert (
@@ -208,7 +208,7 @@ def test_a_flipped_byte_is_found(tmp_path):
 
 def test_a_header_that_promises_too_much_is_refused_before_reading(tmp_path, monkeypatch):
     source = put(tmp_path / "d")
-    monkeypatch.setattr(npz, "MAX_BYTES", 2**10)
+    monkeypatch.setattr(npz_arrays, "MAX_BYTES", 2**10)
     with pytest.raises(InputError, match="split the file or drop"):
         sources.preflight(source)
     path = tmp_path / "d" / "fundus.npz"
@@ -224,7 +224,7 @@ def test_check_reports_empty_classes_identity_and_leaks(tmp_path):
     made = arrays()
     made["val_images"][0] = made["train_images"][0]
     source = put(tmp_path / "d", val_images=made["val_images"], test_labels=np.zeros(6, int))
-    (row,) = sources.check(source)
+    (row,) = check.check_source(source)
     assert (row["modality"], row["train"], row["val"], row["test"], row["patients"]) == (
         "fundus",
         20,
@@ -247,7 +247,7 @@ def test_check_counts_a_split_without_images_as_nought(tmp_path):
     none = {
         f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")
     }
-    (row,) = sources.check(put(tmp_path / "d", **none))
+    (row,) = check.check_source(put(tmp_path / "d", **none))
     assert (row["train"], row["val"], row["test"]) == (20, 0, 6)
     assert row["classes"] == "moderate_npdr 10/0/3, no_dr 10/0/3"
 
@@ -268,7 +268,7 @@ def test_check_tells_the_stored_sizes_and_marks_in_colour(tmp_path):
     for n, image in enumerate(grey):
         Image.fromarray(image).save(tmp_path / f"{n}.png")
     Image.new("RGB", (64, 48), (200, 90, 20)).save(tmp_path / "4.png")
-    found = {row["modality"]: (row["sizes"], row["marked"]) for row in sources.check(source)}
+    found = {row["modality"]: (row["sizes"], row["marked"]) for row in check.check_source(source)}
     assert found == {"us": ("40 x 50", 2), "skin": ("30 x 20 to 64 x 48", 0)}
 
 
@@ -339,7 +339,7 @@ def test_folder_keeps_its_own_text_and_columns(tmp_path, name):
 
 def test_folder_deals_patients_where_it_has_no_split(tmp_path):
     source = write_folder(tmp_path / "d", lines(60))
-    counts = [len(sources.load(source, split, size=16)) for split in sources.SPLITS]
+    counts = [len(sources.load(source, split, size=16)) for split in SPLITS]
     assert sum(counts) == 60 and counts[0] > counts[2] > counts[1] > 0
     assert not any(sources.load(source, "train", size=16)["identity_known"])
 
@@ -519,7 +519,7 @@ def test_bad_hub_datasets_are_refused(hub_dataset, monkeypatch):
 def test_the_real_panel_is_read_and_its_small_modality_is_not_testable():
     source = f"npz:{REAL_PANEL}"
     sources.preflight(source)
-    reasons = sources.testable(source)
+    reasons = check.testable(source)
     assert "6 test patients" in reasons["retinal_oct"] and reasons["fundus"] == ""
     test = sources.load(source, "test", modalities=["retinal_oct", "fundus"])
     assert test["modality"].count("retinal_oct") == 11

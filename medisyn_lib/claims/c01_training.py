@@ -10,7 +10,7 @@ import numpy as np
 from medisyn_lib.claims.claim import Claim, Control, count, make_claim, measure
 from medisyn_lib.claims.rules import compare_to_bound
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.data import sources
+from medisyn_lib.data import check
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import cluster_interval, paired_difference
 from medisyn_lib.statistics.power import detectable_difference, standard_error
@@ -31,7 +31,7 @@ def claim_one_model(
     These say in column `network` which of them made each image. Modalities with too few test patients count only where
     all have too few, and then decide nothing.
     """
-    reasons = sources.testable(asked)
+    reasons = check.testable(asked)
     testable = [name for name, reason in reasons.items() if not reason]
     kept = testable or list(reasons)
     parts = {

@@ -28,18 +28,18 @@ def add_verb(verbs: options.Verbs) -> None:
 
 def list_kinds(_: argparse.Namespace) -> int:
     """Print a line on each kind of source."""
-    from medisyn_lib.data import sources
+    from medisyn_lib.data.kinds import KINDS
 
-    _print_table([{"kind": kind, "help": row["help"]} for kind, row in sources.KINDS.items()])
+    _print_table([{"kind": name, "help": kind.help} for name, kind in KINDS.items()])
     return 0
 
 
 def check_source(arguments: argparse.Namespace) -> int:
     """Print what a source holds, a line each modality and split."""
-    from medisyn_lib.data import sources
+    from medisyn_lib.data import check, sources
 
     sources.preflight(arguments.source)
-    _print_table(sources.check(arguments.source))
+    _print_table(check.check_source(arguments.source))
     return 0
 
 

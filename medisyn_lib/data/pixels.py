@@ -1,4 +1,4 @@
-"""Images as numbers: opened one at a time, squared and resized, read back as uint8 arrays."""
+"""Images as numbers: opened one at a time, squared and resized, loaded as uint8 arrays."""
 
 from __future__ import annotations
 
@@ -15,62 +15,104 @@ from medisyn_lib.errors import InputError
 if TYPE_CHECKING:
     import datasets
 
+__all__ = ["centre_square", "has_colour_marks", "load_pixels", "open_images", "stored_size"]
+
+# An image counts as grey with marks in colour where nearly all of its pixels are grey and few are coloured.
+GREY_SPREAD = 12  # of 255, largest difference between the channels of a grey pixel
+GREY_PERCENT = 90  # of the pixels, at least
+COLOUR_SPREAD = 60  # of 255, least difference between the channels of a mark in colour
+MARKED_FRACTION = 0.001  # of the pixels, at least
+
 
 def load_pixels(
     dataset: datasets.Dataset, indices: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    """The images of a dataset, or of some of its rows, as uint8 (n, size, size, 3)."""
+    """Load the images of a dataset, or those at `indices`, as uint8 (n, size, size, 3)."""
     chosen = dataset if indices is None else dataset.select(np.asarray(indices).tolist())
-    first = chosen[0]["image"].size if len(chosen) else (0, 0)
-    result = np.empty((len(chosen), first[1], first[0], 3), np.uint8)
+    width, height = chosen[0]["image"].size if len(chosen) else (0, 0)
+    pixels = np.empty((len(chosen), height, width, 3), np.uint8)
     for number, row in enumerate(chosen.select_columns("image")):
-        result[number] = row["image"]
-    return result
+        pixels[number] = row["image"]
+    return pixels
 
 
 def open_images(
-    chosen: Sequence[Row], open_one: Callable[[str], Image.Image]
+    rows: Sequence[Row], open_one: Callable[[str], Image.Image]
 ) -> Iterator[Image.Image]:
-    """The images of chosen rows, one at a time. Raises InputError for one that is broken, too large or over 8 bits."""
-    for place in (row["place"] for row in chosen):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = open_one(place)
-            image.load()
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
-            mend = "save it again, smaller. DICOM and NIfTI are not read: de-identify, convert to 8-bit PNG"
-            raise InputError(f"{place} is no image that can be read ({error!r}): {mend}") from error
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(
-                f"{place} is damaged ({type(error).__name__}): save it again or drop it"
-            ) from error
-        deep = image.mode[0] in "IF"
-        require(
-            not deep,
-            f"{place} has more than 8 bits a channel (mode {image.mode}): window it to 8 bits first",
+    """Open the images of rows one at a time.
+
+    Parameters
+    ----------
+    rows
+        The rows; `place` of each says where its pixels are.
+    open_one
+        Opens the image at a place.
+
+    Yields
+    ------
+    Image.Image
+        The images in the order of the rows, decoded.
+
+    Raises
+    ------
+    InputError
+        For an image that is broken, too large or of more than 8 bits a channel.
+    """
+    for row in rows:
+        yield _opened(row["place"], open_one)
+
+
+def _opened(place: str, open_one: Callable[[str], Image.Image]) -> Image.Image:
+    """One image, decoded; what Pillow raises becomes an InputError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = open_one(place)
+        image.load()
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        remedy = (
+            "save it again, smaller. DICOM and NIfTI are not read: "
+            "de-identify, convert to 8-bit PNG"
         )
-        yield image
+        raise InputError(f"{place} is no image that can be read ({error!r}): {remedy}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{place} is damaged ({type(error).__name__}): save it again or drop it"
+        ) from error
+    require(
+        image.mode[0] not in "IF",
+        f"{place} has more than 8 bits a channel (mode {image.mode}): window it to 8 bits first",
+    )
+    return image
 
 
 def centre_square(image: Image.Image | np.ndarray, side: int) -> Image.Image:
-    """The centre square of a picture, upright, in RGB of (side, side), resampled with Lanczos."""
-    picture = (
-        Image.fromarray(image) if isinstance(image, np.ndarray) else ImageOps.exif_transpose(image)
-    )
+    """Return the centre square of an image, upright, as RGB (side, side), resampled with Lanczos."""
+    if isinstance(image, np.ndarray):
+        picture = Image.fromarray(image)
+    else:
+        picture = ImageOps.exif_transpose(image)
     return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
 
 
-def size_and_marks(image: Image.Image | np.ndarray) -> tuple[tuple[int, int], bool]:
-    """Width and height of an image as it is stored, and whether, grey for the rest, it bears marks in colour.
+def stored_size(image: Image.Image | np.ndarray) -> tuple[int, int]:
+    """Return width and height of an image as it is stored, in pixels."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    return image.size
 
-    So machines burn in calipers and writing; what is white is not found. A thousandth of the pixels must have channels
-    over 60 of 255 apart, and 90% at most 12.
+
+def has_colour_marks(image: Image.Image | np.ndarray) -> bool:
+    """Say whether a grey image bears marks in colour, as machines burn in calipers and writing.
+
+    A thousandth of the pixels must have channels over 60 of 255 apart, and 90% at most 12. Marks in
+    white are not found.
     """
     picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     spread = np.ptp(np.asarray(picture.convert("RGB")), axis=2)
-    return picture.size, bool(np.percentile(spread, 90) <= 12 and (spread > 60).mean() > 0.001)
+    is_grey = np.percentile(spread, GREY_PERCENT) <= GREY_SPREAD
+    return bool(is_grey and (spread > COLOUR_SPREAD).mean() > MARKED_FRACTION)

@@ -1,34 +1,49 @@
-"""What a source states of an image, one row each, and its checks; what fails is one line with its mend."""
+"""What a source states of an image, one row each, and the checks on it.
+
+A check that fails raises an InputError: one line that names the fault and the remedy.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medisyn_lib.errors import InputError
 
+__all__ = ["UNKNOWN", "WORDS", "Row", "check_rows", "check_text", "require"]
+
 Row = dict[str, Any]  # image_id, patient_id, identity_known, split, place and the keys of UNKNOWN
 WORDS = {"modality": "image", "finding": "unlabelled", "side": "", "lesion_size": ""}
-UNKNOWN: Row = {
-    "text": "",
-    **WORDS,
-    "count": -1,
-    "grade": -1,
-}  # what stands for what a source does not know
+UNKNOWN: Row = {"text": "", **WORDS, "count": -1, "grade": -1}  # what a source does not state
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+FORMULA_STARTS = "=+-@"
+MIN_TRAIN_IMAGES = 2  # of a modality
 
 
-def require(fine: object, fault: str) -> None:
-    """Raise InputError with the fault, one line, where a check on the input does not hold."""
-    if not fine:
+def require(condition: object, fault: str) -> None:
+    """Raise InputError with the fault, one line, where a condition on the input does not hold."""
+    if not condition:
         raise InputError(fault)
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise InputError where a text is empty, holds control characters or begins as a formula; `where` names it."""
+    """Check a text that comes from outside.
+
+    Parameters
+    ----------
+    text
+        A caption, a name or a word of metadata.
+    where
+        Names the text in errors.
+
+    Raises
+    ------
+    InputError
+        Where the text is empty, holds control characters or begins as a spreadsheet's formula does.
+    """
     require(text.strip(), f"{where} is empty: write one")
     require(
-        text.lstrip()[0] not in "=+-@",
+        text.lstrip()[0] not in FORMULA_STARTS,
         f"{where} begins as a spreadsheet's formula does: begin with a letter",
     )
     require(
@@ -38,31 +53,64 @@ def check_text(text: str, where: str) -> None:
 
 
 def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> list[Row]:
-    """The rows; raises InputError for a name that stands twice, a patient in two splits, a class without train images.
+    """Check the rows of a source.
 
-    `findings` are classes that must be there besides those of the rows. A class that is empty in val
-    or test is no error: `check` reports it.
+    A class that is empty in val or test is no error: `medisyn_lib.data.check` reports it.
+
+    Parameters
+    ----------
+    rows
+        One for each image.
+    where
+        Names the source in errors.
+    findings
+        Classes that must be there besides those of the rows.
+
+    Returns
+    -------
+    list of Row
+        The same rows.
+
+    Raises
+    ------
+    InputError
+        For an image that is listed twice, a patient in two splits, or a class without train images.
     """
     require(rows, f"{where} holds no image: add some")
-    name, many = Counter(row["image_id"] for row in rows).most_common(1)[0]
-    require(many == 1, f"{where}: the image {name!r} stands there twice: keep one of them")
-    home: dict[str, str] = {}
+    _check_images_are_unique(rows, where)
+    _check_patients_have_one_split(rows, where)
+    for modality in dict.fromkeys(row["modality"] for row in rows):
+        of_modality = [row for row in rows if row["modality"] == modality]
+        _check_train_images(of_modality, f"{where}: {modality}", findings)
+    return rows
+
+
+def _check_images_are_unique(rows: Sequence[Row], where: str) -> None:
+    name, times = Counter(row["image_id"] for row in rows).most_common(1)[0]
+    require(times == 1, f"{where}: the image {name!r} stands there twice: keep one of them")
+
+
+def _check_patients_have_one_split(rows: Sequence[Row], where: str) -> None:
+    split_of: dict[str, str] = {}
     for row in rows:
         patient, split = row["patient_id"], row["split"]
-        both = f"patient {patient!r} is in {home.setdefault(patient, split)} and in {split}"
+        first = split_of.setdefault(patient, split)
         require(
-            home[patient] == split, f"{where}: {both}: keep all images of a patient in one split"
+            split == first,
+            f"{where}: patient {patient!r} is in {first} and in {split}: "
+            "keep all images of a patient in one split",
         )
-    for modality in dict.fromkeys(row["modality"] for row in rows):
-        own = [row for row in rows if row["modality"] == modality]
-        train = [row["finding"] for row in own if row["split"] == "train"]
+
+
+def _check_train_images(rows: Sequence[Row], where: str, findings: Iterable[str]) -> None:
+    """Check that a modality has train images, and that each of its classes does."""
+    trained = [row["finding"] for row in rows if row["split"] == "train"]
+    require(
+        len(trained) >= MIN_TRAIN_IMAGES,
+        f"{where} needs at least {MIN_TRAIN_IMAGES} train images, got {len(trained)}: add images",
+    )
+    for finding in sorted({*findings, *(row["finding"] for row in rows)}):
         require(
-            len(train) > 1,
-            f"{where}: {modality} needs at least 2 train images, got {len(train)}: add images",
+            finding in trained,
+            f"{where} class {finding!r} has no train image: add some or drop it",
         )
-        for finding in sorted({*findings, *(row["finding"] for row in own)}):
-            require(
-                finding in train,
-                f"{where}: {modality} class {finding!r} has no train image: add some or drop it",
-            )
-    return rows

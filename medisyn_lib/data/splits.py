@@ -1,27 +1,55 @@
-"""Splits and roles: patients dealt once, by a stable hash."""
+"""Splits and roles: each patient is assigned once, by a stable hash.
+
+`first_stage` is the role of the autoencoder's images, the first stage of a latent diffusion model
+(Rombach et al. 2022, arXiv:2112.10752).
+"""
 
 import hashlib
 
+__all__ = [
+    "GENERATOR_FRACTION",
+    "ROLES",
+    "SPLITS",
+    "SPLIT_OF_ROLE",
+    "deal_split",
+    "role_of",
+    "stable_fraction",
+]
+
 SPLITS = ("train", "val", "test")
-ROLES = ("first_stage", "generator", "evaluator", "calibration", "test")
-SPLIT_OF_ROLE = dict(zip(ROLES, ("train", "train", "train", "val", "test"), strict=True))
-GENERATOR_SHARE = 0.7  # of the train patients; the others belong to the evaluator
+SPLIT_OF_ROLE = {
+    "first_stage": "train",
+    "generator": "train",
+    "evaluator": "train",
+    "calibration": "val",
+    "test": "test",
+}
+ROLES = tuple(SPLIT_OF_ROLE)
+GENERATOR_FRACTION = 0.7  # of the train patients; the others belong to the evaluator
+TRAIN_BELOW, VAL_BELOW = (
+    0.7,
+    0.8,
+)  # of a patient's number, where a source has no splits; the rest is test
 
 
 def stable_fraction(*words: object) -> float:
-    """A number in [0, 1) that depends on the words alone: the same on every machine, in every run."""
+    """Hash words to a number in [0, 1): the same on every machine, in every run."""
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def role_of(split: str, patient_id: str) -> str:
-    """The role of a patient of a finite source; train patients are dealt 70:30 by a stable hash."""
-    if split != "train":
-        return {"val": "calibration", "test": "test"}[split]
-    return "generator" if stable_fraction("role", patient_id) < GENERATOR_SHARE else "evaluator"
+    """Return the role of a patient of a finite source; train patients are divided 70:30."""
+    if split == "val":
+        return "calibration"
+    if split == "test":
+        return "test"
+    return "generator" if stable_fraction("role", patient_id) < GENERATOR_FRACTION else "evaluator"
 
 
 def deal_split(patient_id: str) -> str:
-    """The split of a patient where a source has none: 70% train, 10% val, 20% test by a stable hash."""
+    """Return the split of a patient where a source has none: 70% train, 10% val, 20% test."""
     number = stable_fraction("split", patient_id)
-    return "train" if number < 0.7 else "val" if number < 0.8 else "test"
+    if number < TRAIN_BELOW:
+        return "train"
+    return "val" if number < VAL_BELOW else "test"

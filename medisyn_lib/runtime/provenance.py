@@ -1,6 +1,5 @@
 """What a result came from: versions, machine, seeds and cost, without naming anyone's folders or hosts."""
 
-import contextlib
 import os
 import platform
 import re
@@ -14,21 +13,40 @@ from typing import Any
 
 from medisyn_lib.runtime.paths import project_root
 
+__all__ = ["PACKAGES", "collect", "data_label", "git", "run_name"]
+
 PACKAGES = (
-    "medisyn-lib numpy scipy scikit-learn statsmodels torch diffusers transformers accelerate datasets timm "
-    "tokenizers safetensors pillow"
-).split()
+    "medisyn-lib",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "statsmodels",
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "timm",
+    "tokenizers",
+    "safetensors",
+    "pillow",
+)
+KINDS_WITH_FOLDER = ("npz", "folder")  # of data source: their names would tell where they lie
+GIT_TIMEOUT = 60  # seconds
 
 
 def data_label(source: str) -> str:
-    """A data source without the folders that lead to it: `npz:/home/me/panel` is `npz:panel`."""
+    """Name a data source without the folders that lead to it: `npz:/home/me/panel` is `npz:panel`."""
     kind, colon, place = source.partition(":")
-    return f"{kind}:{Path(place).name}" if colon and kind in ("npz", "folder") else source
+    if colon and kind in KINDS_WITH_FOLDER:
+        return f"{kind}:{Path(place).name}"
+    return source
 
 
 def run_name(profile: str, data: str) -> str:
-    """The folder name of a run under build/, results/ and figures/, such as `full-npz-real-panel`."""
-    return f"{profile}-{re.sub(r'[^a-z0-9]+', '-', data_label(data).lower()).strip('-')}"
+    """Name the folder of a run under build/, results/ and figures/, such as `full-npz-real-panel`."""
+    words = re.sub(r"[^a-z0-9]+", "-", data_label(data).lower()).strip("-")
+    return f"{profile}-{words}"
 
 
 def collect(
@@ -39,34 +57,73 @@ def collect(
     seconds: float,
     flops: float | None,
 ) -> dict[str, Any]:
-    """The `provenance` of a result: `seconds` and `flops` are what its computation took, cold.
+    """Collect the `provenance` of a result.
 
-    Torch is asked only where it is imported already. `commit` has a `+` where tracked files differ; None without git.
+    Torch is asked only where it is imported already.
+
+    Parameters
+    ----------
+    profile
+        Name of the run's profile.
+    data
+        The data source; its folders are left out.
+    seeds
+        Of training.
+    fingerprint
+        Of the data source.
+    seconds, flops
+        What the computation took with an empty store; `flops` is None where it was not counted.
+
+    Returns
+    -------
+    dict
+        JSON values. `commit` ends in `+` where tracked files differ from it; it is None without git.
     """
-    torch, root, commit = sys.modules.get("torch"), project_root(), None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if (root / ".git").exists():
-            commit = git(
-                root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"
-            ).strip()
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
+    torch = sys.modules.get("torch")
+    has_gpu = torch is not None and torch.cuda.is_available()
     return {
-        "profile": profile, "data": data_label(data), "data_fingerprint": fingerprint, "seeds": [int(s) for s in seeds],
-        "seconds": round(float(seconds), 1), "flops": None if flops is None else float(flops),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
-        "versions": versions, "system": f"{platform.system()} {platform.machine()}",
+        "profile": profile,
+        "data": data_label(data),
+        "data_fingerprint": fingerprint,
+        "seeds": [int(seed) for seed in seeds],
+        "seconds": round(float(seconds), 1),
+        "flops": None if flops is None else float(flops),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "versions": _versions(),
+        "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads() if torch else os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
-        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
-    }  # fmt: skip
+        "gpu": torch.cuda.get_device_name() if torch and has_gpu else None,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout; None without one."""
+    root = project_root()
+    if not (root / ".git").exists():
+        return None
+    try:
+        return git(root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+").strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of those packages that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """The output of one git command in a folder. Raises OSError or SubprocessError where it fails."""
+    """Return the output of one git command in a folder. Raises OSError or SubprocessError where it fails."""
     command = ["git", "-C", str(folder), *arguments]  # git lies where the user's PATH has it
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=True, timeout=60
-    ).stdout
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=True, timeout=GIT_TIMEOUT
+    )
+    return done.stdout
