@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
 from medisyn_lib.claims.decision import Decision
 from medisyn_lib.claims.rules import compare_to_bound
-from medisyn_lib.evaluation import attribute_accuracy
 from medisyn_lib.evaluation.attribute_accuracy import (
     AUTOENCODED,
     DERANGED,
     GROUPS,
     REAL,
     SYNTHETIC,
+    accuracy_gaps,
+    by_attribute,
+    by_modality,
     chance_accuracy,
+    finding_shortfall,
     in_group,
+    modalities_within,
 )
 from medisyn_lib.evaluation.word_changes import TWO_FINDINGS, WordEffect
 from medisyn_lib.statistics.estimates import Estimate
@@ -110,9 +114,7 @@ def real_control(group: str, real: pd.DataFrame, chance: float) -> Control:
 def claim_text_aligned(
     recovered: Mapping[str, pd.DataFrame],
     controls: Sequence[Control],
-    *,
     margin: float,
-    near: Estimate,
     testable: int,
 ) -> Claim:
     """Judge whether synthetic images show what captions name as surely as real ones.
@@ -127,23 +129,23 @@ def claim_text_aligned(
         Of `attribute_controls`.
     margin
         How far below real images accuracy may lie, a proportion.
-    near
-        The number of modalities whose findings lie within it.
     testable
         The number of modalities with enough test patients.
     """
-    gaps = attribute_accuracy.accuracy_gaps(real=recovered[REAL], synthetic=recovered[SYNTHETIC])
+    gaps = accuracy_gaps(real=recovered[REAL], synthetic=recovered[SYNTHETIC])
     estimates = {f"{group}_gap": gap for group, gap in gaps.items()}
     primary = list(estimates)[-1]
     outcomes = [compare_to_bound(gap, -margin) for gap in gaps.values()]
     decision = decide(outcomes, testable=testable)
-    for row in attribute_accuracy.by_attribute(recovered):
+    for row in by_attribute(recovered):
         if row.images in MEASURE_SUFFIX:
             estimates[f"{row.attribute}_{MEASURE_SUFFIX[row.images]}"] = row.accuracy
     measures = [
         measure(name, estimate, unit="share", encoder="reader")
         for name, estimate in estimates.items()
     ]
+    shortfall = finding_shortfall(by_modality(recovered))
+    near = modalities_within(margin, shortfall)
     measures.append(measure("modalities_within_margin", near, unit="modalities"))
     return make_claim(
         id="text-aligned",
@@ -173,7 +175,6 @@ def claim_word_by_word(
     effects: Mapping[str, WordEffect],
     drawn: WordEffect | None,
     controls: Sequence[Control],
-    *,
     margin: float,
     testable: int,
 ) -> Claim:
@@ -225,30 +226,39 @@ def claim_word_by_word(
 # Realism.
 
 
-def reader_controls(
-    both_real: Estimate, *, lowest_coverage: float, highest_error: float, studies: int
-) -> list[Control]:
-    """Check the analysis of a reader study on simulated ones, each check allowing for their own error.
+def reader_controls(both_real: Estimate, recovery: pd.DataFrame, studies: int) -> list[Control]:
+    """Check the analysis of a reader study, on simulated ones with allowance for their own error.
 
     Parameters
     ----------
     both_real
         Accuracy in the pairs of two real images, with a 99.9% interval.
-    lowest_coverage
-        Of the planted accuracy by 95% intervals, a proportion of simulated studies.
-    highest_error
-        The largest proportion of simulated studies exactly at the margin with a wrong verdict.
+    recovery
+        Of simulated studies, `value`: the proportion of intervals that cover the planted accuracy;
+        `wrong`: of those exactly at the margin, how many have a wrong verdict.
     studies
-        How many were simulated each time.
+        How many were simulated for each row.
     """
     room = 3 * (0.95 * 0.05 / studies) ** 0.5  # three standard errors
     least, most = 0.95 - room, 0.05 + room
-    covered = f"covered in {least:.3f} or more"
-    wrong = f"wrong in {most:.3f} or fewer"
-    guessing = both_real.ci_low is None or both_real.ci_low <= 0.5 <= both_real.ci_high
+    coverage = float(recovery["value"].min())
+    wrong = float(recovery["wrong"].max()) / studies
+    guessing = both_real.ci_low is None or both_real.ci_low <= 0.5 <= (both_real.ci_high or 1.0)
     return [
-        Control("planted_skill", "positive", covered, lowest_coverage, lowest_coverage >= least),
-        Control("exactly_at_the_margin", "negative", wrong, highest_error, highest_error <= most),
+        Control(
+            "planted_skill",
+            "positive",
+            f"covered in {least:.3f} or more",
+            coverage,
+            coverage >= least,
+        ),
+        Control(
+            "exactly_at_the_margin",
+            "negative",
+            f"wrong in {most:.3f} or fewer",
+            wrong,
+            wrong <= most,
+        ),
         Control("both_real", "negative", "50%", both_real.value, bool(guessing)),
     ]
 

@@ -92,6 +92,14 @@ def modalities_within(margin: float, shortfall: pd.DataFrame) -> Estimate:
     return Estimate(near, None, None, len(shortfall))
 
 
+def shortfall_in_words(shortfall: pd.DataFrame, margin: float) -> str:
+    """Say how many modalities lie within a margin of real images, and by how many points others do not."""
+    near = modalities_within(margin, shortfall)
+    points = (100 * shortfall[shortfall[SYNTHETIC] > margin]).round().astype(int)
+    first = f"within {100 * margin:.0f} points of real images: {near.value} of {near.n} modalities"
+    return f"{first}\n{points.to_string()}"
+
+
 def in_group(table: pd.DataFrame, group: str) -> pd.DataFrame:
     """Return the rows of one of GROUPS of attributes."""
     return table[table["attribute"].isin(list(GROUPS[group]))]

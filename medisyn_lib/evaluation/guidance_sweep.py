@@ -17,6 +17,8 @@ from medisyn_lib.statistics.jackknife import delete_group
 if TYPE_CHECKING:
     import datasets
 
+    from medisyn_lib.profiles import Profile
+
 IMAGES_PER_PROMPT = 3
 FIRST_SEED = 20_000  # seeds that no other images of a notebook have
 
@@ -95,8 +97,7 @@ def guidance_sweep(
     evaluator: attributes.AttributeEvaluator,
     held_out: datasets.Dataset,
     real: np.ndarray,
-    prompts: SweepPrompts,
-    scales: list[float],
+    settings: Profile,
 ) -> list[GuidancePoint]:
     """Sample three images of each prompt at each guidance scale; measure accuracy and diversity.
 
@@ -110,22 +111,21 @@ def guidance_sweep(
         Real images with captions, and `real`, their pixels, uint8 (m, h, w, 3).
     real
         See `held_out`.
-    prompts
-        Of `sweep_prompts`.
-    scales
-        Guidance scales.
+    settings
+        Say how many prompts, and the generator's own guidance scale.
 
     Returns
     -------
     list of GuidancePoint
-        One per scale.
+        One per scale of `guidance_scales`.
     """
+    prompts = sweep_prompts(held_out, settings.alignment.guidance_prompts)
     reference = diversity(real[[*prompts.rows, *prompts.companions[0], *prompts.companions[1]]])
     patients = np.array(held_out["patient_id"][:])[prompts.rows]
     thrice = held_out.select(np.tile(prompts.rows, IMAGES_PER_PROMPT).tolist())
     requested = attributes.labels(thrice)
     points = []
-    for scale in scales:
+    for scale in guidance_scales(settings.guidance):
         entry = samples_entry(
             generator, thrice["caption"][:], first_seed=FIRST_SEED, guidance_scale=scale
         )

@@ -144,7 +144,7 @@ def prompt_pairs(
     """
     import pandas as pd
 
-    every = []
+    every: list[PromptPair] = []
     records = held_out.remove_columns("image").to_pandas().to_dict("records")
     for image, row in enumerate(records):
         if row["modality"] in modalities:
@@ -176,3 +176,12 @@ def captions_naming_two(captions: Sequence[str]) -> int:
             named = [phrase for phrase in phrases if phrase in text]
             count += len(named) > 1
     return count
+
+
+def examples(pairs: pd.DataFrame) -> str:
+    """Show the last pair of each kind, one per line."""
+    lines = []
+    for kind, part in pairs.groupby("kind"):
+        last = part.iloc[-1]
+        lines.append(f"{kind} (n = {len(part)}): {last['first_prompt']} | {last['changed_prompt']}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The first pairs of images that a reader's page shows."""
+"""What a reader's page looks like: a stored picture of one, and the first pairs that it shows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from medisyn_lib.reader_study.kit import TEMPLATES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from PIL.Image import Image
+
+
+def stored_picture() -> Image:
+    """Open a picture of a page in a browser, at the width of a desk and of a phone."""
+    from PIL import Image
+
+    return Image.open(TEMPLATES / "page.png")
 
 
 class ShownPairs(NamedTuple):

@@ -1,8 +1,8 @@
-"""Estimates as columns of a figure's table, and in words."""
+"""Estimates as columns of a figure's table; estimates and controls in words."""
 
 from __future__ import annotations
 
-from medisyn_lib.claims.claim import Measure
+from medisyn_lib.claims.claim import Control, Measure
 from medisyn_lib.statistics.estimates import Estimate
 
 
@@ -28,3 +28,9 @@ def points_in_words(estimate: Estimate | Measure) -> str:
     ends = (estimate.value, estimate.ci_low, estimate.ci_high)
     value, low, high = (None if end is None else round(100 * end) for end in ends)
     return f"{value} points (95% interval {low} to {high})"
+
+
+def control_in_words(control: Control) -> str:
+    """Return a control's name, outcome and expectation."""
+    outcome = "passed" if control.passed else "FAILED"
+    return f"control {control.name}: {outcome} (expected {control.expected})"

@@ -102,12 +102,20 @@ def by_modality(accuracies: Sequence[ModalityAccuracy], study: Study, folder: Pa
     return draw(BY_MODALITY, table, folder / "figures")
 
 
-def word_by_word(effects: Sequence[WordEffect], study: Study, folder: Path) -> Image | None:
-    """Draw how often what a change is about is seen before and after it, one row per kind of change."""
+def word_by_word(
+    effects: Mapping[str, WordEffect], drawn: WordEffect | None, study: Study, folder: Path
+) -> Image | None:
+    """Draw how often what a change is about is seen before and after it, one row per kind of change.
+
+    The last row is of second findings `drawn` into phantoms, if there are any.
+    """
     import pandas as pd
 
+    shown = list(effects.values())
+    if drawn is not None:
+        shown.append(drawn)
     rows = []
-    for effect in effects:
+    for effect in shown:
         label = f"{effect.kind} (n = {effect.before.n})"
         before, after = interval_columns(effect.before), interval_columns(effect.after)
         rows.append({"label": label, "group": "first prompt", **before})
@@ -121,7 +129,7 @@ def word_by_word(effects: Sequence[WordEffect], study: Study, folder: Path) -> I
 
 
 def guidance(
-    points: Sequence[GuidancePoint], prompts: int, study: Study, folder: Path, *, own_model: bool
+    points: Sequence[GuidancePoint], study: Study, folder: Path, *, own_model: bool
 ) -> Image | None:
     """Draw accuracy and diversity over the guidance scale; of the study's `own_model` its default is named."""
     import pandas as pd
@@ -141,7 +149,7 @@ def guidance(
     default = f"; its own guidance {study.settings.guidance:g}" if own_model else ""
     table["title"] = (
         f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, "
-        f"n = {prompts} prompts, three images each{default}; distances by efflite0)"
+        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by efflite0)"
     )
     return draw(GUIDANCE, table, folder / "figures")
 
@@ -168,19 +176,10 @@ def reader_study_title(correct: np.ndarray, study: Study, *, simulated: bool) ->
     return f"Reader study, {who} ({size}; {study.scale}; 95% intervals)"
 
 
-def told_apart(tables: Mapping[str, pd.DataFrame], folder: Path) -> Image | None:
-    """Draw how often readers tell images apart, from the tables of a reader study."""
-    return draw(TOLD_APART, tables["04_told_apart"], folder / "figures")
-
-
-def ratings(tables: Mapping[str, pd.DataFrame], folder: Path) -> Image | None:
-    """Draw the readers' ratings, from the tables of a reader study."""
-    return draw(RATINGS, tables["04_ratings"], folder / "figures")
-
-
-def agreement(tables: Mapping[str, pd.DataFrame], folder: Path) -> Image | None:
-    """Draw how far readers agree, from the tables of a reader study."""
-    return draw(AGREEMENT, tables["04_agreement"], folder / "figures")
+def reader_study(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Image | None]:
+    """Draw a reader study's figures from its tables by name: telling apart, ratings, agreement."""
+    specs = (TOLD_APART, RATINGS, AGREEMENT)
+    return [draw(spec, tables[spec.name], folder / "figures") for spec in specs]
 
 
 def recovered_skill(recovery: pd.DataFrame, studies: int, folder: Path) -> Image | None:

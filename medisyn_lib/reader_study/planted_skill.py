@@ -100,3 +100,9 @@ def wrong_verdicts(simulated: SimulatedStudies) -> int:
     margin = abs(simulated.planted_accuracy - 0.5)
     verdicts = [analysis.equivalence(correct, margin) for correct in simulated.correct]
     return max(verdicts.count("equivalent"), verdicts.count("told apart"))
+
+
+def wrong_verdicts_in_words(recovery: pd.DataFrame, studies: int) -> str:
+    """List the wrong verdicts exactly at the margin by number of readers, of that many studies."""
+    wrong = recovery.dropna(subset="wrong").set_index("readers")["wrong"].astype(int)
+    return wrong.rename(f"of {studies}").to_string()
