@@ -49,7 +49,7 @@ def guidance_scales(default: float) -> list[float]:
 
 
 def sweep_prompts(held_out: datasets.Dataset, most: int) -> SweepPrompts:
-    """Choose prompts, spread over held-out images, whose finding at least two other patients' images show."""
+    """Choose prompts, spread over held-out images, whose finding two images of other patients show."""
     modality, finding, patient = (
         np.array(held_out[name][:]) for name in ("modality", "finding", "patient_id")
     )

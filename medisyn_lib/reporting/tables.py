@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from medisyn_lib.claims.claim import Control, Measure
-from medisyn_lib.statistics.estimates import Estimate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medisyn_lib.claims.claim import Control, Measure
+    from medisyn_lib.statistics.estimates import Estimate
 
 
 def interval_columns(estimate: Estimate) -> dict[str, float | int | None]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, classes, contact_sheet
 from medisyn_lib.reporting.render import FigureSpec, draw
 
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
+
+    from medisyn_lib.pipeline.study import Study
 
 MODALITIES = FigureSpec(
     "00_modalities",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
     from IPython.display import Image
+
+    from medisyn_lib.pipeline.study import Study
 
 LOSSES = FigureSpec(
     "01_losses",

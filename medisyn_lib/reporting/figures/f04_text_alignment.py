@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.evaluation.attribute_accuracy import REAL, AttributeAccuracy, ModalityAccuracy
-from medisyn_lib.evaluation.guidance_sweep import GuidancePoint
-from medisyn_lib.evaluation.word_changes import WordEffect
-from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
 from medisyn_lib.reporting.tables import interval_columns
@@ -19,6 +15,11 @@ from medisyn_lib.reporting.tables import interval_columns
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
+
+    from medisyn_lib.evaluation.attribute_accuracy import AttributeAccuracy, ModalityAccuracy
+    from medisyn_lib.evaluation.guidance_sweep import GuidancePoint
+    from medisyn_lib.evaluation.word_changes import WordEffect
+    from medisyn_lib.pipeline.study import Study
 
 READ_BACK = FigureSpec(
     "04_read_back",
@@ -73,7 +74,7 @@ def recovered_attributes(
     """Draw the accuracy of each attribute in each set of images, of that many images each."""
     import pandas as pd
 
-    requested = {row.attribute: row.accuracy.n for row in accuracies if row.images == REAL}
+    requested = {row.attribute: row.accuracy.n for row in accuracies if row.images == "real"}
     rows = []
     for row in accuracies:
         label = f"{row.attribute} (n = {requested.get(row.attribute, 0)})"
