@@ -63,7 +63,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.training_progress import snapshot_samples, trained_denoisers
 from medisyn_lib.reporting.figures import f01_training
 from medisyn_lib.reporting.model_card import copy_model_card
-from medisyn_lib.reporting.tables import control_in_words, interval_in_words
+from medisyn_lib.reporting.words import control_in_words, interval_in_words
 from medisyn_lib.sampling.pipeline import resolve_model
 from medisyn_lib.training.autoencoder import peak_signal_to_noise
 from medisyn_lib.training.classifier import AttributeClassifier

@@ -58,7 +58,7 @@ from medisyn_lib.pipeline.samples import load_samples, samples_entry
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reader_study import analysis, answers, page_preview, planted_skill, simulated_study
 from medisyn_lib.reporting.figures import f04_text_alignment
-from medisyn_lib.reporting.tables import control_in_words, points_in_words
+from medisyn_lib.reporting.words import control_in_words, points_in_words
 from medisyn_lib.runtime.paths import resolve_out
 from medisyn_lib.sampling.pipeline import resolve_model
 

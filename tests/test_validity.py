@@ -92,8 +92,8 @@ def test_04_words() -> None:
             outcomes = [
                 compare_to_bound(point, bound) for point, bound in zip(points, bounds, strict=True)
             ]
-            decision = c04_text_alignment.decide(outcomes, testable=1)
-            return judge(decision.passed, decision.partly)
+            outcome = c04_text_alignment.decide(outcomes, testable=1)
+            return judge(outcome.passed, outcome.partly)
 
         return once
 

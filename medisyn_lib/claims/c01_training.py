@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.claims.claim import Claim, Control, Measure, count, make_claim, measure
-from medisyn_lib.claims.decision import Decision
+from medisyn_lib.claims.outcome import RuleOutcome
 from medisyn_lib.claims.rules import compare_to_bound
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.evaluation.alignment import (
@@ -65,14 +65,14 @@ def claim_one_model(
     requested = requested.select(rows.tolist())
     modality = accuracy(tables["synthetic"], "modality_correct")
     gap = finding_gap(real=tables["real"], synthetic=tables["synthetic"])
-    decision = decide(modality, gap, settings, testable=judged.testable)
+    outcome = decide(modality, gap, settings, testable=judged.testable)
     return make_claim(
         id="one-model-ten-modalities",
         statement=NOTEBOOKS["01_training"],
         source="arXiv 2405.09806 v7, abstract; protocol our own",
         rule=RULE,
-        passed=decision.passed,
-        partly=decision.partly,
+        passed=outcome.passed,
+        partly=outcome.partly,
         primary="finding_gap",
         detectable=detectable_difference(standard_error(gap)),
         measures=measures(tables, modality, gap, settings.finding_margin, judged.testable),
@@ -80,14 +80,14 @@ def claim_one_model(
     )
 
 
-def decide(modality: Estimate, gap: Estimate, settings: Profile, *, testable: int) -> Decision:
+def decide(modality: Estimate, gap: Estimate, settings: Profile, *, testable: int) -> RuleOutcome:
     """Apply the rule: the modality's accuracy against its floor, the finding's gap against its margin."""
     outcomes = [
         compare_to_bound(modality, settings.modality_floor),
         compare_to_bound(gap, -settings.finding_margin),
     ]
     undecided = None in outcomes or not testable
-    return Decision(None if undecided else all(outcomes), True in outcomes)
+    return RuleOutcome(None if undecided else all(outcomes), True in outcomes)
 
 
 def measures(

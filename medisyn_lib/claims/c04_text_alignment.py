@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
-from medisyn_lib.claims.decision import Decision
+from medisyn_lib.claims.outcome import RuleOutcome
 from medisyn_lib.claims.rules import compare_to_bound
 from medisyn_lib.evaluation.attribute_accuracy import (
     AUTOENCODED,
@@ -57,7 +57,7 @@ MEASURE_SUFFIX = {REAL: "real", AUTOENCODED: "first_stage", SYNTHETIC: "read"}
 CONTROL_LEVEL = 0.999
 
 
-def decide(outcomes: Sequence[bool | None], *, testable: int) -> Decision:
+def decide(outcomes: Sequence[bool | None], *, testable: int) -> RuleOutcome:
     """Join the outcomes of several bounds.
 
     Decided where all are cleared, or none, or one is and another is not, and where `testable`
@@ -66,7 +66,7 @@ def decide(outcomes: Sequence[bool | None], *, testable: int) -> Decision:
     agree = None not in outcomes
     disagree = True in outcomes and False in outcomes
     decided = bool(outcomes) and (agree or disagree) and testable > 0
-    return Decision(all(outcomes) if decided else None, any(outcomes))
+    return RuleOutcome(all(outcomes) if decided else None, any(outcomes))
 
 
 # Attributes that prompts name.
@@ -136,7 +136,7 @@ def claim_text_aligned(
     estimates = {f"{group}_gap": gap for group, gap in gaps.items()}
     primary = list(estimates)[-1]
     outcomes = [compare_to_bound(gap, -margin) for gap in gaps.values()]
-    decision = decide(outcomes, testable=testable)
+    outcome = decide(outcomes, testable=testable)
     for row in by_attribute(recovered):
         if row.images in MEASURE_SUFFIX:
             estimates[f"{row.attribute}_{MEASURE_SUFFIX[row.images]}"] = row.accuracy
@@ -152,8 +152,8 @@ def claim_text_aligned(
         statement="images show what their prompts name",
         source=SOURCE,
         rule=RULES["text-aligned"],
-        passed=decision.passed,
-        partly=decision.partly,
+        passed=outcome.passed,
+        partly=outcome.partly,
         primary=primary,
         detectable=detectable_difference(standard_error(estimates[primary])),
         measures=measures,
@@ -199,7 +199,7 @@ def claim_word_by_word(
         compare_to_bound(effect.difference, LEAST_EFFECT.get(kind, -margin))
         for kind, effect in effects.items()
     ]
-    decision = decide(outcomes, testable=testable)
+    outcome = decide(outcomes, testable=testable)
     primary = max(effects, key=lambda kind: (kind == TWO_FINDINGS, kind == "negation"))
     estimates = {kind.replace(" ", "_"): effect.difference for kind, effect in effects.items()}
     every_control = list(controls)
@@ -211,8 +211,8 @@ def claim_word_by_word(
         statement="single words are followed, in combinations never trained on, too",
         source=SOURCE,
         rule=RULES["word-by-word"],
-        passed=decision.passed,
-        partly=decision.partly,
+        passed=outcome.passed,
+        partly=outcome.partly,
         primary=primary.replace(" ", "_"),
         detectable=detectable_difference(standard_error(effects[primary].difference)),
         measures=[

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.reader_study.kit import TEMPLATES
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +21,7 @@ def stored_picture() -> Image:
     """Open a picture of a page in a browser, at the width of a desk and of a phone."""
     from PIL import Image
 
-    return Image.open(TEMPLATES / "page.png")
+    return Image.open(Path(__file__).with_name("page.png"))
 
 
 class ShownPairs(NamedTuple):

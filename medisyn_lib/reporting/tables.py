@@ -1,16 +1,18 @@
-"""Estimates as columns of a figure's table; estimates and controls in words."""
+"""Tidy tables that several figures are drawn from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medisyn_lib.claims.claim import Control, Measure
+    import pandas as pd
+
     from medisyn_lib.statistics.estimates import Estimate
 
 
 def interval_columns(estimate: Estimate) -> dict[str, float | int | None]:
-    """Return an estimate as the columns of a figure's table: value, interval, n."""
+    """Return an estimate as columns of a table of figures: `value`, `low`, `high`, `n`."""
     return {
         "value": estimate.value,
         "low": estimate.ci_low,
@@ -19,21 +21,16 @@ def interval_columns(estimate: Estimate) -> dict[str, float | int | None]:
     }
 
 
-def interval_in_words(estimate: Estimate | Measure, digits: int = 3) -> str:
-    """Return value and 95% interval, rounded; what there is not is None."""
-    ends = (estimate.value, estimate.ci_low, estimate.ci_high)
-    value, low, high = (None if end is None else round(end, digits) for end in ends)
-    return f"{value} (95% interval {low} to {high})"
+def contact_sheet_table(row_labels: Sequence[str], n_columns: int) -> pd.DataFrame:
+    """Return the table of a contact sheet whose tiles come row by row, `n_columns` in each.
 
+    Its columns are `row`, `column` and `row_label`; a figure function adds `title` and what else it
+    shows.
+    """
+    import pandas as pd
 
-def points_in_words(estimate: Estimate | Measure) -> str:
-    """Return a proportion and its 95% interval in whole percentage points; what there is not is None."""
-    ends = (estimate.value, estimate.ci_low, estimate.ci_high)
-    value, low, high = (None if end is None else round(100 * end) for end in ends)
-    return f"{value} points (95% interval {low} to {high})"
-
-
-def control_in_words(control: Control) -> str:
-    """Return a control's name, outcome and expectation."""
-    outcome = "passed" if control.passed else "FAILED"
-    return f"control {control.name}: {outcome} (expected {control.expected})"
+    tiles = []
+    for row, row_label in enumerate(row_labels):
+        for column in range(n_columns):
+            tiles.append({"row": row, "column": column, "row_label": row_label})
+    return pd.DataFrame(tiles, columns=["row", "column", "row_label"])

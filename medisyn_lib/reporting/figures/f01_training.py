@@ -10,6 +10,7 @@ import numpy as np
 
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
+from medisyn_lib.reporting.tables import contact_sheet_table
 
 if TYPE_CHECKING:
     import datasets
@@ -55,19 +56,10 @@ def reconstructions(
     original: np.ndarray, decoded: np.ndarray, modality: np.ndarray, study: Study, folder: Path
 ) -> Image | None:
     """Draw pairs of an image and its reconstruction, uint8 (n, h, w, 3) both, one row per modality."""
-    import pandas as pd
-
     names = list(dict.fromkeys(modality.tolist()))
     chosen = [row for name in names for row in np.flatnonzero(modality == name)[:PAIRS_SHOWN]]
     tiles = np.stack([original[chosen], decoded[chosen]], 1).reshape(-1, *original.shape[1:])
-    columns = 2 * PAIRS_SHOWN
-    table = pd.DataFrame(
-        {
-            "row": np.repeat(range(len(names)), columns),
-            "column": np.tile(range(columns), len(names)),
-        }
-    )
-    table["row_label"] = [names[row].replace("_", " ") for row in table["row"]]
+    table = contact_sheet_table([name.replace("_", " ") for name in names], 2 * PAIRS_SHOWN)
     table["column_label"] = np.where(table["column"] % 2, "decoded", "original")
     table["title"] = f"Held-out images and the first stage's copies ({study.scale})"
     real = study.source != "phantom"
