@@ -434,9 +434,9 @@ def judged(
     real, drawn = encoders.features(load_pixels(asked)), encoders.features(made)
     found = {"FD": fidelity.frechet_distance(real=real, synthetic=drawn)}
     found["KID"] = 1000 * fidelity.kernel_distance(real=real, synthetic=drawn)
-    read = alignment.readings(AttributeClassifier(classifier_entry(study)), made, asked)
+    classified = alignment.classify(AttributeClassifier(classifier_entry(study)), made, asked)
     return found | {
-        what: 100 * float(read[f"{what}_right"].mean()) for what in ("modality", "finding")
+        what: 100 * float(classified[f"{what}_correct"].mean()) for what in ("modality", "finding")
     }
 
 

@@ -1,4 +1,4 @@
-"""Reading prompts back: the reader, deranged captions, and the verdict of claim 01 with its controls."""
+"""Recovering prompts: the classifier, deranged captions, and the verdict of claim 01 with its controls."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import alignment
 from medisyn_lib.models import networks
+from medisyn_lib.pipeline import samples
 from medisyn_lib.pipeline.samples import load_samples, samples_entry
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.training import loop
 from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
-RULE = "a rule"
 
-
-def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
+def held_out_images(patients: int = 40, images: int = 3) -> datasets.Dataset:
     rows = []
     for modality in ("ct", "fundus"):
         for patient in range(patients):
@@ -33,28 +32,28 @@ def asked(patients: int = 40, images: int = 3) -> datasets.Dataset:
     return datasets.Dataset.from_pandas(table)
 
 
-def table(
+def classified(
     part: datasets.Dataset, *, modality: float, finding: float, seed: int = 0
 ) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = part.select_columns(["modality", "finding"]).to_pandas()
     frame["patient"], frame["network"] = part["patient_id"][:], np.arange(len(frame)) % 5
-    frame["modality_right"] = rng.random(len(frame)) < modality
-    frame["finding_right"] = rng.random(len(frame)) < finding
+    frame["modality_correct"] = rng.random(len(frame)) < modality
+    frame["finding_correct"] = rng.random(len(frame)) < finding
     return frame
 
 
 def judged(
     synthetic: tuple[float, float], deranged: float = 0.5, real: float = 1.0, untrained: float = 0.5
 ) -> str:
-    part = asked(200, 1)
-    read = {
-        "real": table(part, modality=real, finding=0.95),
-        "synthetic": table(part, modality=synthetic[0], finding=synthetic[1], seed=1),
-        "untrained": table(part, modality=untrained, finding=0.5, seed=2),
-        "deranged": table(part, modality=1.0, finding=deranged, seed=3),
+    part = held_out_images(200, 1)
+    tables = {
+        "real": classified(part, modality=real, finding=0.95),
+        "synthetic": classified(part, modality=synthetic[0], finding=synthetic[1], seed=1),
+        "untrained": classified(part, modality=untrained, finding=0.5, seed=2),
+        "deranged": classified(part, modality=1.0, finding=deranged, seed=3),
     }
-    return claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict
+    return claim_one_model(tables, part, PROFILES["quick"]).verdict
 
 
 def test_changed_settings_make_samples_of_their_own(
@@ -67,8 +66,8 @@ def test_changed_settings_make_samples_of_their_own(
         return np.zeros((len(prompts), 2, 2, 3), np.uint8)
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
-    monkeypatch.setattr(alignment.sampling, "load_pipeline", lambda model: None)
-    monkeypatch.setattr(alignment.sampling, "sample", sample)
+    monkeypatch.setattr(samples, "load_pipeline", lambda model: None)
+    monkeypatch.setattr(samples, "sample_images", sample)
     plain = samples_entry("owner/name", ["a", "b"], first_seed=3)
     strong = samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
     assert samples_entry("owner/name", ["a", "b"], seeds=[3, 4]) == plain
@@ -79,7 +78,7 @@ def test_changed_settings_make_samples_of_their_own(
     assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
 
 
-def test_images_of_another_side_are_brought_to_that_of_the_readers(tmp_path: Path) -> None:
+def test_images_of_another_size_are_brought_to_that_of_the_classifiers(tmp_path: Path) -> None:
     made = np.zeros((2, 8, 8, 3), np.uint8)
     made[0, :4], made[1, ..., 1] = 200, 90
     np.save(tmp_path / "samples.npy", made)
@@ -114,32 +113,32 @@ def test_each_control_can_fail() -> None:
 
 def test_untrained_networks_are_judged_together() -> None:
     """One network's accidental agreement with prompts, however many images show it, is no failure; that of all is."""
-    part = asked(200, 1)
-    read = {
-        name: table(part, modality=1.0, finding=0.95, seed=k)
+    part = held_out_images(200, 1)
+    tables = {
+        name: classified(part, modality=1.0, finding=0.95, seed=k)
         for k, name in enumerate(("real", "synthetic"))
     }
-    read["deranged"] = table(part, modality=1.0, finding=0.5, seed=3)
+    tables["deranged"] = classified(part, modality=1.0, finding=0.5, seed=3)
     for odd, passed in (({2}, True), ({0, 1, 2, 3, 4}, False)):
-        blind = table(part, modality=0.5, finding=0.5, seed=2)
+        blind = classified(part, modality=0.5, finding=0.5, seed=2)
         chosen = blind["network"].isin(odd)
-        blind.loc[chosen, "modality_right"] = (
+        blind.loc[chosen, "modality_correct"] = (
             np.random.default_rng(1).random(int(chosen.sum())) < 0.75
         )
-        claim = claim_one_model({**read, "untrained": blind}, part, PROFILES["quick"], rule=RULE)
+        claim = claim_one_model({**tables, "untrained": blind}, part, PROFILES["quick"])
         assert {c.name: c.passed for c in claim.controls}["untrained_denoiser"] is passed
 
 
 def test_few_patients_are_not_testable() -> None:
-    part = asked(4, 1)
-    read = dict.fromkeys(
-        ("real", "synthetic", "untrained", "deranged"), table(part, modality=1.0, finding=0.9)
+    part = held_out_images(4, 1)
+    tables = dict.fromkeys(
+        ("real", "synthetic", "untrained", "deranged"), classified(part, modality=1.0, finding=0.9)
     )
-    assert claim_one_model(read, part, PROFILES["quick"], rule=RULE).verdict == "not testable here"
+    assert claim_one_model(tables, part, PROFILES["quick"]).verdict == "not testable here"
 
 
 def test_deranged_captions_come_from_other_patients_of_the_modality() -> None:
-    part = asked(7)
+    part = held_out_images(7)
     other = alignment.derange(part, seed=4)
     assert sorted(other["patient_id"][:]) == sorted(part["patient_id"][:])
     assert other["modality"][:] == part["modality"][:]
@@ -152,22 +151,27 @@ def test_chance_by_hand() -> None:
     frame = pd.DataFrame(
         {"modality": ["ct"] * 4 + ["mri"] * 4, "finding": list("aabb") + list("abbb")}
     )
-    assert alignment.chance(datasets.Dataset.from_pandas(frame)) == pytest.approx((0.5 + 0.625) / 2)
+    assert alignment.chance_accuracy(datasets.Dataset.from_pandas(frame)) == pytest.approx(
+        (0.5 + 0.625) / 2
+    )
 
 
 def test_finding_gap_is_paired_and_signed() -> None:
-    part = asked(10, 1)
-    real, synthetic = table(part, modality=1, finding=1), table(part, modality=1, finding=1)
-    synthetic.loc[:4, "finding_right"] = False
-    read = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
-    claim = claim_one_model(read, part, PROFILES["quick"], rule=RULE)
+    part = held_out_images(10, 1)
+    real, synthetic = (
+        classified(part, modality=1, finding=1),
+        classified(part, modality=1, finding=1),
+    )
+    synthetic.loc[:4, "finding_correct"] = False
+    tables = {"real": real, "synthetic": synthetic, "untrained": real, "deranged": real}
+    claim = claim_one_model(tables, part, PROFILES["quick"])
     measures = {measure.name: measure for measure in claim.measures}
     found, near = measures["finding_gap"], measures["modalities_within_margin"]
     assert (near.value, near.ci_low, near.n) == (1, None, 2)  # all five are of one modality
     assert found.value == pytest.approx(-0.25) and found.ci_high < 0 and found.n == 20
 
 
-def test_reader_learns_reads_and_is_read_back(tmp_path: Path) -> None:
+def test_classifier_learns_and_is_loaded_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = [("ct", "dark"), ("ct", "bright"), ("fundus", "red")]
     pixels, modality, finding = [], [], []
@@ -180,19 +184,19 @@ def test_reader_learns_reads_and_is_read_back(tmp_path: Path) -> None:
         pixels.append(image), modality.append(name), finding.append(kind)
     plan = loop.Plan(steps=60, batch=16, rate=3e-3)
     train_classifier(np.stack(pixels), modality, finding, plan, tmp_path)
-    reader = AttributeClassifier(tmp_path)
-    scores = reader.scores(np.stack(pixels))
-    assert reader.modality_right(scores, modality).mean() > 0.95
-    assert reader.finding_right(scores, modality, finding).mean() > 0.95
-    np.testing.assert_allclose(reader.scores(np.stack(pixels), batch=7), scores, atol=1e-4)
+    classifier = AttributeClassifier(tmp_path)
+    scores = classifier.scores(np.stack(pixels))
+    assert classifier.modality_right(scores, modality).mean() > 0.95
+    assert classifier.finding_right(scores, modality, finding).mean() > 0.95
+    np.testing.assert_allclose(classifier.scores(np.stack(pixels), batch=7), scores, atol=1e-4)
     with pytest.raises(InputError, match="at least 2 classes"):
         train_classifier(np.stack(pixels), ["ct"] * 60, ["dark"] * 60, plan, tmp_path)
 
 
-def test_finding_is_read_within_its_modality(tmp_path: Path) -> None:
-    reader = object.__new__(AttributeClassifier)
-    reader.classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
+def test_finding_is_classified_within_its_modality(tmp_path: Path) -> None:
+    classifier = object.__new__(AttributeClassifier)
+    classifier.classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
     scores = np.array([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]])
-    assert reader.modality_right(scores, ["ct", "ct"]).tolist() == [False, True]
-    assert reader.finding_right(scores, ["ct", "ct"], ["b", "b"]).tolist() == [True, False]
+    assert classifier.modality_right(scores, ["ct", "ct"]).tolist() == [False, True]
+    assert classifier.finding_right(scores, ["ct", "ct"], ["b", "b"]).tolist() == [True, False]
     assert networks.LATENT_CHANNELS == 16

@@ -1,4 +1,4 @@
-"""Attributes read back: which words a caption names, linear heads, chance by hand, heads that learn what is planted."""
+"""Recovered attributes: which words a caption names, linear heads, chance by hand, heads that learn what is planted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from medisyn_lib.evaluation import attributes
-from medisyn_lib.pipeline.classifiers import classifier_entry
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation import attribute_accuracy, attributes
+from medisyn_lib.evaluation.attributes import AttributeEvaluator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 from medisyn_lib.training.classifier import AttributeClassifier
 
 
-def told(**columns: list) -> datasets.Dataset:
+def captioned(**columns: list) -> datasets.Dataset:
     n = len(next(iter(columns.values())))
     base = {
         "image": ["x"] * n,
@@ -31,7 +32,7 @@ def told(**columns: list) -> datasets.Dataset:
 
 
 def test_labels_are_what_the_caption_names() -> None:
-    asked = told(
+    requested = captioned(
         caption=[
             "large left mass",
             "mass on the right",
@@ -44,8 +45,8 @@ def test_labels_are_what_the_caption_names() -> None:
         count=[-1, -1, 3, 4, 13],
         grade=[-1, -1, -1, 3, -1],
     )
-    found = attributes.labels(asked)
-    others = found[found["attribute"].isin(attributes.NAMED)]
+    found = attributes.labels(requested)
+    others = found[found["attribute"].isin(attributes.CAPTION_ATTRIBUTES)]
     assert others[["image", "attribute", "value"]].to_numpy().tolist() == [
         [0, "side", "left"],
         [0, "lesion_size", "large"],
@@ -54,14 +55,14 @@ def test_labels_are_what_the_caption_names() -> None:
         [4, "count", "13"],
     ]
     assert (found["attribute"] == "finding").sum() == 5 == (found["attribute"] == "modality").sum()
-    every = attributes.labels(asked, said=False)
-    assert len(every[every["attribute"].isin(attributes.NAMED)]) == 9
+    every = attributes.labels(requested, only_captioned=False)
+    assert len(every[every["attribute"].isin(attributes.CAPTION_ATTRIBUTES)]) == 9
 
 
-def blank_reader(classes: list[tuple[str, str]], scores: torch.Tensor) -> AttributeClassifier:
-    """A reader whose features are its images' means by quarter, and whose logits are given."""
-    reader = object.__new__(AttributeClassifier)
-    reader.classes = classes
+def planted_classifier(classes: list[tuple[str, str]], scores: torch.Tensor) -> AttributeClassifier:
+    """A classifier whose features are its images' means by quarter, and whose logits are given."""
+    classifier = object.__new__(AttributeClassifier)
+    classifier.classes = classes
     stages = [
         torch.nn.Identity(),
         torch.nn.Identity(),
@@ -73,13 +74,13 @@ def blank_reader(classes: list[tuple[str, str]], scores: torch.Tensor) -> Attrib
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
             return scores[: len(maps)]
 
-    reader.net = torch.nn.Sequential(*stages, Fixed())
-    return reader
+    classifier.net = torch.nn.Sequential(*stages, Fixed())
+    return classifier
 
 
-def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
+def test_recovery_takes_findings_and_heads_of_the_images_modality() -> None:
     classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
-    reader = blank_reader(classes, torch.tensor([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]]))
+    classifier = planted_classifier(classes, torch.tensor([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]]))
     pixels = np.zeros((2, 8, 8, 3), np.uint8)
     pixels[0, :, 4:], pixels[1, :, :4] = 255, 255  # bright at the right, then at the left
     right = np.append(np.tile([-1.0, 1.0], 6), 0.0).astype(np.float32)
@@ -89,45 +90,43 @@ def test_read_takes_findings_and_heads_of_the_images_modality() -> None:
         "ct\tgrade\t1": right,
         "mri\tside\tleft": right,
     }
-    asked = attributes.labels(
-        told(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"])
+    requested = attributes.labels(
+        captioned(side=["right", "right"], grade=[1, 1], caption=["right", "right grade 1"])
     )
-    table = attributes.read(reader, heads, pixels, asked).set_index(["attribute", "image"])
-    assert table.loc["modality", "read"].tolist() == ["mri", "ct"] and table.loc[
-        "finding", "read"
-    ].tolist() == [
-        "b",
-        "a",
-    ]
-    assert table.loc["side", "read"].tolist() == ["right", "left"]
-    assert table.loc["side", "right"].tolist() == [True, False]
-    assert "grade" not in table.index  # a head that knows a single value reads nothing
+    evaluator = AttributeEvaluator(classifier, heads)
+    table = attributes.recover(evaluator, pixels, requested).set_index(["attribute", "image"])
+    assert table.loc["modality", "recovered"].tolist() == ["mri", "ct"]
+    assert table.loc["finding", "recovered"].tolist() == ["b", "a"]
+    assert table.loc["side", "recovered"].tolist() == ["right", "left"]
+    assert table.loc["side", "correct"].tolist() == [True, False]
+    assert "grade" not in table.index  # a head that knows a single value recovers nothing
 
 
 def test_chance_by_hand_and_by_dealing() -> None:
     table = pd.DataFrame({"modality": "ct", "attribute": ["side"] * 4 + ["count"] * 2})
-    table["read"], table["value"] = list("aaab12"), list("aabb22")
-    assert attributes.chance(table) == pytest.approx((4 * (0.75 * 0.5 + 0.25 * 0.5) + 2 * 0.5) / 6)
+    table["recovered"], table["value"] = list("aaab12"), list("aabb22")
+    assert attribute_accuracy.chance_accuracy(table) == pytest.approx(
+        (4 * (0.75 * 0.5 + 0.25 * 0.5) + 2 * 0.5) / 6
+    )
     rng = np.random.default_rng(0)
     side = table[:4]
-    dealt = [(rng.permutation(side["value"]) == side["read"]).mean() for _ in range(4000)]
-    assert np.mean(dealt) == pytest.approx(attributes.chance(side), abs=0.01)
+    dealt = [(rng.permutation(side["value"]) == side["recovered"]).mean() for _ in range(4000)]
+    assert np.mean(dealt) == pytest.approx(attribute_accuracy.chance_accuracy(side), abs=0.01)
 
 
 def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the store, from phantoms: the side of a fundus is read by a head on a hardly trained reader."""
+    """Through the store, from phantoms: the side of a fundus is recovered by a head on a hardly trained classifier."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     study = Study("tiny", "phantom")
     entry = attributes.heads_entry(study)
     heads = load_file(entry / "heads.safetensors")
     assert {"fundus\tside\tleft", "fundus\tside\tright", "ct\tcount\t3"} <= heads.keys()
     assert {key.rpartition("\t")[0] for key in heads} >= {"fundus\tgrade", "endoscopy\tlesion_size"}
-    reader, images = AttributeClassifier(classifier_entry(study)), study.images("evaluator")
-    from medisyn_lib.data.pixels import load_pixels
-
-    table = attributes.read(
-        reader, heads, load_pixels(images), attributes.labels(images, said=False)
-    )
-    shares = table.groupby("attribute")["right"].mean()
-    assert shares["side"] > 0.8 and shares["lesion_size"] > 0.8  # on the images they were fitted on
+    images = study.images("evaluator")
+    every = attributes.labels(images, only_captioned=False)
+    evaluator = attributes.load_evaluator(study)
+    table = attributes.recover(evaluator, load_pixels(images), every)
+    accuracy = table.groupby("attribute")["correct"].mean()
+    # On the images that they were fitted on.
+    assert accuracy["side"] > 0.8 and accuracy["lesion_size"] > 0.8
     assert attributes.heads_entry(study) == entry and store.key("heads", {}) != entry.name

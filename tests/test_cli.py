@@ -10,7 +10,7 @@ from medisyn_lib.claims.claim import make_claim, measure
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli import main, run_notebooks
-from medisyn_lib.data import check
+from medisyn_lib.data import check, sources
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
 from medisyn_lib.sampling import pipeline

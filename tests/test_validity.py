@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_alignment import asked, table
+from test_alignment import classified, held_out_images
 from test_augmentation import DRAWS, SMALL, verdict
 from test_controls import run
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 from test_quality import definitions
 
-from medisyn_lib.claims import c05_memorization, c06_augmentation
+from medisyn_lib.claims import c04_text_alignment, c05_memorization, c06_augmentation
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.claims.claim import judge
+from medisyn_lib.claims.rules import compare_to_bound
 from medisyn_lib.evaluation.memorization import set_tests
 from medisyn_lib.evaluation.memorization.detectors import Detector, match
 from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, distort
@@ -50,20 +51,22 @@ def reproduced(judged: Callable[[int], str], replicates: int = REPLICATES) -> in
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_01_one_model_for_ten_modalities() -> None:
-    """A finding read less often by exactly the margin, or a modality at exactly its floor; then neither."""
-    part, settings = asked(150, 1), PROFILES["quick"]
+    """A finding recovered less often by exactly the margin, or a modality at exactly its floor; then neither."""
+    part, settings = held_out_images(150, 1), PROFILES["quick"]
     floor, margin = settings.modality_floor, settings.finding_margin
 
     def judged(modality: float, behind: float) -> Callable[[int], str]:
         def once(k: int) -> str:
             seeds = [4 * k + side for side in range(4)]
-            read = {
-                "real": table(part, modality=1.0, finding=0.9, seed=seeds[0]),
-                "synthetic": table(part, modality=modality, finding=0.9 - behind, seed=seeds[1]),
-                "untrained": table(part, modality=0.5, finding=0.5, seed=seeds[2]),
-                "deranged": table(part, modality=1.0, finding=0.5, seed=seeds[3]),
+            tables = {
+                "real": classified(part, modality=1.0, finding=0.9, seed=seeds[0]),
+                "synthetic": classified(
+                    part, modality=modality, finding=0.9 - behind, seed=seeds[1]
+                ),
+                "untrained": classified(part, modality=0.5, finding=0.5, seed=seeds[2]),
+                "deranged": classified(part, modality=1.0, finding=0.5, seed=seeds[3]),
             }
-            return claim_one_model(read, part, settings, rule="a rule").verdict
+            return claim_one_model(tables, part, settings).verdict
 
         return once
 
@@ -74,8 +77,6 @@ def test_01_one_model_for_ten_modalities() -> None:
 
 def test_04_words() -> None:
     """One kind of attribute behind by exactly the margin, two equal; one word at exactly its bound, three followed."""
-    space = definitions("04_text_alignment", present={"ct": ""})
-    above, decided = space["above"], space["decided"]
 
     def judged(
         effects: list[tuple[float, float]], bounds: list[float], n: int
@@ -92,8 +93,11 @@ def test_04_words() -> None:
                 sides = [(luck < share).astype(float) for share in (after, before)]
                 sides[1] = np.where(rng.random(2 * n) < 0.5, sides[1], rng.random(2 * n) < before)
                 points.append(paired_shares(*sides, people))
-            outcomes = [above(point, bound) for point, bound in zip(points, bounds, strict=True)]
-            return judge(**decided(outcomes))
+            outcomes = [
+                compare_to_bound(point, bound) for point, bound in zip(points, bounds, strict=True)
+            ]
+            outcome = c04_text_alignment.decide(outcomes, testable=1)
+            return judge(outcome.passed, outcome.partly)
 
         return once
 

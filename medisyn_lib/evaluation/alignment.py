@@ -1,77 +1,178 @@
-"""Reading prompts back: what evaluators see in generated images, against what was asked for."""
+"""Text alignment: does a classifier recover the modality and the finding that a caption names?
+
+The classifier was trained on evaluator patients only. It judges real images, synthetic images of the
+same captions, and images against captions that are not theirs.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from medisyn_lib.data import sources
+from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import cluster_proportion
+from medisyn_lib.statistics.intervals import cluster_proportion, paired_difference
 from medisyn_lib.training.classifier import AttributeClassifier
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import datasets
     import pandas as pd
 
+UNTRAINED_NETWORKS = 5  # each has its own accidental answer to a word
+UNTRAINED_STRIDE = 25  # every such network draws one caption in this many
 
-def readings(
-    reader: AttributeClassifier, pixels: np.ndarray, asked: datasets.Dataset
+
+class JudgedModalities(NamedTuple):
+    """The modalities that a verdict is about, and how many of them have enough test patients for one."""
+
+    names: list[str]
+    testable: int
+
+
+def judged_modalities(images: datasets.Dataset) -> JudgedModalities:
+    """Choose the modalities of held-out images that have enough test patients.
+
+    Where all have too few, all are kept to be shown, and nothing is decided (`testable` is 0).
+    """
+    reasons = sources.testable(images)
+    testable = [name for name, reason in reasons.items() if not reason]
+    return JudgedModalities(testable or list(reasons), len(testable))
+
+
+def classify(
+    classifier: AttributeClassifier, pixels: np.ndarray, requested: datasets.Dataset
 ) -> pd.DataFrame:
-    """One row an image: modality, finding, patient, and whether both were read as in `asked`, row by row."""
+    """Classify images and compare modality and finding with the requested ones.
+
+    Parameters
+    ----------
+    classifier
+        Judges the images.
+    pixels
+        uint8 (n, h, w, 3).
+    requested
+        n rows with the modality, finding and patient that each image should show.
+
+    Returns
+    -------
+    DataFrame
+        One row per image: `modality`, `finding`, `patient`, and whether the classifier agrees:
+        `modality_correct`, and `finding_correct` among the findings of that modality.
+    """
     import pandas as pd
 
-    modality, finding = asked["modality"][:], asked["finding"][:]
-    scores = reader.scores(pixels)
-    right = reader.modality_right(scores, modality), reader.finding_right(scores, modality, finding)
-    table = pd.DataFrame(
-        {"modality": modality, "finding": finding, "patient": asked["patient_id"][:]}
+    modality, finding = requested["modality"][:], requested["finding"][:]
+    scores = classifier.scores(pixels)
+    return pd.DataFrame(
+        {
+            "modality": modality,
+            "finding": finding,
+            "patient": requested["patient_id"][:],
+            "modality_correct": classifier.modality_right(scores, modality),
+            "finding_correct": classifier.finding_right(scores, modality, finding),
+        }
     )
-    return table.assign(modality_right=right[0], finding_right=right[1])
 
 
-def derange(asked: datasets.Dataset, *, seed: int = 0) -> datasets.Dataset:
-    """The same rows with each caption taken from another patient of the image's modality."""
-    modality, patient = np.asarray(asked["modality"][:]), np.asarray(asked["patient_id"][:])
-    place = np.random.default_rng(seed).permutation(len(patient))
-    first = {name: place[row] for row, name in enumerate(patient)}
-    other = np.arange(len(modality))
+def classify_untrained(
+    study: Study, classifier: AttributeClassifier, held_out: datasets.Dataset, *, trained: Path
+) -> pd.DataFrame:
+    """Classify images of untrained denoisers, a few captions each; column `network` says which one.
+
+    `trained` is the entry of the trained denoiser whose untrained start they share, but for the seed.
+    """
+    import pandas as pd
+
+    parts = []
+    for seed in range(UNTRAINED_NETWORKS):
+        untrained = generator_entry(study, seed=seed, step=0, trained=trained)
+        first = UNTRAINED_STRIDE // UNTRAINED_NETWORKS * seed
+        requested = held_out.select(range(first, len(held_out), UNTRAINED_STRIDE))
+        images = load_samples(samples_entry(untrained, requested["caption"][:]))
+        parts.append(classify(classifier, images, requested).assign(network=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def derange(images: datasets.Dataset, *, seed: int = 0) -> datasets.Dataset:
+    """Give each row the caption and labels of another patient of its modality.
+
+    Patients are shuffled, and their rows shifted by as many as the largest patient has: nobody keeps
+    a caption of their own.
+    """
+    modality, patient = np.asarray(images["modality"][:]), np.asarray(images["patient_id"][:])
+    shuffled = np.random.default_rng(seed).permutation(len(patient))
+    place_of = {name: shuffled[row] for row, name in enumerate(patient)}
+    donor = np.arange(len(modality))
     for name in np.unique(modality):
         rows = np.flatnonzero(modality == name)
-        rows = rows[np.argsort([first[patient[row]] for row in rows], kind="stable")]
-        most = max(
-            np.unique(patient[rows], return_counts=True)[1]
-        )  # a shift by this much leaves every patient
-        other[rows] = np.roll(rows, most)
-    return asked.select(other.tolist())
+        places = [place_of[patient[row]] for row in rows]
+        rows = rows[np.argsort(places, kind="stable")]
+        images_per_patient = np.unique(patient[rows], return_counts=True)[1]
+        donor[rows] = np.roll(rows, max(images_per_patient))
+    return images.select(donor.tolist())
 
 
-def chance(asked: datasets.Dataset) -> float:
-    """How often a finding is right when captions of a modality are dealt at random: sum of squared shares."""
+def chance_accuracy(requested: datasets.Dataset) -> float:
+    """Return the accuracy of findings if captions of a modality were shuffled.
+
+    Within a modality it is the sum of squared proportions of the findings.
+    """
     import pandas as pd
 
-    table = pd.DataFrame({"modality": asked["modality"][:], "finding": asked["finding"][:]})
-    agree = table.groupby("modality")["finding"].agg(
-        lambda f: (f.value_counts(normalize=True) ** 2).sum()
+    table = pd.DataFrame({"modality": requested["modality"][:], "finding": requested["finding"][:]})
+    agreement = table.groupby("modality")["finding"].agg(
+        lambda findings: (findings.value_counts(normalize=True) ** 2).sum()
     )
-    return float((agree * table["modality"].value_counts(normalize=True)).sum())
+    weights = table["modality"].value_counts(normalize=True)
+    return float((agreement * weights).sum())
 
 
-def share_right(table: pd.DataFrame, column: str, level: float = 0.95) -> Estimate:
-    """The share of images read right, with the interval by patient."""
-    return cluster_proportion(table[column].to_numpy(float), table["patient"].to_numpy(), level)
+def accuracy(table: pd.DataFrame, column: str, level: float = 0.95) -> Estimate:
+    """Return the proportion of rows in which a column of correct or not is true; interval by patient."""
+    correct, patients = table[column].to_numpy(float), table["patient"].to_numpy()
+    return cluster_proportion(correct, patients, level)
 
 
-def by_modality(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> pd.DataFrame:
-    """Tidy table: modality, images (real or synthetic), what (modality or finding), share, low, high, n."""
+def finding_gap(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> Estimate:
+    """Return finding accuracy of synthetic minus real images of the same captions, paired, by patient."""
+    return paired_difference(
+        synthetic["finding_correct"].to_numpy(float),
+        real["finding_correct"].to_numpy(float),
+        real["patient"].to_numpy(),
+    )
+
+
+def accuracy_by_modality(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate accuracies of the tables of `classify`.
+
+    Returns
+    -------
+    DataFrame
+        One row per modality, `images` (real or synthetic) and `what` (modality or finding): `share`
+        is the accuracy, `low` to `high` its 95% interval by patient, `n` the number of images.
+    """
     import pandas as pd
 
     rows = []
     for images, table in (("real", real), ("synthetic", synthetic)):
         for modality, part in table.groupby("modality", sort=False):
             for what in ("modality", "finding"):
-                found = share_right(part, f"{what}_right")
+                found = accuracy(part, f"{what}_correct")
                 rows.append(
-                    (modality, images, what, found.value, found.ci_low, found.ci_high, found.n)
+                    {
+                        "modality": modality,
+                        "images": images,
+                        "what": what,
+                        "share": found.value,
+                        "low": found.ci_low,
+                        "high": found.ci_high,
+                        "n": found.n,
+                    }
                 )
-    return pd.DataFrame(rows, columns=["modality", "images", "what", "share", "low", "high", "n"])
+    return pd.DataFrame(rows)

@@ -1,20 +1,23 @@
-"""Every attribute that a prompt names, read back from images by what saw evaluator patients only.
+"""Every attribute that a caption names, recovered from images by what saw evaluator patients only.
 
-The reader names modality and finding; linear heads on its last maps name side, size, count and grade.
+The classifier names modality and finding; linear heads on its last feature maps name side, size, count
+and grade.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation import alignment
 from medisyn_lib.modalities import COUNT_WORDS
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.pipeline.classifiers import classifier_entry
@@ -23,117 +26,194 @@ from medisyn_lib.runtime import store
 from medisyn_lib.training.classifier import AttributeClassifier, feature_maps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import datasets
     import pandas as pd
 
-NAMED = ("side", "lesion_size", "count", "grade")
-PENALTY = 0.3  # of the ridge regression, a feature; a tenth or ten times as much reads alike
-Heads = Mapping[
-    str, np.ndarray
-]  # weights (d + 1,) by modality, attribute and value with tabs between
+CAPTION_ATTRIBUTES = ("side", "lesion_size", "count", "grade")
+PENALTY = 0.3  # of the ridge regression, per feature; a tenth or ten times as much recovers alike
+# Weights (d + 1,) by modality, attribute and value with tabs between.
+Heads = Mapping[str, np.ndarray]
 
 
-def labels(images: datasets.Dataset, *, said: bool = True) -> pd.DataFrame:
-    """One row an attribute of an image: image (its row), modality, patient, attribute, value (a word).
+@dataclass(frozen=True)
+class AttributeEvaluator:
+    """What recovers attributes from images: a classifier, and linear heads on its feature maps."""
 
-    Modality and finding always; of the others those that are known and, if `said`, named by the caption.
+    classifier: AttributeClassifier
+    heads: Heads
+
+
+def load_evaluator(study: Study) -> AttributeEvaluator:
+    """Load, or train first, the evaluator of a study."""
+    from safetensors.numpy import load_file
+
+    heads = load_file(heads_entry(study) / "heads.safetensors")
+    return AttributeEvaluator(AttributeClassifier(classifier_entry(study)), heads)
+
+
+def labels(images: datasets.Dataset, *, only_captioned: bool = True) -> pd.DataFrame:
+    """List the attributes of images.
+
+    Modality and finding always; of the others those that are known and, with `only_captioned`, named
+    by the caption.
+
+    Returns
+    -------
+    DataFrame
+        One row per attribute of an image: `image` (its row), `modality`, `patient`, `attribute`,
+        `value` (a word).
     """
     import pandas as pd
 
     rows = []
     for image, row in enumerate(images.remove_columns("image").to_pandas().to_dict("records")):
-        known = [
-            name
-            for name in NAMED
-            if row[name] not in ("", -1) and (name, row[name]) != ("count", 0)
-        ]
-        for name in ("modality", "finding", *known):
-            word = (
-                COUNT_WORDS[row[name]]
-                if name == "count" and row[name] < len(COUNT_WORDS)
-                else row[name]
-            )
-            phrase = re.escape(f"grade {word}" if name == "grade" else str(word))
-            if name not in NAMED or not said or re.search(rf"\b{phrase}\b", row["caption"]):
-                rows.append((image, row["modality"], row["patient_id"], name, str(row[name])))
+        attributes = ["modality", "finding"]
+        for name in CAPTION_ATTRIBUTES:
+            if _is_known(row, name) and (not only_captioned or _is_captioned(row, name)):
+                attributes.append(name)
+        for name in attributes:
+            rows.append((image, row["modality"], row["patient_id"], name, str(row[name])))
     return pd.DataFrame(rows, columns=["image", "modality", "patient", "attribute", "value"])
 
 
-def look(
-    reader: AttributeClassifier, pixels: np.ndarray, batch: int = 256
+def _is_known(row: Mapping[str, Any], attribute: str) -> bool:
+    """Say whether an image's attribute is known; a count of none is not an attribute."""
+    return row[attribute] not in ("", -1) and (attribute, row[attribute]) != ("count", 0)
+
+
+def _is_captioned(row: Mapping[str, Any], attribute: str) -> bool:
+    """Say whether an image's caption names the value of an attribute, as a whole word."""
+    word = row[attribute]
+    if attribute == "count" and word < len(COUNT_WORDS):
+        word = COUNT_WORDS[word]
+    phrase = re.escape(f"grade {word}" if attribute == "grade" else str(word))
+    return re.search(rf"\b{phrase}\b", row["caption"]) is not None
+
+
+def deranged_labels(images: datasets.Dataset, modalities: Sequence[str]) -> pd.DataFrame:
+    """List `labels` of captions that were swapped between patients of a modality.
+
+    The modality itself, which they share, is left out. Rows keep the number and patient of the image
+    that they are held against.
+    """
+    table = labels(alignment.derange(images))
+    table = table[(table["attribute"] != "modality") & table["modality"].isin(list(modalities))]
+    patient = np.array(images["patient_id"][:])
+    return table.assign(patient=patient[table["image"]])
+
+
+def features_and_logits(
+    classifier: AttributeClassifier, pixels: np.ndarray, batch: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 (n, d + 1) of uint8 images, the reader's last maps and a one, and its logits (n, classes)."""
+    """Return the classifier's last feature maps and logits.
 
-    def part(some: np.ndarray) -> np.ndarray:
-        maps, logits = feature_maps(reader.net, to_tensor(np.array(some)))
-        return torch.cat([F.pad(maps[-1].relu().flatten(1), (0, 1), value=1.0), logits], 1).numpy()
+    Parameters
+    ----------
+    classifier
+        Of k classes.
+    pixels
+        uint8 (n, h, w, 3).
+    batch
+        Images at a time.
 
-    found, width = in_batches(part, pixels, batch), len(reader.classes)
-    return found[:, :-width], found[:, -width:]
+    Returns
+    -------
+    features
+        float32 (n, d + 1), the last column a one, for the heads' intercept.
+    logits
+        float32 (n, k).
+    """
+
+    def part(chosen: np.ndarray) -> np.ndarray:
+        maps, logits = feature_maps(classifier.net, to_tensor(np.array(chosen)))
+        features = F.pad(maps[-1].relu().flatten(1), (0, 1), value=1.0)
+        return torch.cat([features, logits], 1).numpy()
+
+    both, classes = in_batches(part, pixels, batch), len(classifier.classes)
+    return both[:, :-classes], both[:, -classes:]
+
+
+def fit_heads(features: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Fit `Heads`: within modality and attribute a ridge regression of -1 and 1 for each value.
+
+    Parameters
+    ----------
+    features
+        float32 (n, d), without the column of ones.
+    table
+        `labels` of the same n images.
+    """
+    from sklearn.linear_model import Ridge
+
+    heads = {}
+    named = table[table["attribute"].isin(CAPTION_ATTRIBUTES)]
+    for (modality, attribute), part in named.groupby(["modality", "attribute"]):
+        inputs, values = features[part["image"]], part["value"].to_numpy()
+        for value in np.unique(values):
+            target = np.where(values == value, 1.0, -1.0)
+            ridge = Ridge(PENALTY * inputs.shape[1]).fit(inputs, target)
+            weights = np.array([*ridge.coef_, ridge.intercept_], np.float32)
+            heads[f"{modality}\t{attribute}\t{value}"] = weights
+    return heads
 
 
 def heads_entry(study: Study) -> Path:
-    """Folder with `heads.safetensors`, the `Heads`: a ridge regression of -1 and 1 for each value."""
+    """Folder with `heads.safetensors`: the `Heads` of a study's classifier, from evaluator patients."""
     from safetensors.numpy import save_file
-    from sklearn.linear_model import Ridge
 
     trained = classifier_entry(study)
 
     def make(directory: Path) -> None:
-        images, weights = study.images("evaluator"), {}
-        features, table = (
-            look(AttributeClassifier(trained), load_pixels(images))[0][:, :-1],
-            labels(images, said=False),
-        )
-        for (modality, attribute), part in table[table["attribute"].isin(NAMED)].groupby(
-            ["modality", "attribute"]
-        ):
-            own, values = features[part["image"]], part["value"].to_numpy()
-            for value in np.unique(values):
-                ridge = Ridge(PENALTY * own.shape[1]).fit(own, np.where(values == value, 1.0, -1.0))
-                weights[f"{modality}\t{attribute}\t{value}"] = np.array(
-                    [*ridge.coef_, ridge.intercept_], np.float32
-                )
-        save_file(weights, directory / "heads.safetensors")
+        images = study.images("evaluator")
+        features, _ = features_and_logits(AttributeClassifier(trained), load_pixels(images))
+        heads = fit_heads(features[:, :-1], labels(images, only_captioned=False))
+        save_file(heads, directory / "heads.safetensors")
 
     return store.keep(
         "heads", {}, make, inputs=[trained.name], code=("medisyn_lib.evaluation.attributes",)
     )
 
 
-def read(
-    reader: AttributeClassifier, heads: Heads, pixels: np.ndarray, asked: pd.DataFrame
+def recover(
+    evaluator: AttributeEvaluator, pixels: np.ndarray, requested: pd.DataFrame
 ) -> pd.DataFrame:
-    """The `labels` asked for with what was `read` in uint8 images (n, h, w, 3), and whether it is `right`.
+    """Recover the requested attributes from images.
 
-    A finding is one of its modality. Rows of what no head reads are left out.
+    A finding is one of its modality. Attributes for which there is no head, or a head of a single
+    value, are left out.
+
+    Parameters
+    ----------
+    evaluator
+        Classifier and heads.
+    pixels
+        uint8 (n, h, w, 3).
+    requested
+        `labels` whose column `image` numbers these images.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `requested` with what was `recovered`, and whether that is `correct`.
     """
-    (features, scores), (owner, finding) = look(reader, pixels), np.array(reader.classes).T
-    table = asked.assign(read="")
-    for (modality, attribute), part in asked.groupby(["modality", "attribute"]):
-        rows, keys = (
-            part["image"],
-            [key for key in heads if key.startswith(f"{modality}\t{attribute}\t")],
-        )
+    features, logits = features_and_logits(evaluator.classifier, pixels)
+    class_modality, class_finding = np.array(evaluator.classifier.classes).T
+    table = requested.assign(recovered="")
+    for (modality, attribute), part in requested.groupby(["modality", "attribute"]):
+        rows = part["image"]
+        keys = [key for key in evaluator.heads if key.startswith(f"{modality}\t{attribute}\t")]
         if attribute == "modality":
-            seen, score = owner, scores[rows]
+            values, scores = class_modality, logits[rows]
         elif attribute == "finding":
-            seen, score = finding, np.where(owner == modality, scores[rows], -np.inf)
+            of_modality = class_modality == modality
+            values, scores = class_finding, np.where(of_modality, logits[rows], -np.inf)
         elif len(keys) > 1:
-            seen = np.array([key.split("\t")[2] for key in keys])
-            score = features[rows] @ np.stack([heads[key] for key in keys], 1)
+            values = np.array([key.split("\t")[2] for key in keys])
+            scores = features[rows] @ np.stack([evaluator.heads[key] for key in keys], 1)
         else:
             continue
-        table.loc[part.index, "read"] = seen[score.argmax(1)]
-    return (
-        table[table["read"] != ""]
-        .assign(right=lambda t: t["read"] == t["value"])
-        .reset_index(drop=True)
-    )
-
-
-def chance(table: pd.DataFrame) -> float:
-    """How often `read` would be right if captions were dealt at random within modality and attribute."""
-    parts = [part for _, part in table.groupby(["modality", "attribute"])]
-    counts = [[part[name].value_counts() for name in ("read", "value")] for part in parts]
-    return float(sum(a.mul(b, fill_value=0).sum() / a.sum() for a, b in counts) / len(table))
+        table.loc[part.index, "recovered"] = values[scores.argmax(1)]
+    table = table[table["recovered"] != ""].reset_index(drop=True)
+    return table.assign(correct=table["recovered"] == table["value"])

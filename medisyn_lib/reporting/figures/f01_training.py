@@ -1,7 +1,23 @@
 """Figures of notebook 01."""
 
-from medisyn_lib.reporting.drawing import contact_sheet, curves, forest
-from medisyn_lib.reporting.render import FigureSpec
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
+from medisyn_lib.reporting.render import FigureSpec, draw
+from medisyn_lib.reporting.tables import contact_sheet_table
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    from IPython.display import Image
+
+    from medisyn_lib.pipeline.study import Study
 
 LOSSES = FigureSpec(
     "01_losses",
@@ -32,3 +48,93 @@ READ_BACK = FigureSpec(
     columns={"modality": "label", "share": "value", "images": "group", "what": "panel"},
     labels={"xlabel": "share of images read right"},
 )
+PAIRS_SHOWN = 3  # originals and copies per modality
+SMOOTHED = 9  # points of a loss curve
+
+
+def reconstructions(
+    original: np.ndarray, decoded: np.ndarray, modality: np.ndarray, study: Study, folder: Path
+) -> Image | None:
+    """Draw pairs of an image and its reconstruction, uint8 (n, h, w, 3) both, one row per modality."""
+    names = list(dict.fromkeys(modality.tolist()))
+    chosen = [row for name in names for row in np.flatnonzero(modality == name)[:PAIRS_SHOWN]]
+    tiles = np.stack([original[chosen], decoded[chosen]], 1).reshape(-1, *original.shape[1:])
+    table = contact_sheet_table([name.replace("_", " ") for name in names], 2 * PAIRS_SHOWN)
+    table["column_label"] = np.where(table["column"] % 2, "decoded", "original")
+    table["title"] = f"Held-out images and the first stage's copies ({study.scale})"
+    real = study.source != "phantom"
+    return draw(FIRST_STAGE, table, folder / "figures", tiles, real=real)
+
+
+def training_history(denoisers: Mapping[str, Path], batch: int) -> pd.DataFrame:
+    """Read the smoothed losses of trained denoisers (entries by name): images_seen, loss, model."""
+    import pandas as pd
+
+    parts = []
+    for model, entry in denoisers.items():
+        history = pd.read_csv(entry / "history.csv").rename(columns={"step": "images_seen"})
+        history["images_seen"] *= batch
+        history["loss"] = history["loss"].rolling(SMOOTHED, 1, center=True).mean()
+        parts.append(history.assign(model=model))
+    return pd.concat(parts)
+
+
+def losses(history: pd.DataFrame, study: Study, folder: Path) -> Image | None:
+    """Draw the curves of `training_history`."""
+    title = f"Training of generalist and specialists ({study.scale})"
+    return draw(LOSSES, history.assign(title=title), folder / "figures")
+
+
+def progress(
+    samples: Mapping[int, np.ndarray], names: Sequence[str], study: Study, folder: Path
+) -> Image | None:
+    """Draw one prompt per modality, one column per training step: uint8 (modalities, h, w, 3) by step."""
+    import pandas as pd
+
+    steps = list(samples)
+    table = pd.DataFrame(
+        {
+            "row": np.tile(range(len(names)), len(steps)),
+            "column": np.repeat(range(len(steps)), len(names)),
+        }
+    )
+    table["row_label"] = [names[row].replace("_", " ") for row in table["row"]]
+    table["column_label"] = [f"{steps[column]} steps" for column in table["column"]]
+    table["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
+    return draw(PROGRESS, table, folder / "figures", np.concatenate(list(samples.values())))
+
+
+def rows_shown(modality: np.ndarray) -> list[int]:
+    """Choose every third of the first 24 images of each modality: eight, not chosen by eye."""
+    names = dict.fromkeys(modality.tolist())
+    return [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3]]
+
+
+def prompts(
+    synthetic: np.ndarray,
+    held_out: datasets.Dataset,
+    shown: Sequence[int],
+    study: Study,
+    folder: Path,
+) -> Image | None:
+    """Draw the synthetic images, uint8 (n, h, w, 3), of some rows of the held-out captions."""
+    import pandas as pd
+
+    requested = held_out.select(list(shown))
+    modality = requested["modality"][:]
+    table = pd.DataFrame({"row": pd.factorize(np.array(modality))[0]})
+    table["column"] = table.groupby("row").cumcount()
+    table["row_label"] = [name.replace("_", " ") for name in modality]
+    table["prompt"] = requested["caption"][:]
+    table["title"] = f"Synthetic images by prompt ({study.scale}); {NOT_CLINICAL}"
+    return draw(PROMPTS, table, folder / "figures", synthetic[list(shown)])
+
+
+def recovered_prompts(
+    accuracies: pd.DataFrame, images: int, study: Study, folder: Path
+) -> Image | None:
+    """Draw `alignment.accuracy_by_modality` of that many real and as many synthetic images."""
+    title = (
+        f"Prompts read back, 95% intervals by patient ({study.scale}, n = {images} images a side)"
+    )
+    return draw(READ_BACK, accuracies.assign(title=title), folder / "figures")

@@ -1,7 +1,25 @@
 """Figures of notebook 04."""
 
-from medisyn_lib.reporting.drawing import contact_sheet, curves, forest
-from medisyn_lib.reporting.render import FigureSpec
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
+from medisyn_lib.reporting.render import FigureSpec, draw
+from medisyn_lib.reporting.tables import interval_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import Image
+
+    from medisyn_lib.evaluation.attribute_accuracy import AttributeAccuracy, ModalityAccuracy
+    from medisyn_lib.evaluation.guidance_sweep import GuidancePoint
+    from medisyn_lib.evaluation.word_changes import WordEffect
+    from medisyn_lib.pipeline.study import Study
 
 READ_BACK = FigureSpec(
     "04_read_back",
@@ -48,3 +66,140 @@ RECOVERED = FigureSpec(
     forest,
     shows="How often the analysis of a reader study covers the skill that was planted in simulated readers.",
 )
+
+
+def recovered_attributes(
+    accuracies: Sequence[AttributeAccuracy], images: int, study: Study, folder: Path
+) -> Image | None:
+    """Draw the accuracy of each attribute in each set of images, of that many images each."""
+    import pandas as pd
+
+    requested = {row.attribute: row.accuracy.n for row in accuracies if row.images == "real"}
+    rows = []
+    for row in accuracies:
+        label = f"{row.attribute} (n = {requested.get(row.attribute, 0)})"
+        rows.append({"label": label, "group": row.images, **interval_columns(row.accuracy)})
+    table = pd.DataFrame(rows)
+    table["xlabel"] = "share of named attributes read right"
+    table["title"] = (
+        f"Attributes of the prompt read back, 95% intervals by patient ({study.scale}, n = {images} images)"
+    )
+    return draw(READ_BACK, table, folder / "figures")
+
+
+def by_modality(accuracies: Sequence[ModalityAccuracy], study: Study, folder: Path) -> Image | None:
+    """Draw the accuracy of findings, and of the other attributes together, of each modality."""
+    import pandas as pd
+
+    rows = []
+    for row in accuracies:
+        names = {"label": row.modality, "group": row.images, "panel": row.what}
+        rows.append({**names, **interval_columns(row.accuracy)})
+    table = pd.DataFrame(rows).drop(columns="n")
+    table["xlabel"] = "share read right"
+    table["title"] = (
+        f"Findings and other attributes read back by modality, 95% intervals by patient ({study.scale})"
+    )
+    return draw(BY_MODALITY, table, folder / "figures")
+
+
+def word_by_word(
+    effects: Mapping[str, WordEffect], drawn: WordEffect | None, study: Study, folder: Path
+) -> Image | None:
+    """Draw how often what a change is about is seen before and after it, one row per kind of change.
+
+    The last row is of second findings `drawn` into phantoms, if there are any.
+    """
+    import pandas as pd
+
+    shown = list(effects.values())
+    if drawn is not None:
+        shown.append(drawn)
+    rows = []
+    for effect in shown:
+        label = f"{effect.kind} (n = {effect.before.n})"
+        before, after = interval_columns(effect.before), interval_columns(effect.after)
+        rows.append({"label": label, "group": "first prompt", **before})
+        rows.append({"label": label, "group": "changed prompt", **after})
+    table = pd.DataFrame(rows).drop(columns="n")
+    table["xlabel"] = "share of images in which what the change is about is seen"
+    table["title"] = (
+        f"Prompts that differ in one thing, same seed; 95% intervals by patient ({study.scale})"
+    )
+    return draw(WORD_BY_WORD, table, folder / "figures")
+
+
+def guidance(
+    points: Sequence[GuidancePoint], study: Study, folder: Path, *, own_model: bool
+) -> Image | None:
+    """Draw accuracy and diversity over the guidance scale; of the study's `own_model` its default is named."""
+    import pandas as pd
+
+    rows = []
+    for point in points:
+        for panel, estimate in (
+            ("named attributes read right", point.accuracy),
+            ("diversity, real images = 1", point.diversity),
+        ):
+            columns = interval_columns(estimate)
+            rows.append({"x": point.scale, "panel": panel, **columns})
+    table = pd.DataFrame(rows).rename(columns={"value": "y"}).drop(columns="n")
+    table["xlabel"] = "guidance scale"
+    table["ylabel"] = table["panel"]
+    table["xscale"] = "log"
+    default = f"; its own guidance {study.settings.guidance:g}" if own_model else ""
+    table["title"] = (
+        f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, "
+        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by efflite0)"
+    )
+    return draw(GUIDANCE, table, folder / "figures")
+
+
+def pairs(modalities: Sequence[str], tiles: np.ndarray, study: Study, folder: Path) -> Image | None:
+    """Draw pairs of a reader's page, one column each; `tiles` has images A and B in turn."""
+    import pandas as pd
+
+    number = np.arange(len(tiles))
+    table = pd.DataFrame({"row": number % 2, "column": number // 2})
+    table["row_label"] = np.where(table["row"] == 0, "A", "B")
+    table["column_label"] = [modalities[pair].replace(" ", "\n") for pair in table["column"]]
+    table["title"] = (
+        f"Which is synthetic, A or B? First pairs of one reader ({study.scale}); {NOT_CLINICAL}"
+    )
+    real = study.source != "phantom"
+    return draw(PAIRS, table, folder / "figures", tiles, real=real)
+
+
+def reader_study_title(correct: np.ndarray, study: Study, *, simulated: bool) -> str:
+    """Return the title of the figures of a reader study with answers (readers, pairs)."""
+    who = "simulated readers" if simulated else "answers of real readers"
+    size = f"{len(correct)} readers, {correct.shape[1]} pairs"
+    return f"Reader study, {who} ({size}; {study.scale}; 95% intervals)"
+
+
+def reader_study(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Image | None]:
+    """Draw a reader study's figures from its tables by name: telling apart, ratings, agreement."""
+    specs = (TOLD_APART, RATINGS, AGREEMENT)
+    return [draw(spec, tables[spec.name], folder / "figures") for spec in specs]
+
+
+def recovered_skill(recovery: pd.DataFrame, studies: int, folder: Path) -> Image | None:
+    """Draw how often planted skill is covered: `readers`, `skill`, `value`, `low`, `high`."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "label": [f"{readers} readers" for readers in recovery["readers"]],
+            "group": recovery["skill"],
+            "value": recovery["value"],
+            "low": recovery["low"],
+            "high": recovery["high"],
+        }
+    )
+    table["reference"] = 0.95
+    table["reference_label"] = "95%"
+    table["xlabel"] = "share of studies whose 95% interval holds the planted accuracy"
+    table["title"] = (
+        f"Planted skill recovered by the analysis (n = {studies} simulated studies each, 70 pairs)"
+    )
+    return draw(RECOVERED, table, folder / "figures")
