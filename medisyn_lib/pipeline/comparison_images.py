@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.pipeline.arms import (
+    AUTOENCODED,
+    BLURRED,
+    GENERALIST,
+    HALF_TRAINED,
+    LONG_SPECIALIST,
+    OTHER_PATIENTS,
+    OWN_BEST,
+    REAL,
+    SPECIALIST,
+    ArmKey,
+    Images,
+)
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.latents import reconstructed
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
-from medisyn_lib.pipeline.suite import (
-    GENERALIST,
-    LONG_SPECIALIST,
-    SPECIALIST,
-    TrainedModel,
-)
+from medisyn_lib.pipeline.suite import TrainedModel
 from medisyn_lib.sampling.pipeline import resolve_model
 
 if TYPE_CHECKING:
@@ -27,27 +35,8 @@ if TYPE_CHECKING:
 
     from medisyn_lib.pipeline.study import Study
 
-# The arms of the comparison beside those of `pipeline.suite`; result tables name them so.
-REAL = "real"
-OTHER_PATIENTS = "other patients"  # real images of the calibration patients: the floor
-BLURRED = "blurred"  # those, blurred
-AUTOENCODED = "first stage"  # the real images through the autoencoder and back
-HALF_TRAINED = "half the steps"  # the generalist after half its training
-OWN_BEST = "own best"  # a specialist at the checkpoint that suits it best
-
 CHOOSING_IMAGES = 100  # calibration images that choose a specialist's checkpoint
 CHOOSING_SPLIT = 8  # a split number of their own, so that no claim shares their sampling seeds
-
-
-class ArmKey(NamedTuple):
-    """Whose images they are."""
-
-    arm: str
-    modality: str
-    split: int  # number of the evaluation split, one per training seed
-
-
-Images = dict[ArmKey, np.ndarray]  # uint8 (n, h, w, 3)
 
 
 class OwnBest(NamedTuple):
@@ -127,18 +116,16 @@ def long_specialist_images(
 ) -> Images:
     """Sample the long specialists, finished and at their own best checkpoint."""
     images: Images = {}
+    *_, finished = snapshot_steps(denoiser_plan(study))
     for model, entry in denoisers.items():
-        if model.kind == LONG_SPECIALIST:
-            *_, finished = snapshot_steps(denoiser_plan(study))
-            long = generator_entry(
-                study, model.modality, seed=model.seed, step=finished, trained=entry
-            )
-            for arm, generator in (
-                (LONG_SPECIALIST, long),
-                (OWN_BEST, own_best[model.modality].generator),
-            ):
-                sampled = sample_modalities(generator, split, [model.modality], 0)
-                images[ArmKey(arm, model.modality, 0)] = sampled[model.modality]
+        if model.kind != LONG_SPECIALIST:
+            continue
+        name = model.modality
+        long = generator_entry(study, name, seed=model.seed, step=finished, trained=entry)
+        by_long = sample_modalities(long, split, [name], 0)
+        by_best = sample_modalities(own_best[name].generator, split, [name], 0)
+        images[ArmKey(LONG_SPECIALIST, name, 0)] = by_long[name]
+        images[ArmKey(OWN_BEST, name, 0)] = by_best[name]
     return images
 
 
@@ -170,18 +157,23 @@ def choose_own_best(
     for model, entry in denoisers.items():
         if model.kind == LONG_SPECIALIST:
             candidates = _checkpoints(study, model, entry)
-            rows = rows_of(calibration, model.modality, CHOOSING_IMAGES)
-            real = cached_features(load_pixels(calibration, rows))
-            distances = []
-            for generator in candidates.values():
-                sampled = sample_modalities(
-                    generator, calibration, [model.modality], CHOOSING_SPLIT, CHOOSING_IMAGES
-                )
-                synthetic = cached_features(sampled[model.modality])
-                distances.append(measure(real=real, synthetic=synthetic))
+            distances = [
+                _distance(generator, calibration, model.modality, measure)
+                for generator in candidates.values()
+            ]
             best = list(candidates)[int(np.argmin(distances))]
             chosen[model.modality] = OwnBest(best, len(candidates), candidates[best])
     return chosen
+
+
+def _distance(
+    generator: Path, calibration: datasets.Dataset, modality: str, measure: Callable[..., float]
+) -> float:
+    """How far a generator's images of calibration captions lie from the calibration images."""
+    rows = rows_of(calibration, modality, CHOOSING_IMAGES)
+    real = cached_features(load_pixels(calibration, rows))
+    sampled = sample_modalities(generator, calibration, [modality], CHOOSING_SPLIT, CHOOSING_IMAGES)
+    return measure(real=real, synthetic=cached_features(sampled[modality]))
 
 
 def _checkpoints(study: Study, model: TrainedModel, entry: Path) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from medisyn_lib.pipeline.arms import GENERALIST, LONG_SPECIALIST, SPECIALIST
 from medisyn_lib.pipeline.denoisers import denoiser_entry
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.generators import generator_entry
@@ -13,10 +14,6 @@ from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modali
 
 if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
-
-GENERALIST = "generalist"
-SPECIALIST = "specialist"  # has seen its modality as often as the generalist has
-LONG_SPECIALIST = "long specialist"  # has seen as many images as the generalist in all
 
 
 class TrainedModel(NamedTuple):
