@@ -59,12 +59,7 @@ from medisyn_lib.claims.scorecard import published
 from medisyn_lib.data import sources
 from medisyn_lib.evaluation.comparison import compare, measure_arms
 from medisyn_lib.evaluation.training_costs import training_costs
-from medisyn_lib.pipeline.comparison_images import (
-    choose_own_best,
-    control_images,
-    long_specialist_images,
-    paired_images,
-)
+from medisyn_lib.pipeline import comparison_images
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.paired_samples import evaluation_splits
 from medisyn_lib.pipeline.study import Study
@@ -126,7 +121,7 @@ print(by_model[["images seen", "TFLOP"]].agg(["count", "mean"]).round(1).to_stri
 # get different patients' captions where there are enough.
 
 # %%
-images = paired_images(study, splits, modalities, generator)
+images = comparison_images.paired_images(study, splits, modalities, generator)
 
 # %% [markdown]
 # For the controls, with the first training seed: the generalist after half its steps, other patients' real images,
@@ -134,15 +129,16 @@ images = paired_images(study, splits, modalities, generator)
 # generator here can do.
 
 # %%
-images.update(control_images(study, splits[0], calibration, modalities))
+images |= comparison_images.control_images(study, splits[0], calibration, modalities)
 
 # %% [markdown]
 # A long specialist's own best checkpoint is the one whose images of calibration captions lie nearest to the calibration
 # images; the one of equal exposure is among the candidates.
 
 # %%
-own_best = choose_own_best(study, denoisers, calibration, primary_measure(pilot))
-images.update(long_specialist_images(study, denoisers, splits[0], own_best))
+distance = primary_measure(pilot)
+own_best = comparison_images.choose_own_best(study, denoisers, calibration, distance)
+images |= comparison_images.long_specialist_images(study, denoisers, splits[0], own_best)
 for name, chosen in own_best.items():
     print(f"{name:18} own best of {chosen.candidates} checkpoints: {chosen.checkpoint}")
 if not own_best:
@@ -165,7 +161,7 @@ f02_quality.side_by_side(images, splits[0], modalities, study, folder)
 # nearest neighbours.
 
 # %% tags=["nbval-ignore-output"]
-comparison = compare(images, splits, modalities, primary_measure(pilot))
+comparison = compare(images, splits, modalities, distance)
 measured = measure_arms(comparison, pilot.axes)
 wide = measured.pivot_table(index=["label", "group"], columns="panel", values="value", sort=False)
 print(wide.rename(columns=lambda name: name.replace("_efflite0", "")).round(2).to_string())
@@ -199,21 +195,16 @@ for budget, outcome in outcomes.items():
     print(f"{budget.name}: {c02_quality.detectable_in_words(outcome)}")
 
 # %% [markdown]
-# ## Controls
+# ## Controls and verdict
 #
-# The mean effect over modalities: the positive controls with a 95% interval, the negative one with 99.9%. That real
-# images of other patients lie at no distance is asked of KID, which may be below zero.
+# The controls take the mean effect over modalities, the positive ones with a 95% interval, the negative one with 99.9%.
+# That real images of other patients lie at no distance is asked of KID, which may be below zero.
+#
+# There is a claim for each budget. Budgets that this profile has no specialist for are `not testable here`, and are not
+# counted for the verdict of the whole.
 
 # %%
 controls = c02_quality.quality_controls(comparison)
-
-# %% [markdown]
-# ## Verdict
-#
-# A claim for each budget. Budgets that this profile has no specialist for are `not testable here`, and are not counted
-# for the verdict of the whole.
-
-# %%
 claims = c02_quality.quality_claims(outcomes, pilot, controls)
 provenance = study.provenance(time.perf_counter() - start, flops_of(denoisers.values()))
 result = folder / "results" / "02_quality.json"
@@ -226,14 +217,11 @@ for claim in claims:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
 
 # %% [markdown]
-# What the committed full runs found, to lay beside this one:
+# What the committed full runs found, then what this one did. Where an interval lies near its bound another machine's
+# arithmetic may decide otherwise, so nbval, which runs `quick`, does not compare these words.
 
 # %% tags=["nbval-ignore-output"]
 print(published("02_quality"))
-
-# %% [markdown]
-# Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which runs `quick`,
-# does not compare these words.
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for control in controls:

@@ -50,7 +50,6 @@ watts: float = 65.0  # assumed power of the machine at work, for the estimate of
 # What was made before under the same settings, code and data is read from the store; the rest is made now.
 
 # %%
-import math
 import time
 
 from medisyn_lib.claims import c03_compute_efficiency
@@ -61,24 +60,15 @@ from medisyn_lib.evaluation import efficiency, training_costs
 from medisyn_lib.evaluation.added_modality import distances_while_learning, forgetting
 from medisyn_lib.evaluation.quality_curves import curve_points, sample_quality_curves
 from medisyn_lib.evaluation.serving import machine_costs, serving_table
-from medisyn_lib.pipeline.added_modality import (
-    NEW_SPECIALIST,
-    TUNED_GENERALIST,
-    added_modality_entry,
-    choose_origin,
-)
-from medisyn_lib.pipeline.arms import GENERALIST
+from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_entry, choose_origin
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import evaluation_splits
 from medisyn_lib.pipeline.study import Study
-from medisyn_lib.pipeline.suite import TrainedModel, compared_modalities, train_denoisers
+from medisyn_lib.pipeline.suite import compared_modalities, train_denoisers
 from medisyn_lib.reporting.figures import f03_compute_efficiency
 
 print(c03_compute_efficiency.RULE)
-
-# %% [markdown]
-# The same modalities, images and models as in notebook 02, at most 100 images a checkpoint.
 
 # %%
 start = time.perf_counter()
@@ -87,6 +77,7 @@ folder = study.folder(out)
 seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 present = sources.testable(splits[0])
+# The same modalities and models as in notebook 02.
 modalities = compared_modalities(study.settings.specialists, present)
 images_per_point = min(100, study.settings.quality_images)  # per checkpoint, modality and seed
 print(
@@ -104,12 +95,10 @@ print(
 
 # %%
 operations, uncounted = training_costs.denoiser_operations(study)
-autoencoder_operations = training_costs.autoencoder_operations(study.settings.size)
-largest = ", ".join(sorted(uncounted, key=uncounted.get)[:-4:-1])
 print(f"denoiser: {operations / 1e9:.2f} GFLOP an image and training step")
-print(f"values put out by operators without a formula: {sum(uncounted.values()) / 1e6:.0f} million")
-print(f"most of them by {largest}")
-print(f"autoencoder: {autoencoder_operations / 1e9:.2f} GFLOP an image and training step")
+print(training_costs.uncounted_in_words(uncounted))
+operations = training_costs.autoencoder_operations(study.settings.size)
+print(f"autoencoder: {operations / 1e9:.2f} GFLOP an image and training step")
 
 # %% [markdown]
 # The cost of the suite is ten times that of a mean specialist (or as many times as the data have modalities). Seconds
@@ -118,8 +107,7 @@ print(f"autoencoder: {autoencoder_operations / 1e9:.2f} GFLOP an image and train
 # %%
 denoisers = train_denoisers(study, modalities)
 costs = training_costs.suite_costs(study, denoisers, len(present))
-autoencoder_flops = training_costs.shared_autoencoder_flops(study)
-cost_table = training_costs.cost_table(denoisers, len(present), autoencoder_flops, watts)
+cost_table = training_costs.cost_table(denoisers, costs, watts)
 print(cost_table["TFLOP"].round(1).to_string())
 
 # %% tags=["nbval-ignore-output"]
@@ -147,15 +135,13 @@ f03_compute_efficiency.frontier(points, images_per_point, study, folder)
 # upper one.
 
 # %% tags=["nbval-ignore-output"]
-savings = efficiency.savings(curves, costs, autoencoder_flops)
+savings = efficiency.savings(curves, costs)
 for saving in savings:
     factor = efficiency.factor_in_words(saving.log_saving)
     print(f"saving, {saving.account}: {factor}; the most that could be: {saving.largest:.2f}")
 for name, proportion in efficiency.proportion_to_match(curves, costs).items():
-    where = f"after {proportion:.0%} of its training"
-    if math.isinf(proportion):
-        where = "not within its training"
-    print(f"{name:18} the generalist is as good as the specialist {where}")
+    when = efficiency.training_in_words(proportion)
+    print(f"{name:18} the generalist is as good as the specialist {when}")
 
 # %% [markdown]
 # The first checkpoint lies at an eighth of the training: a generalist that is as good there was so earlier, and the
@@ -168,10 +154,8 @@ for name, proportion in efficiency.proportion_to_match(curves, costs).items():
 
 # %% tags=["nbval-ignore-output"]
 even = efficiency.break_even(curves, costs)
-to_match = efficiency.factor_in_words(even.to_match)
-fully_trained = efficiency.factor_in_words(even.fully_trained)
-print(f"to the specialists' quality: from {to_match} modalities on")
-print(f"with all of its training: from {fully_trained} modalities on")
+print("to the specialists' quality: from", efficiency.factor_in_words(even.to_match))
+print("with all of its training: from", efficiency.factor_in_words(even.fully_trained))
 
 # %%
 f03_compute_efficiency.break_even(even, costs, study, folder)
@@ -184,18 +168,13 @@ f03_compute_efficiency.break_even(even, costs, study, folder)
 #
 # Something new: grey negatives of the green channel, as fluorescein angiography shows the eye, with captions of their
 # own. The generalist learns them, seeing as many of its old images as new ones, at a third of the learning rate; a new
-# specialist learns them alone. Both take the same number of steps. Autoencoder and text encoder stay as they are.
-
-# %%
-origin = choose_origin(present, modalities)
-learners = [TUNED_GENERALIST, NEW_SPECIALIST]
-added = [added_modality_entry(study, learner, origin) for learner in learners]
-
-# %% [markdown]
-# How near the new images come to held-out ones. Equal images are equal compute here.
+# specialist learns them alone. Both take the same number of steps. Autoencoder and text encoder stay as they are. The
+# table says how near the new images come to held-out ones; equal images are equal compute here.
 
 # %% tags=["nbval-ignore-output"]
-learning = distances_while_learning(study, learners, splits[0], origin, images_per_point)
+origin = choose_origin(present, modalities)
+added = [added_modality_entry(study, learner, origin) for learner in LEARNERS]
+learning = distances_while_learning(study, splits[0], origin, images_per_point)
 print(learning[["model", "images seen", "KID"]].round(2).to_string(index=False))
 
 # %%
@@ -220,37 +199,25 @@ finished = generator_entry(study, seed=seeds[0])
 print(serving_table(study, finished, len(present)).round(0).to_string())
 
 # %% tags=["nbval-ignore-output"]
-generalist = denoisers[TrainedModel(GENERALIST, "", seeds[0])]
-machine = machine_costs(study, finished, generalist, splits[0]["caption"][0])
+machine = machine_costs(study, finished, splits[0]["caption"][0])
 print(f"one image {machine.latency:.2f} s; loading another denoiser first {machine.loading:.2f} s")
 print(f"peak memory of this process, training included: {machine.peak_memory / 1e9:.1f} GB")
 
 # %% [markdown]
-# ## Controls
+# ## Controls and verdict
 #
-# Through the same code: one modality's curve and, as its "specialist", the half-trained generalist itself on other
-# images. Ten such "specialists" of one modality under ten names, which one network serves, cost ten times as much; and
-# a "generalist" that is ten unshared networks costs as much as they do.
+# The controls go through the same code: one modality's curve and, as its "specialist", the half-trained generalist
+# itself on other images. Ten such "specialists" of one modality under ten names, which one network serves, cost ten
+# times as much; and a "generalist" that is ten unshared networks costs as much as they do.
+#
+# There is a claim for each account. One that cannot be tested at this size does not count for the verdict of the whole.
 
 # %%
 controls = c03_compute_efficiency.efficiency_controls(curves, costs)
-
-# %% [markdown]
-# ## Verdict
-#
-# A claim for each account. An account that cannot be tested at this size does not count for the verdict of the whole.
-
-# %%
-beside = c03_compute_efficiency.shared_measures(
-    even=even,
-    forgotten=forgotten,
-    costs=costs,
-    autoencoder_flops=autoencoder_flops,
-    machine=machine,
-    seeds=len(seeds),
-)
+beside = c03_compute_efficiency.shared_measures(even, forgotten, costs, machine, len(seeds))
 claims = c03_compute_efficiency.efficiency_claims(savings, beside, controls, len(seeds))
-provenance = study.provenance(time.perf_counter() - start, flops_of([*denoisers.values(), *added]))
+flops = flops_of([*denoisers.values(), *added])
+provenance = study.provenance(time.perf_counter() - start, flops)
 result = folder / "results" / "03_compute_efficiency.json"
 write_result(result, provenance, claims, c03_compute_efficiency.tested(savings, claims))
 
@@ -261,14 +228,11 @@ for claim in claims:
     print(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
 
 # %% [markdown]
-# What the committed full runs found, to lay beside this one:
+# What the committed full runs found, then what this one did. Where an interval lies near its bound another machine's
+# arithmetic may decide otherwise, so nbval, which runs `quick`, does not compare these words.
 
 # %% tags=["nbval-ignore-output"]
 print(published("03_compute_efficiency"))
-
-# %% [markdown]
-# Where an interval lies near its bound another machine's arithmetic may decide otherwise, so nbval, which runs `quick`,
-# does not compare these words.
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for control in controls:

@@ -96,11 +96,9 @@ def _is_about(value: float | None, expected: float) -> bool:
 
 
 def shared_measures(
-    *,
     even: BreakEven,
     forgotten: Mapping[str, Estimate],
     costs: SuiteCosts,
-    autoencoder_flops: float,
     machine: MachineCosts,
     seeds: int,
 ) -> list[Measure]:
@@ -113,9 +111,7 @@ def shared_measures(
     forgotten
         By modality, the log-ratio of KID after learning an eleventh one to before.
     costs
-        Of training the denoisers.
-    autoencoder_flops
-        Of training the autoencoder.
+        Of training.
     machine
         Seconds and memory.
     seeds
@@ -128,7 +124,7 @@ def shared_measures(
         *(_log_measure(name, one, seeds) for name, one in logarithms.items()),
         count("tflop_generalist", costs.checkpoints[-1] / 1e12, unit="TFLOP"),
         count("tflop_suite", costs.suite / 1e12, unit="TFLOP"),
-        count("tflop_first_stage", autoencoder_flops / 1e12, unit="TFLOP"),
+        count("tflop_first_stage", costs.autoencoder / 1e12, unit="TFLOP"),
         count("peak_memory", machine.peak_memory / 1e9, kind="machine", unit="GB"),
         count("latency", machine.latency, kind="machine", unit="s"),
         count("loading", machine.loading, kind="machine", unit="s"),

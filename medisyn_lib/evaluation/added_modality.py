@@ -9,6 +9,7 @@ import numpy as np
 from medisyn_lib.evaluation.fidelity import kernel_distance
 from medisyn_lib.evaluation.quality_curves import FINISHED_COLUMN, REAL_COLUMN, QualityCurves
 from medisyn_lib.pipeline.added_modality import (
+    LEARNERS,
     TUNED_GENERALIST,
     Learner,
     added_modality_entry,
@@ -37,7 +38,7 @@ NEW_SPLIT = 7  # a split number of their own, so that no claim shares their samp
 
 
 def distances_while_learning(
-    study: Study, learners: list[Learner], split: datasets.Dataset, origin: str, limit: int
+    study: Study, split: datasets.Dataset, origin: str, limit: int
 ) -> pd.DataFrame:
     """Measure how near each learner's new images come to held-out ones.
 
@@ -45,8 +46,6 @@ def distances_while_learning(
     ----------
     study
         Profile and data.
-    learners
-        Of `pipeline.added_modality`.
     split
         Held-out real images.
     origin
@@ -67,7 +66,7 @@ def distances_while_learning(
     real = cached_features(pixels)
     patients = np.array(prompts["patient_id"][:])
     rows = []
-    for learner in learners:
+    for learner in LEARNERS:
         for step, generator in _stops(study, learner, origin).items():
             sampled = sample_modalities(generator, prompts, [origin], NEW_SPLIT)[origin]
             values, variances, degrees = delete_group(

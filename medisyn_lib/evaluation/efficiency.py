@@ -143,11 +143,11 @@ def estimate_saving(curves: QualityCurves, costs: SuiteCosts, shared: float = 0.
     return estimate
 
 
-def savings(curves: QualityCurves, costs: SuiteCosts, autoencoder_flops: float) -> list[Saving]:
+def savings(curves: QualityCurves, costs: SuiteCosts) -> list[Saving]:
     """Estimate the saving by two accounts: with the shared autoencoder, and of the denoisers alone."""
-    largest = (autoencoder_flops + costs.suite) / autoencoder_flops
+    largest = (costs.autoencoder + costs.suite) / costs.autoencoder
     return [
-        Saving("with first stage", estimate_saving(curves, costs, autoencoder_flops), largest),
+        Saving("with first stage", estimate_saving(curves, costs, costs.autoencoder), largest),
         Saving("denoisers alone", estimate_saving(curves, costs), math.inf),
     ]
 
@@ -167,6 +167,13 @@ def break_even(curves: QualityCurves, costs: SuiteCosts) -> BreakEven:
         return BreakEven(never, fully_trained, math.inf)
     to_match = t_interval(np.log(needed) - log_specialist)
     return BreakEven(to_match, fully_trained, float(np.exp(np.mean(np.log(needed)))))
+
+
+def training_in_words(proportion: float) -> str:
+    """Say when in its training the generalist is as good as a specialist."""
+    if math.isinf(proportion):
+        return "not within its training"
+    return f"after {proportion:.0%} of its training"
 
 
 def planted_saving(curves: QualityCurves, costs: SuiteCosts, networks: int) -> float | None:

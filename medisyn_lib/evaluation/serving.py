@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from medisyn_lib.pipeline.denoisers import load_denoiser, new_denoiser
+from medisyn_lib.pipeline.denoisers import denoiser_entry, load_denoiser, new_denoiser
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images, sampling_settings
 
@@ -47,28 +47,19 @@ def _bytes_by_part(generator: Path) -> dict[str, int]:
     return sizes
 
 
-def machine_costs(study: Study, generator: Path, denoiser: Path, prompt: str) -> MachineCosts:
-    """Time one image and the loading of another denoiser, and read the process's peak memory.
-
-    Parameters
-    ----------
-    study
-        Profile and data.
-    generator
-        Folder of a generator.
-    denoiser
-        Entry of a trained denoiser.
-    prompt
-        Of the image.
-    """
+def machine_costs(study: Study, generator: Path, prompt: str) -> MachineCosts:
+    """Time one image of a generator and the loading of a denoiser, and read the peak memory."""
     import resource
+
+    seed = study.settings.seeds[0]
+    denoiser = denoiser_entry(study, seed=seed)
 
     pipeline = load_pipeline(str(generator))
     start = time.perf_counter()
     sample_images(pipeline, [prompt], [0], **sampling_settings(str(generator)))
     latency = time.perf_counter() - start
     start = time.perf_counter()
-    load_denoiser(study, denoiser, study.settings.seeds[0])
+    load_denoiser(study, denoiser, seed)
     loading = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return MachineCosts(latency, loading, peak)

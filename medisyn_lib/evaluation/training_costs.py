@@ -31,12 +31,14 @@ AUTOENCODER_BATCH = 16
 
 @dataclass(frozen=True)
 class SuiteCosts:
-    """Operations (FLOPs) that training the denoisers took.
+    """Operations (FLOPs) that training took.
 
     Attributes
     ----------
     modalities
-        Of the data: a whole suite has a specialist for each.
+        How many the data have: a whole suite has a specialist for each.
+    autoencoder
+        Of the autoencoder that generalist and specialists share.
     checkpoints
         The generalist's up to each of its checkpoints, rising.
     specialists
@@ -44,6 +46,7 @@ class SuiteCosts:
     """
 
     modalities: int
+    autoencoder: float
     checkpoints: tuple[float, ...]
     specialists: Mapping[str, tuple[float, ...]]
 
@@ -79,7 +82,7 @@ def training_costs(denoisers: Mapping[TrainedModel, Path]) -> pd.DataFrame:
 def suite_costs(
     study: Study, denoisers: Mapping[TrainedModel, Path], modalities: int
 ) -> SuiteCosts:
-    """Count the operations behind a generalist's checkpoints and the specialists of equal exposure.
+    """Count the operations behind the autoencoder, a generalist's checkpoints and the specialists.
 
     Parameters
     ----------
@@ -99,7 +102,7 @@ def suite_costs(
         if model.kind == SPECIALIST:
             flops = read_cost(entry)["flops"]
             specialists[model.modality] = (*specialists.get(model.modality, ()), flops)
-    return SuiteCosts(modalities, checkpoints, specialists)
+    return SuiteCosts(modalities, _shared_autoencoder_flops(study), checkpoints, specialists)
 
 
 def denoiser_operations(study: Study) -> tuple[int, dict[str, int]]:
@@ -111,6 +114,16 @@ def denoiser_operations(study: Study) -> tuple[int, dict[str, int]]:
     return count_flops(lambda: loss(latents, latents, torch.zeros(1), text).backward())
 
 
+def uncounted_in_words(uncounted: Mapping[str, int]) -> str:
+    """Say how many values the operators without a formula put out, and which ones most."""
+    values = sum(uncounted.values())
+    most = sorted(uncounted, key=lambda name: uncounted[name], reverse=True)[:3]
+    return (
+        f"operators without a formula put out {values / 1e6:.0f} million values besides, "
+        f"most of them {', '.join(most)}"
+    )
+
+
 def autoencoder_operations(size: int) -> int:
     """Count one training image's operations in the autoencoder; what guides its training is left out."""
     autoencoder = networks.autoencoder(AUTOENCODER_WIDTHS)
@@ -119,8 +132,8 @@ def autoencoder_operations(size: int) -> int:
     return flops
 
 
-def shared_autoencoder_flops(study: Study) -> int:
-    """Count the training of the autoencoder that generalist and specialists share."""
+def _shared_autoencoder_flops(study: Study) -> int:
+    """Operations of training the autoencoder: the shipped one, adapted to other data."""
     images = SHIPPED_AUTOENCODER_IMAGES
     if study.source != "phantom":
         images += AUTOENCODER_BATCH * study.settings.autoencoder_steps
@@ -128,23 +141,14 @@ def shared_autoencoder_flops(study: Study) -> int:
 
 
 def cost_table(
-    denoisers: Mapping[TrainedModel, Path], modalities: int, autoencoder_flops: float, watts: float
+    denoisers: Mapping[TrainedModel, Path], costs: SuiteCosts, watts: float
 ) -> pd.DataFrame:
     """Tabulate the mean cost of a model of each kind, of a whole suite and of the shared autoencoder.
 
-    Parameters
-    ----------
-    denoisers
-        Of `suite.train_denoisers`.
-    modalities
-        How many the data have.
-    autoencoder_flops
-        Of training the autoencoder.
-    watts
-        Assumed power of the machine at work. Energy, in kJ, is seconds times that.
+    `watts` is the assumed power of the machine at work; energy, in kJ, is seconds times that.
     """
     table = training_costs(denoisers)[["model", "TFLOP", "seconds"]].groupby("model").mean()
-    table.loc["suite"] = table.loc[SPECIALIST] * modalities
-    table.loc["shared first stage"] = [autoencoder_flops / 1e12, np.nan]
+    table.loc["suite"] = table.loc[SPECIALIST] * costs.modalities
+    table.loc["shared autoencoder"] = [costs.autoencoder / 1e12, np.nan]
     table["energy (kJ, estimate)"] = table["seconds"] * watts / 1e3
     return table

@@ -54,6 +54,7 @@ class Learner(NamedTuple):
 
 TUNED_GENERALIST = Learner("tuned generalist", from_generalist=True, rate_divisor=3)
 NEW_SPECIALIST = Learner("new specialist", from_generalist=False, rate_divisor=1)
+LEARNERS = (TUNED_GENERALIST, NEW_SPECIALIST)
 
 
 class TrainingImages(NamedTuple):
@@ -108,7 +109,7 @@ def added_modality_entry(study: Study, learner: Learner, origin: str) -> Path:
     study
         Profile and data. Its autoencoder and text encoder stay as they are.
     learner
-        `TUNED_GENERALIST` or `NEW_SPECIALIST`.
+        One of `LEARNERS`.
     origin
         Modality whose images the new one is made from.
 
