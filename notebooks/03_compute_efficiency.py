@@ -56,10 +56,9 @@ from medisyn_lib.claims import c03_compute_efficiency
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import published
 from medisyn_lib.data import sources
-from medisyn_lib.evaluation import efficiency, training_costs
+from medisyn_lib.evaluation import efficiency, serving, training_costs
 from medisyn_lib.evaluation.added_modality import distances_while_learning, forgetting
 from medisyn_lib.evaluation.quality_curves import curve_points, sample_quality_curves
-from medisyn_lib.evaluation.serving import machine_costs, serving_table
 from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_entry, choose_origin
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.generators import generator_entry
@@ -80,10 +79,8 @@ present = sources.testable(splits[0])
 # The same modalities and models as in notebook 02.
 modalities = compared_modalities(study.settings.specialists, present)
 images_per_point = min(100, study.settings.quality_images)  # per checkpoint, modality and seed
-print(
-    f"{study.scale}: {len(modalities)} of {len(present)} modalities have a specialist, "
-    f"training seeds: {len(seeds)}"
-)
+print(f"{study.scale}, training seeds: {len(seeds)}")
+print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 
 # %% [markdown]
 # ## What training costs
@@ -121,8 +118,7 @@ print(cost_table.drop(columns="TFLOP").round(1).to_string())
 
 # %%
 curves = sample_quality_curves(study, splits, modalities, images_per_point)
-points = curve_points(curves, costs)
-f03_compute_efficiency.frontier(points, images_per_point, study, folder)
+f03_compute_efficiency.frontier(curve_points(curves, costs), images_per_point, study, folder)
 
 # %% [markdown]
 # Lower is nearer to real images. Where the generalist's curve passes below the specialist's point, it has reached that
@@ -154,8 +150,10 @@ for name, proportion in efficiency.proportion_to_match(curves, costs).items():
 
 # %% tags=["nbval-ignore-output"]
 even = efficiency.break_even(curves, costs)
-print("to the specialists' quality: from", efficiency.factor_in_words(even.to_match))
-print("with all of its training: from", efficiency.factor_in_words(even.fully_trained))
+to_match = efficiency.factor_in_words(even.to_match)
+fully_trained = efficiency.factor_in_words(even.fully_trained)
+print(f"to the specialists' quality: from {to_match} modalities on")
+print(f"with all of its training: from {fully_trained} modalities on")
 
 # %%
 f03_compute_efficiency.break_even(even, costs, study, folder)
@@ -196,10 +194,10 @@ for name, effect in forgotten.items():
 
 # %%
 finished = generator_entry(study, seed=seeds[0])
-print(serving_table(study, finished, len(present)).round(0).to_string())
+print(serving.serving_table(study, finished, len(present)).round(0).to_string())
 
 # %% tags=["nbval-ignore-output"]
-machine = machine_costs(study, finished, splits[0]["caption"][0])
+machine = serving.machine_costs(study, finished, splits[0]["caption"][0])
 print(f"one image {machine.latency:.2f} s; loading another denoiser first {machine.loading:.2f} s")
 print(f"peak memory of this process, training included: {machine.peak_memory / 1e9:.1f} GB")
 

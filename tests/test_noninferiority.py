@@ -163,10 +163,14 @@ def test_contrast_is_the_paired_log_ratio() -> None:
     assert found == pytest.approx(expected) and min(found) > 0.5
     assert 0 < variance < 0.2 and (degrees_of_freedom, n) == (19, 400)
     same = contrast(measure, [(real, side, side) for side in near])
-    assert same.effects == [0, 0] and same.variance == 0  # paired: equal sets differ by nothing, surely
+    assert (
+        same.effects == [0, 0] and same.variance == 0
+    )  # paired: equal sets differ by nothing, surely
     copies = [(real, real[::-1].copy(), near[0])]
     floor = contrast(measure, copies)
-    assert np.isnan(floor.effects[0]) and np.isnan(floor.variance)  # a copy's KID is negative: no ratio
+    assert np.isnan(floor.effects[0]) and np.isnan(
+        floor.variance
+    )  # a copy's KID is negative: no ratio
     plain = contrast(measure, copies, ratio=False)
     assert plain.effects[0] < 0 and plain.variance > 0
 
@@ -196,7 +200,7 @@ def verdicts(
     """How many of 500 simulated studies say `reproduced`, and how many are not testable.
 
     Image noise is shared by the seeds of a modality (its real images); seeds differ by a part that all
-    modalities share (one generalist) and one of their own. Variances of images are estimated, with 19 degrees of freedom.
+    modalities share (one generalist) and one of their own. Image variances are estimated, 19 degrees of freedom.
     """
     reproduced = untestable = 0
     for replicate in range(REPLICATES):

@@ -19,9 +19,9 @@ from test_controls import run
 from test_memorization import definitions as copies_definitions
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
-from test_quality import definitions
 
 from medisyn_lib.claims.c01_training import claim_one_model
+from medisyn_lib.claims.c03_compute_efficiency import decide_saving
 from medisyn_lib.claims.claim import judge
 from medisyn_lib.evaluation import memorization, neighbours, utility
 from medisyn_lib.evaluation.reference_standards import crossed
@@ -110,12 +110,11 @@ def test_04_words() -> None:
 
 def test_03_the_saving_over_seeds() -> None:
     """Logarithms of savings of exactly 2, and of 3, over three training seeds that differ by 0.05 (our choice)."""
-    decide = definitions("03_compute_efficiency")["decide"]
 
     def judged(saving: float) -> Callable[[int], str]:
         def once(k: int) -> str:
             values = np.log(saving) + 0.05 * np.random.default_rng([k, 3]).normal(size=3)
-            return judge(*decide(t_interval(values), np.inf))
+            return judge(*decide_saving(t_interval(values), np.inf))
 
         return once
 
