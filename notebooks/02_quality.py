@@ -15,7 +15,7 @@
 # ---
 
 # %% [markdown]
-# # 02 Quality: does one model for all modalities draw worse than one model each?
+# # 02 Quality: does one model for all modalities make worse images than one model each?
 #
 # > Diverse training does not degrade quality. (after the abstract of arXiv 2405.09806, version 7; version 6 said that
 # > the generalist "quantitatively matches or surpasses specialist models")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = FigureSpec(
     "02_side_by_side",
     contact_sheet,
-    shows="Real images, and the same prompts and seeds drawn by the generalist and by a specialist.",
+    shows="Real images, and the same prompts and seeds sampled from the generalist and a specialist.",
 )
 MEASURES = FigureSpec(
     "02_measures",
