@@ -6,7 +6,7 @@ On calibration patients of the modalities that 02 tests, with a training seed an
 generator with half its training steps is set beside the finished one: whichever of KID and the Frechet distance within
 the leading principal axes tells them apart more surely becomes the primary measure; a modality's margin is 20% of the
 lower 95% limit of its log-ratio. The axes are fitted on the real calibration images, centred within each modality.
-Writes `medisyn_lib/pilot.json` and `pilot.safetensors`; trains a generator first where there is none.
+Writes `medisyn_lib/claims/pilot.json` and `pilot.safetensors`; trains a generator first where there is none.
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ from safetensors.numpy import load_file, save
 from sklearn.decomposition import PCA
 
 from medisyn_lib import profiles
-from medisyn_lib.claims.pilot import PILOT, primary_measure
+from medisyn_lib.claims.pilot import PILOT, Pilot, primary_measure
 from medisyn_lib.data import check
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.pipeline.denoisers import denoiser_plan
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.paired_samples import evaluation_splits, rows_of, sample_modalities
+from medisyn_lib.pipeline.paired_samples import (
+    evaluation_splits,
+    patients_of,
+    rows_of,
+    sample_modalities,
+)
 from medisyn_lib.pipeline.study import Study
+from medisyn_lib.pipeline.suite import compared_modalities
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.provenance import run_name
-from medisyn_lib.statistics.estimates import Estimate, student
-from medisyn_lib.statistics.noninferiority import contrast, margin
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.noninferiority import (
+    FeatureTriple,
+    contrast,
+    effect_of_one_seed,
+    margin,
+)
 
 COMPONENTS = 10
-SEED, TURN = 100, 9  # of training, and of sampling: claims use seeds below 10 and turns below 5
+SEED, SPLIT = 100, 9  # of training, and of sampling: claims use seeds below 10 and splits below 5
 
 
 def main() -> None:
@@ -47,9 +58,7 @@ def main() -> None:
     given = parser.parse_args()
     study = Study(given.profile, given.data)
     asked = evaluation_splits(study, "calibration", given.images)[0]
-    reasons = check.testable(study.source)
-    names = [name for name in study.settings.specialists if name in reasons]
-    names = [name for name in names if not reasons[name]] or names  # as notebook 02 does
+    names = compared_modalities(study.settings.specialists, check.testable(study.source))
     rows = {name: rows_of(asked, name) for name in names}
     real = {name: cached_features(load_pixels(asked, r)) for name, r in rows.items()}
     centred = np.concatenate([found - found.mean(0) for found in real.values()])
@@ -58,16 +67,20 @@ def main() -> None:
 
     half = denoiser_plan(study).steps // 2
     finished, halved = (generator_entry(study, seed=SEED, step=step) for step in (None, half))
-    both = [sample_modalities(generator, asked, names, TURN) for generator in (halved, finished)]
-    sets = {name: (real[name], *(cached_features(drawn[name]) for drawn in both)) for name in names}
-    people = {name: np.array(asked["patient_id"][:])[r] for name, r in rows.items()}
-    effects = {
-        kind: {
-            n: effect(primary_measure({"primary": kind, "axes": axes}), sets[n], people[n])
-            for n in names
-        }
-        for kind in ("KID", "FD_pc")
-    }
+    by_halved = sample_modalities(halved, asked, names, SPLIT)
+    by_finished = sample_modalities(finished, asked, names, SPLIT)
+    effects: dict[str, dict[str, Estimate]] = {}
+    for kind in ("KID", "FD_pc"):
+        measure = primary_measure(Pilot(primary=kind, axes=axes))
+        effects[kind] = {}
+        for name in names:
+            triple = FeatureTriple(
+                real=real[name],
+                candidate=cached_features(by_halved[name]),
+                reference=cached_features(by_finished[name]),
+            )
+            found = contrast(measure, [triple], [patients_of(asked, name)])
+            effects[kind][name] = effect_of_one_seed(found)
     power = {
         kind: float(np.mean([sure(e) for e in found.values()])) for kind, found in effects.items()
     }
@@ -87,12 +100,6 @@ def main() -> None:
     }
     write(run_name(given.profile, given.data), frozen, axes)
     print(json.dumps(frozen, indent=1))
-
-
-def effect(measure, set_, people) -> Estimate:
-    """The log-ratio of half-trained to finished, with its interval by patient."""
-    values, variance, freedom, n = contrast(measure, [set_], [people])
-    return student(values[0], variance, freedom, n)
 
 
 def sure(found: Estimate) -> float:

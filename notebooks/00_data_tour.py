@@ -36,7 +36,7 @@ out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 # %%
 import pandas as pd
 
-from medisyn_lib.data import sources
+from medisyn_lib.data import check
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.modalities import MODALITIES, SPECIALTIES
 from medisyn_lib.pipeline.study import Study
@@ -112,7 +112,7 @@ print("roles that share a patient:", overlap or "none")
 # compares all images of different roles with each other.
 
 # %%
-pd.DataFrame(sources.check(data)).drop(columns=["source"], errors="ignore")
+pd.DataFrame(check.check_source(data)).drop(columns=["source"], errors="ignore")
 
 # %% [markdown]
 # Modalities that are `not testable` have too few test patients; later notebooks leave them out of their verdicts.

@@ -23,8 +23,8 @@ FRESH, POOL = (
 )  # random numbers that no earlier calibration used; contrasts to draw studies from
 
 
-def row(effects: list[float], error: float = 0.01, freedom: int = 19) -> Contrast:
-    return (effects, error**2, freedom, 1000)
+def row(effects: list[float], error: float = 0.01, degrees_of_freedom: int = 19) -> Contrast:
+    return Contrast(effects, error**2, degrees_of_freedom, 1000)
 
 
 def test_one_modality_one_seed_is_a_t_test() -> None:
@@ -59,7 +59,7 @@ def test_four_of_five_is_the_second_largest_p_doubled() -> None:
 
 
 def test_seed_variance_by_the_two_way_table() -> None:
-    """Shifts that all modalities share have the seeds' freedom; independent ones have the whole table's."""
+    """Shifts that all modalities share have the seeds' degrees of freedom; independent ones have the whole table's."""
     shift = np.array([-0.01, 0.0, 0.01])
     together = decide(
         {str(i): row(list(shift), 1e-9) for i in range(10)}, {str(i): MARGIN for i in range(10)}
@@ -153,7 +153,7 @@ def test_contrast_is_the_paired_log_ratio() -> None:
     rng = np.random.default_rng(0)
     measure, real = fidelity.kernel_distance, features(rng, 200, 0)
     near, far = ([features(rng, 200, shift) for _ in range(2)] for shift in (0.5, 1.0))
-    found, variance, freedom, n = contrast(
+    found, variance, degrees_of_freedom, n = contrast(
         measure, [(real, *two) for two in zip(far, near, strict=True)]
     )
     expected = [
@@ -161,14 +161,18 @@ def test_contrast_is_the_paired_log_ratio() -> None:
         for a, b in zip(far, near, strict=True)
     ]
     assert found == pytest.approx(expected) and min(found) > 0.5
-    assert 0 < variance < 0.2 and (freedom, n) == (19, 400)
+    assert 0 < variance < 0.2 and (degrees_of_freedom, n) == (19, 400)
     same = contrast(measure, [(real, side, side) for side in near])
-    assert same[0] == [0, 0] and same[1] == 0  # paired: equal sets differ by nothing, surely
+    assert (
+        same.effects == [0, 0] and same.variance == 0
+    )  # paired: equal sets differ by nothing, surely
     copies = [(real, real[::-1].copy(), near[0])]
     floor = contrast(measure, copies)
-    assert np.isnan(floor[0][0]) and np.isnan(floor[1])  # a copy's KID is negative: no ratio
+    assert np.isnan(floor.effects[0]) and np.isnan(
+        floor.variance
+    )  # a copy's KID is negative: no ratio
     plain = contrast(measure, copies, ratio=False)
-    assert plain[0][0] < 0 and plain[1] > 0
+    assert plain.effects[0] < 0 and plain.variance > 0
 
 
 def test_seeds_on_the_same_patients_vary_together() -> None:
@@ -181,7 +185,8 @@ def test_seeds_on_the_same_patients_vary_together() -> None:
     single = contrast(fidelity.kernel_distance, one[:1], people[:1])
     thrice = contrast(fidelity.kernel_distance, one[:1] * 3, people)
     apart = contrast(fidelity.kernel_distance, one)
-    assert thrice[1] == pytest.approx(single[1]) and 0.1 < apart[1] / single[1] < 0.8
+    assert thrice.variance == pytest.approx(single.variance)
+    assert 0.1 < apart.variance / single.variance < 0.8
 
 
 def verdicts(
@@ -195,7 +200,7 @@ def verdicts(
     """How many of 500 simulated studies say `reproduced`, and how many are not testable.
 
     Image noise is shared by the seeds of a modality (its real images); seeds differ by a part that all
-    modalities share (one generalist) and one of their own. Variances of images are estimated, freedom 19.
+    modalities share (one generalist) and one of their own. Image variances are estimated, 19 degrees of freedom.
     """
     reproduced = untestable = 0
     for replicate in range(REPLICATES):
@@ -208,7 +213,7 @@ def verdicts(
         )
         table = table + np.reshape(own, (-1, 1)) * rng.normal(size=(m, seeds))
         estimated = images**2 * rng.chisquare(19, m) / 19
-        study = {str(i): (list(table[i]), estimated[i], 19, 1000) for i in range(m)}
+        study = {str(i): Contrast(list(table[i]), estimated[i], 19, 1000) for i in range(m)}
         passed = decide(study, dict.fromkeys(study, MARGIN)).passed
         reproduced += passed is True
         untestable += passed is None

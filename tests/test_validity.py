@@ -18,10 +18,10 @@ from test_augmentation import DRAWS, SMALL, verdict
 from test_controls import run
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
-from test_quality import definitions
 
 from medisyn_lib.claims import c04_text_alignment, c05_memorization, c06_augmentation
 from medisyn_lib.claims.c01_training import claim_one_model
+from medisyn_lib.claims.c03_compute_efficiency import decide_saving
 from medisyn_lib.claims.claim import judge
 from medisyn_lib.claims.rules import compare_to_bound
 from medisyn_lib.evaluation.memorization import set_tests
@@ -119,12 +119,11 @@ def test_04_words() -> None:
 
 def test_03_the_saving_over_seeds() -> None:
     """Logarithms of savings of exactly 2, and of 3, over three training seeds that differ by 0.05 (our choice)."""
-    decide = definitions("03_compute_efficiency")["decide"]
 
     def judged(saving: float) -> Callable[[int], str]:
         def once(k: int) -> str:
             values = np.log(saving) + 0.05 * np.random.default_rng([k, 3]).normal(size=3)
-            return judge(*decide(t_interval(values), np.inf))
+            return judge(*decide_saving(t_interval(values), np.inf))
 
         return once
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.data import sources
+from medisyn_lib.data import check
 from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.samples import load_samples, samples_entry
 from medisyn_lib.pipeline.study import Study
@@ -40,7 +40,7 @@ def judged_modalities(images: datasets.Dataset) -> JudgedModalities:
 
     Where all have too few, all are kept to be shown, and nothing is decided (`testable` is 0).
     """
-    reasons = sources.testable(images)
+    reasons = check.testable(images)
     testable = [name for name, reason in reasons.items() if not reason]
     return JudgedModalities(testable or list(reasons), len(testable))
 

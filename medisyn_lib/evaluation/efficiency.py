@@ -1,22 +1,212 @@
-"""How much training compute a quality takes."""
+"""How much training compute a quality takes, and what a generalist saves of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from medisyn_lib.evaluation.quality_curves import QualityCurves, distances_from_real
+from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import t_interval
+from medisyn_lib.statistics.jackknife import delete_group
+
+if TYPE_CHECKING:
+    from medisyn_lib.evaluation.training_costs import SuiteCosts
+
+MATCHED = 0.8  # proportion of the modalities in which the generalist must be as good
+PLANTED_COPIES = 10  # of one modality under as many names, for the controls
+
+
+class Saving(NamedTuple):
+    """What training one generalist saves by one account."""
+
+    account: str
+    log_saving: Estimate  # of the suite's cost over the generalist's
+    largest: float  # factor that a generalist which costs nothing would save
+
+
+class BreakEven(NamedTuple):
+    """From how many modalities on a generalist costs less than as many specialists."""
+
+    to_match: Estimate  # the generalist as good as the specialists; in logarithms
+    fully_trained: Estimate  # with all of its training; in logarithms
+    flops_to_match: float  # geometric mean over training seeds; infinite if never reached
+
 
 def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) -> float:
-    """Compute at which a falling distance reaches `target`; infinite if it never does.
+    """Read off a training curve at which compute the distance reaches a target.
 
-    `compute` (c,) rises; `distance` (c,) is made to fall (isotonic) and joined over log compute, from the first on.
+    Parameters
+    ----------
+    compute
+        Rising, (checkpoints,).
+    distance
+        At each checkpoint. It is made to fall (isotonic regression) and joined over log compute.
+    target
+        Distance to be reached.
+
+    Returns
+    -------
+    float
+        From the first checkpoint's compute on; infinite if the target is never reached.
     """
     from sklearn.isotonic import isotonic_regression
 
-    curve, logs = (
-        isotonic_regression(np.asarray(distance, np.float64), increasing=False),
-        np.log(compute),
-    )
+    curve = isotonic_regression(np.asarray(distance, np.float64), increasing=False)
+    logs = np.log(compute)
     if curve[-1] > target:
-        return float("inf")
+        return math.inf
     first = int(np.argmax(curve <= target))
     ends = [first, max(first - 1, 0)]
     return float(np.exp(np.interp(target, curve[ends], logs[ends])))
+
+
+def compute_to_match(features: np.ndarray, checkpoints: Sequence[float]) -> float:
+    """Find the compute at which the generalist is as good as the specialist of a modality.
+
+    `features` is float64 (n, 1 + checkpoints + 1, d), as in `QualityCurves`.
+    """
+    *curve, target = distances_from_real(features)
+    return compute_to_reach(compute=checkpoints, distance=curve, target=target)
+
+
+def compute_to_match_most(features: Sequence[np.ndarray], checkpoints: Sequence[float]) -> float:
+    """Find the compute at which the generalist is as good in at least 80% of the modalities.
+
+    `features` holds one array per modality.
+    """
+    computes = sorted(compute_to_match(of_modality, checkpoints) for of_modality in features)
+    return computes[math.ceil(MATCHED * len(computes) - 1e-9) - 1]
+
+
+def proportion_to_match(curves: QualityCurves, costs: SuiteCosts) -> dict[str, float]:
+    """Say after what proportion of its training the generalist matches each specialist.
+
+    For the first training seed; infinite where it never does.
+    """
+    proportions = {}
+    for name in curves.modalities:
+        compute = compute_to_match(curves.features[name, 0], costs.checkpoints)
+        proportions[name] = compute / costs.checkpoints[-1]
+    return proportions
+
+
+def log_saving(*features: np.ndarray, costs: SuiteCosts, shared: float) -> float:
+    """Give the logarithm of the suite's cost over the generalist's, NaN if it never gets there.
+
+    Parameters
+    ----------
+    *features
+        One array per modality, as in `QualityCurves`.
+    costs
+        Of training the denoisers.
+    shared
+        Cost that both share, counted on both sides.
+    """
+    needed = compute_to_match_most(features, costs.checkpoints)
+    if needed == math.inf:
+        return math.nan
+    return math.log((shared + costs.suite) / (shared + needed))
+
+
+def estimate_saving(curves: QualityCurves, costs: SuiteCosts, shared: float = 0.0) -> Estimate:
+    """Estimate the logarithm of the saving.
+
+    The interval is over training seeds where there are several, else over patients, who are left
+    out in groups. Where nothing varies, as the generalist is as good at its first checkpoint every
+    time, the saving is at least what it is there: a lower limit and no upper one. There is no value
+    where the generalist never gets there.
+    """
+    statistic = partial(log_saving, costs=costs, shared=shared)
+    by_seed = [
+        statistic(*(curves.features[name, number] for name in curves.modalities))
+        for number in range(curves.seeds)
+    ]
+    if np.isnan(by_seed).any():
+        return Estimate(None, None, None, curves.seeds)
+    if curves.seeds > 1:
+        estimate, variance = t_interval(by_seed), float(np.var(by_seed))
+    else:
+        features = [curves.features[name, 0] for name in curves.modalities]
+        paired = len({len(of_modality) for of_modality in features}) == 1
+        patients = curves.patients[curves.modalities[0], 0] if paired else None
+        values, variances, degrees = delete_group(statistic, features, patients)
+        variance = float(variances[0])
+        estimate = student(float(values[0]), variance, degrees, curves.images)
+    if variance < 1e-18:  # none but for rounding
+        return Estimate(estimate.value, estimate.value, None, estimate.n)
+    return estimate
+
+
+def savings(curves: QualityCurves, costs: SuiteCosts) -> list[Saving]:
+    """Estimate the saving by two accounts: with the shared autoencoder, and of the denoisers alone."""
+    largest = (costs.autoencoder + costs.suite) / costs.autoencoder
+    return [
+        Saving("with first stage", estimate_saving(curves, costs, costs.autoencoder), largest),
+        Saving("denoisers alone", estimate_saving(curves, costs), math.inf),
+    ]
+
+
+def break_even(curves: QualityCurves, costs: SuiteCosts) -> BreakEven:
+    """Estimate from how many modalities on a generalist is cheaper, over training seeds."""
+    log_specialist = np.log(costs.mean_specialist)
+    fully_trained = t_interval(math.log(costs.checkpoints[-1]) - log_specialist)
+    needed = [
+        compute_to_match_most(
+            [curves.features[name, number] for name in curves.modalities], costs.checkpoints
+        )
+        for number in range(curves.seeds)
+    ]
+    if max(needed) == math.inf:
+        never = Estimate(None, None, None, curves.seeds)
+        return BreakEven(never, fully_trained, math.inf)
+    to_match = t_interval(np.log(needed) - log_specialist)
+    return BreakEven(to_match, fully_trained, float(np.exp(np.mean(np.log(needed)))))
+
+
+def training_in_words(proportion: float) -> str:
+    """Say when in its training the generalist is as good as a specialist."""
+    if math.isinf(proportion):
+        return "not within its training"
+    return f"after {proportion:.0%} of its training"
+
+
+def planted_saving(curves: QualityCurves, costs: SuiteCosts, networks: int) -> float | None:
+    """Measure the saving of ten copies of a modality that some number of networks serve.
+
+    A modality's curve is read at the distance of the half-trained generalist itself, on other
+    images, as its "specialist". The saving should be 10 / `networks`: ten such specialists cost ten
+    times as much as one network, and as much as ten. None where the curve never gets there.
+    """
+    savings_found = []
+    for name in curves.modalities:
+        features = curves.features[name, 0]
+        half = len(features) // 2
+        *curve, _ = distances_from_real(features[:half])
+        target = distances_from_real(features[half:])[curves.half_trained]
+        reached = compute_to_reach(
+            compute=np.multiply(networks, costs.checkpoints), distance=curve, target=target
+        )
+        suite = PLANTED_COPIES * costs.checkpoints[curves.half_trained]
+        savings_found.append(suite / reached if reached < math.inf else math.nan)
+    if np.isnan(savings_found).all():
+        return None
+    return float(np.exp(np.nanmean(np.log(savings_found))))
+
+
+def factor_in_words(log_factor: Estimate) -> str:
+    """Say an estimate of a logarithm as a factor with its interval."""
+    if log_factor.value is None:
+        return "never reached"
+    value = f"{math.exp(log_factor.value):.2f}"
+    if log_factor.ci_low is None:
+        return value
+    if log_factor.ci_high is None:
+        return f"at least {value}"
+    low, high = math.exp(log_factor.ci_low), math.exp(log_factor.ci_high)
+    return f"{value} ({low:.2f} to {high:.2f})"

@@ -1,4 +1,4 @@
-"""What the notebooks on quality and compute share: paired images of generators, features, the frozen pilot."""
+"""Images of several generators, paired by prompt and seed."""
 
 from __future__ import annotations
 
@@ -16,45 +16,103 @@ if TYPE_CHECKING:
     import datasets
 
     from medisyn_lib.pipeline.study import Study
+
 SEEDS_APART = 1_000_000  # between the sampling seeds of two training seeds
 
 
 def evaluation_splits(
     study: Study, role: str = "test", n: int | None = None
 ) -> list[datasets.Dataset]:
-    """For each training seed `n` images a modality, ordered by modality; other images each where there are enough."""
-    n, seeds = n or study.settings.quality_images, len(study.settings.seeds)
+    """Give each training seed real images to be compared with, ordered by modality.
+
+    Parameters
+    ----------
+    study
+        Its profile says how many training seeds there are.
+    role
+        Whose images they are: of `test` or `calibration` patients.
+    n
+        Images per modality and training seed; by default the profile's `quality_images`.
+
+    Returns
+    -------
+    list of datasets.Dataset
+        One per training seed: other images in each, where there are enough.
+    """
+    n = n or study.settings.quality_images
+    seeds = len(study.settings.seeds)
     images = sources.load(study.source, role=role, size=study.settings.size, per_modality=n * seeds)
     modality = np.array(images["modality"][:])
-    places = [np.flatnonzero(modality == name) for name in dict.fromkeys(modality.tolist())]
-    turns = [np.arange(k * n, k * n + n) for k in range(seeds)]
-    return [
-        images.select(np.concatenate([own[np.unique(turn % len(own))] for own in places]))
-        for turn in turns
-    ]
+    names = dict.fromkeys(modality.tolist())
+    rows_of_modality = [np.flatnonzero(modality == name) for name in names]
+    splits = []
+    for number in range(seeds):
+        places = np.arange(number * n, number * n + n)
+        # Where the images do not suffice the count begins anew.
+        chosen = [rows[np.unique(places % len(rows))] for rows in rows_of_modality]
+        splits.append(images.select(np.concatenate(chosen)))
+    return splits
 
 
-def rows_of(asked: datasets.Dataset, modality: str, most: int | None = None) -> np.ndarray:
-    """Where the images of a modality, or the first of them, lie in a deal. Raises InputError if there are none."""
-    rows = np.flatnonzero(np.array(asked["modality"][:]) == modality)[:most]
+def rows_of(split: datasets.Dataset, modality: str, limit: int | None = None) -> np.ndarray:
+    """Find the rows of a modality's images, or of the first `limit` of them, in an evaluation split.
+
+    Raises InputError if there are none.
+    """
+    rows = np.flatnonzero(np.array(split["modality"][:]) == modality)[:limit]
     if not len(rows):
-        raise InputError(
-            f"modality {modality!r}: no held-out image; choose among {sorted(set(asked['modality'][:]))}"
-        )
+        there = sorted(set(split["modality"][:]))
+        raise InputError(f"modality {modality!r}: no held-out image; choose among {there}")
     return rows
 
 
-def sample_modalities(
-    model: Path | str, asked: datasets.Dataset, names: Sequence[str], turn: int, most: int | None = None,
-    whole: bool = False,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Images of some modalities' captions in deal number `turn`, uint8; a row's place in the deal is its seed.
+def patients_of(split: datasets.Dataset, modality: str, limit: int | None = None) -> np.ndarray:
+    """Give the patient of each image that `rows_of` finds."""
+    return np.array(split["patient_id"][:])[rows_of(split, modality, limit)]
 
-    So two models' images are paired. `whole` draws all of the deal at once, as notebook 01 does with a generalist.
+
+def sample_modalities(
+    model: Path | str,
+    split: datasets.Dataset,
+    modalities: Sequence[str],
+    split_number: int,
+    limit: int | None = None,
+    whole: bool = False,
+) -> dict[str, np.ndarray]:
+    """Generate images from the captions of some modalities of an evaluation split.
+
+    A row's place in the split is its seed, so the images of two models are paired.
+
+    Parameters
+    ----------
+    model
+        Folder or hub id of a generator.
+    split
+        One of `evaluation_splits`.
+    modalities
+        Whose captions are taken.
+    split_number
+        Which one it is: sets its sampling seeds apart from those of other splits.
+    limit
+        Images per modality at most.
+    whole
+        Sample the whole split at once, as notebook 01 does with a generalist, so that the samples
+        in the store serve both.
+
+    Returns
+    -------
+    dict
+        By modality, uint8 (n, h, w, 3), brought to the size of the real images.
     """
-    rows = {name: rows_of(asked, name, most) for name in names}
-    some = np.arange(len(asked)) if whole else np.concatenate(list(rows.values()))
-    seeds = (SEEDS_APART * turn + some).tolist()
-    entry = samples_entry(model, asked.select(some)["caption"][:], seeds=seeds)
-    images = load_samples(entry, asked[0]["image"].width)
-    return {name: images[np.flatnonzero(np.isin(some, own))] for name, own in rows.items()}
+    rows_by_modality = {name: rows_of(split, name, limit) for name in modalities}
+    if whole:
+        sampled = np.arange(len(split))
+    else:
+        sampled = np.concatenate(list(rows_by_modality.values()))
+    seeds = (SEEDS_APART * split_number + sampled).tolist()
+    entry = samples_entry(model, split.select(sampled)["caption"][:], seeds=seeds)
+    images = load_samples(entry, split[0]["image"].width)
+    return {
+        name: images[np.flatnonzero(np.isin(sampled, rows))]
+        for name, rows in rows_by_modality.items()
+    }

@@ -1,30 +1,96 @@
-"""Generalist and specialists of a study, trained, with their images sampled and described."""
+"""Generalist and specialists of a study: which there are, trained, and their images sampled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from medisyn_lib.pipeline.arms import GENERALIST, LONG_SPECIALIST, SPECIALIST
+from medisyn_lib.pipeline.denoisers import denoiser_entry
+from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
 
 if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
-from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
+
+
+class TrainedModel(NamedTuple):
+    """One denoiser of a suite."""
+
+    kind: str
+    modality: str  # empty: all of them
+    seed: int  # of training
+
+
+def compared_modalities(specialists: Sequence[str], reasons: Mapping[str, str]) -> list[str]:
+    """Choose the modalities in which a generalist is compared with a specialist.
+
+    Parameters
+    ----------
+    specialists
+        Modalities that the profile trains a specialist for.
+    reasons
+        By modality of the data, why it cannot be tested; empty where it can.
+
+    Returns
+    -------
+    list of str
+        Those with too few patients count only where all have too few.
+    """
+    present = [name for name in specialists if name in reasons]
+    testable = [name for name in present if not reasons[name]]
+    return testable or present
+
+
+def train_denoisers(
+    study: Study, modalities: Sequence[str], *, long_specialists: bool = False
+) -> dict[TrainedModel, Path]:
+    """Train the denoisers of generalist and specialists, for each training seed.
+
+    Parameters
+    ----------
+    study
+        Profile and data.
+    modalities
+        Those with a specialist.
+    long_specialists
+        Also train, with the first seed, those specialists of the profile that see as many images
+        as the generalist.
+
+    Returns
+    -------
+    dict
+        The store's entry of each. A seed's generalist comes last, as notebook 01 may be training
+        it at the same time.
+    """
+    denoisers = {}
+    for seed in study.settings.seeds:
+        for name in modalities:
+            entry = denoiser_entry(study, name, seed=seed)
+            denoisers[TrainedModel(SPECIALIST, name, seed)] = entry
+        denoisers[TrainedModel(GENERALIST, "", seed)] = denoiser_entry(study, seed=seed)
+    if long_specialists:
+        first = study.settings.seeds[0]
+        for name in study.settings.long_specialists:
+            if name in modalities:
+                entry = denoiser_entry(study, name, seed=first, long=True)
+                denoisers[TrainedModel(LONG_SPECIALIST, name, first)] = entry
+    return denoisers
 
 
 def suite(study: Study) -> list[Path]:
-    """The generators that notebook 02 compares, trained, and their images drawn and described; by all processes."""
-    made: list[Path] = []
-    for turn, (seed, deal) in enumerate(
-        zip(study.settings.seeds, evaluation_splits(study), strict=True)
-    ):
-        present = [name for name in study.settings.specialists if name in set(deal["modality"][:])]
+    """Make the generators that notebook 02 compares, their images and features, by all processes."""
+    generators: list[Path] = []
+    splits = evaluation_splits(study)
+    for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
+        present = [name for name in study.settings.specialists if name in set(split["modality"][:])]
         for name in (None, *present):
-            made.append(generator_entry(study, name, seed=seed))
-            images = sample_modalities(
-                made[-1], deal, [name] if name else present, turn, whole=name is None
-            )
+            generator = generator_entry(study, name, seed=seed)
+            generators.append(generator)
+            modalities = present if name is None else [name]
+            images = sample_modalities(generator, split, modalities, number, whole=name is None)
             for pixels in images.values():
                 cached_features(pixels)
-    return made
+    return generators

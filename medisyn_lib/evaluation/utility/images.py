@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medisyn_lib.data import sources
+from medisyn_lib.data import check, sources
 from medisyn_lib.data.pixels import load_pixels
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def collect_tasks(study: Study) -> tuple[dict[str, TaskImages], dict[str, str]]:
         Why each modality that was left out cannot be tested, of those that were tried.
     """
     settings = study.settings.augmentation
-    reasons = sources.testable(study.source)
+    reasons = check.testable(study.source)
     untestable = {modality: reason for modality, reason in reasons.items() if reason}
     tasks: dict[str, TaskImages] = {}
     candidates = [modality for modality, reason in reasons.items() if not reason]

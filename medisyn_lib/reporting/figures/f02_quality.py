@@ -1,12 +1,41 @@
 """Figures of notebook 02."""
 
-from medisyn_lib.reporting.drawing import contact_sheet, forest
-from medisyn_lib.reporting.render import FigureSpec
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.phantoms import IMAGES_PER_PATIENT
+from medisyn_lib.pipeline.arms import (
+    AUTOENCODED,
+    GENERALIST,
+    HALF_TRAINED,
+    OTHER_PATIENTS,
+    REAL,
+    SPECIALIST,
+    ArmKey,
+    Images,
+)
+from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, forest
+from medisyn_lib.reporting.render import FigureSpec, draw
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    from IPython.display import Image
+
+    from medisyn_lib.claims.c02_quality import Outcome
+    from medisyn_lib.claims.pilot import Pilot
+    from medisyn_lib.evaluation.comparison import Budget
+    from medisyn_lib.pipeline.study import Study
 
 SIDE_BY_SIDE = FigureSpec(
     "02_side_by_side",
     contact_sheet,
-    shows="Real images, and the same prompts and seeds drawn by the generalist and by a specialist.",
+    shows="Real images, and the same prompts and seeds sampled from the generalist and a specialist.",
 )
 MEASURES = FigureSpec(
     "02_measures",
@@ -18,3 +47,95 @@ LOG_RATIOS = FigureSpec(
     forest,
     shows="How far generalist and specialist are from real images, as a log-ratio, with the margin of non-inferiority.",
 )
+SHOWN_ARMS = (REAL, GENERALIST, SPECIALIST)
+SHOWN_PROMPTS = 8  # columns of the contact sheet
+PROMPTS_APART = IMAGES_PER_PATIENT  # so that each prompt is another phantom patient's
+MEASURED_ARMS = [OTHER_PATIENTS, AUTOENCODED, HALF_TRAINED, GENERALIST, SPECIALIST]
+PROPORTIONS = ["precision", "recall", "coverage"]  # end at 0 and 1; density only at 0
+
+
+def side_by_side(
+    images: Images,
+    split: datasets.Dataset,
+    modalities: Sequence[str],
+    study: Study,
+    folder: Path,
+) -> Image | None:
+    """Show real images of each modality and what generalist and specialist make of their captions.
+
+    The prompts are the first of each modality, not chosen by eye.
+    """
+    import pandas as pd
+
+    from medisyn_lib.pipeline.paired_samples import rows_of
+
+    first = images[ArmKey(REAL, modalities[0], 0)]
+    columns = min(SHOWN_PROMPTS, len(first) // PROMPTS_APART or 1)
+    cells, tiles = [], []
+    lines = [(name, arm) for name in modalities for arm in SHOWN_ARMS]
+    for row, (name, arm) in enumerate(lines):
+        label = f"{name.replace('_', ' ')}\n{arm}"
+        rows = rows_of(split, name)
+        for column in range(columns):
+            prompt = split["caption"][int(rows[PROMPTS_APART * column])]
+            cells.append((row, column, label, prompt))
+        tiles.append(images[ArmKey(arm, name, 0)][: PROMPTS_APART * columns : PROMPTS_APART])
+    table = pd.DataFrame(cells, columns=["row", "column", "row_label", "prompt"])
+    table["title"] = (
+        "Real images, and the same prompts and seeds by generalist and specialist "
+        f"({study.scale}); {NOT_CLINICAL}"
+    )
+    real = study.source != "phantom"
+    return draw(SIDE_BY_SIDE, table, folder / "figures", np.concatenate(tiles), real=real)
+
+
+def measures(measured: pd.DataFrame, study: Study, folder: Path) -> Image | None:
+    """Draw five arms' distances and overlaps with their intervals, a panel per measure."""
+    table = measured[measured["group"].isin(MEASURED_ARMS)]
+    table = table.sort_values(
+        "group", key=lambda column: column.map(MEASURED_ARMS.index), kind="stable"
+    )
+    table["xlabel"] = table["panel"].str.split("_").str[0]
+    proportion = table["xlabel"].isin(PROPORTIONS)
+    from_zero = proportion | (table["xlabel"] == "density")
+    table["low"] = table["low"].clip(lower=0).where(from_zero, table["low"])
+    table["high"] = table["high"].clip(upper=1).where(proportion, table["high"])
+    table["title"] = (
+        "Distance from, and overlap with, held-out real images; 95% intervals by patient "
+        f"({study.scale}, n = {measured['n'].min()} images a side and modality, "
+        "one training seed)"
+    )
+    return draw(MEASURES, table, folder / "figures")
+
+
+def log_ratio_table(outcomes: Mapping[Budget, Outcome], pilot: Pilot) -> pd.DataFrame:
+    """Tabulate each modality's effect at each budget beside its margin (`reference`)."""
+    import pandas as pd
+
+    rows = []
+    for budget, outcome in outcomes.items():
+        effects = outcome.decision.effects if outcome.decision else {}
+        for name, effect in effects.items():
+            numbers = (effect.value, effect.ci_low, effect.ci_high)
+            rows.append((name, budget.name, *numbers, pilot.margins.get(name), effect.n))
+    columns = ["label", "group", "value", "low", "high", "reference", "n"]
+    return pd.DataFrame(rows, columns=columns).astype({"reference": float})
+
+
+def log_ratios(ratios: pd.DataFrame, pilot: Pilot, study: Study, folder: Path) -> Image | None:
+    """Draw `log_ratio_table`: the figure that the verdict is read from."""
+    over_seeds = ", one training seed"
+    if len(study.settings.seeds) > 1:
+        over_seeds = " and training seed"
+    table = ratios.assign(
+        reference_label="margin",
+        xlabel=(
+            f"log-ratio of {pilot.encoder_named}, generalist to specialist "
+            "(above 0: generalist worse)"
+        ),
+        title=(
+            "Generalist against specialists, same prompts and seeds; 95% intervals by patient"
+            f"{over_seeds} ({study.scale}, n = {ratios['n'].min()} images a side and modality)"
+        ),
+    )
+    return draw(LOG_RATIOS, table, folder / "figures")
