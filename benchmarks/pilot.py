@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
     parser.add_argument("--data", default="phantom")
     parser.add_argument("--images", type=int, default=200, help="a modality")
-    given = parser.parse_args()
-    study = Study(given.profile, given.data)
-    asked = evaluation_splits(study, "calibration", given.images)[0]
+    options = parser.parse_args()
+    study = Study(options.profile, options.data)
+    asked = evaluation_splits(study, "calibration", options.images)[0]
     reasons = sources.testable(study.source)
     names = [name for name in study.settings.specialists if name in reasons]
     names = [name for name in names if not reasons[name]] or names  # as notebook 02 does
@@ -85,7 +85,7 @@ def main() -> None:
         "training_seed": SEED,
         "encoder": real[names[0]].encoder,
     }
-    write(run_name(given.profile, given.data), frozen, axes)
+    write(run_name(options.profile, options.data), frozen, axes)
     print(json.dumps(frozen, indent=1))
 
 

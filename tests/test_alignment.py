@@ -178,7 +178,7 @@ def test_reader_learns_reads_and_is_read_back(tmp_path: Path) -> None:
             {"dark": (0, 0, 0), "bright": (180, 180, 180), "red": (180, 0, 0)}[kind], np.uint8
         )
         pixels.append(image), modality.append(name), finding.append(kind)
-    plan = loop.Plan(steps=60, batch=16, rate=3e-3)
+    plan = loop.TrainingPlan(steps=60, batch=16, learning_rate=3e-3)
     train_classifier(np.stack(pixels), modality, finding, plan, tmp_path)
     reader = AttributeClassifier(tmp_path)
     scores = reader.scores(np.stack(pixels))

@@ -19,7 +19,7 @@ from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
 from medisyn_lib.training import loop
 from medisyn_lib.training.text_encoder import embed_prompts
 
-PLAN = loop.Plan(steps=30, batch=8, rate=2e-3, average=0.9)
+PLAN = loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3, ema_decay=0.9)
 STUDY = Study("tiny", "phantom")
 
 

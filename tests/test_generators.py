@@ -162,7 +162,7 @@ def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) ->
     )
     labels = images["modality"][:], images["finding"][:]
     train_classifier(
-        load_pixels(images), *labels, loop.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide"
+        load_pixels(images), *labels, loop.TrainingPlan(steps=8, batch=8, learning_rate=3e-3), tmp_path / "guide"
     )
     guide = AttributeClassifier(tmp_path / "guide")
     assert [guide.classes[number] for number in guide.numbers(*labels)] == list(
@@ -171,7 +171,7 @@ def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) ->
     before = {name: tensor.clone() for name, tensor in guide.net.state_dict().items()}
     with seeded(0):
         vae = networks.autoencoder(AUTOENCODER_WIDTHS)
-    train_autoencoder(vae, guide, images, loop.Plan(steps=30, batch=8, rate=2e-3), tmp_path)
+    train_autoencoder(vae, guide, images, loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3), tmp_path)
     losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
     assert losses[-5:].mean() < 0.8 * losses[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in guide.net.state_dict().items())
@@ -390,5 +390,5 @@ def test_latents_and_captions_belong_together(tiny: Path) -> None:
     )
     assert len({(c, n) for c, n in zip(captions, caption, strict=True)}) == len(set(captions))
     assert isinstance(latents, np.memmap) and latents.dtype == np.float16
-    plan = loop.Plan(steps=1, batch=1, rate=1.0)
+    plan = loop.TrainingPlan(steps=1, batch=1, learning_rate=1.0)
     assert plan.average == 0.0

@@ -20,7 +20,7 @@ from medisyn_lib.training import loop
 from medisyn_lib.training.denoiser import CAPTION_DROPOUT, FlowMatching, train_denoiser
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-PLAN = loop.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
+PLAN = loop.TrainingPlan(steps=5, batch=8, learning_rate=1e-3, seed=1, ema_decay=0.9, checkpoint_every=3)
 
 
 @pytest.mark.gpu

@@ -169,7 +169,7 @@ distributed.end()
 def learn_words(place: Path) -> torch.nn.Module:
     """A small text encoder, trained on five captions of made-up latents."""
     latents = np.random.default_rng(0).normal(size=(24, 16, 4, 4)).astype(np.float32)
-    plan = loop.Plan(steps=6, batch=8, rate=1e-3)
+    plan = loop.TrainingPlan(steps=6, batch=8, learning_rate=1e-3)
     with patch.object(
         device, "autocast_dtype", lambda: None
     ):  # else bfloat16, where a machine has it

@@ -13,7 +13,7 @@ from medisyn_lib.runtime import device
 from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.training import loop
 
-PLAN = loop.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
+PLAN = loop.TrainingPlan(steps=9, batch=8, learning_rate=1e-2, seed=3, ema_decay=0.9, checkpoint_every=4)
 
 
 class Regression(torch.nn.Module):
@@ -70,7 +70,7 @@ def test_rows_are_those_of_a_permutation_drawn_for_each_step(
 
 
 def test_rate_warms_up_and_falls_to_zero() -> None:
-    plan = loop.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
+    plan = loop.TrainingPlan(steps=100, batch=1, learning_rate=2.0, warmup_fraction=0.1)
     assert loop.rate_at(plan, 0) == pytest.approx(0.2)
     assert loop.rate_at(plan, 9) == loop.rate_at(plan, 10) == 2.0
     assert loop.rate_at(plan, 55) == pytest.approx(1.0)
@@ -102,7 +102,7 @@ def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
-    plan = loop.Plan(steps=2, batch=8, rate=1e-2, average=0.9, decay=0.0)
+    plan = loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2, ema_decay=0.9, weight_decay=0.0)
     seen: list[torch.Tensor] = []
 
     class Watched(Regression):
@@ -116,7 +116,7 @@ def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
         plain,
         batch_of,
         n=20,
-        plan=loop.Plan(steps=2, batch=8, rate=1e-2, decay=0.0),
+        plan=loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2, weight_decay=0.0),
         directory=tmp_path,
     )
     after_one = seen[0] + (1 - 1 / 10) * (seen[1] - seen[0])
@@ -168,6 +168,6 @@ def test_on_a_processor_norms_are_given_float32_while_a_network_trains(
             seen.append(normal.dtype)
             return (self.two(normal).float().flatten(1) - noise).square().mean()
 
-    net, plan = Net(), loop.Plan(steps=2, batch=8, rate=1e-2)
+    net, plan = Net(), loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2)
     loop.fit(net, batch_of, n=20, plan=plan, directory=tmp_path)
     assert seen == [half or torch.float32, torch.float32] * 2 and not net.norm._forward_pre_hooks

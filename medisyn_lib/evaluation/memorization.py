@@ -136,7 +136,7 @@ def _photographs(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
         if net and pixels.shape[1] <= 128:
             found = in_batches(lambda part: net(to_tensor(np.array(part))).numpy(), pixels, 64)
         else:
-            found = encoders.features(pixels, encoder)
+            found = encoders.features(pixels, encoder).values
         return (found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)).astype(
             np.float32
         )
@@ -264,7 +264,7 @@ def overtrained_entry(study: Study, rows: np.ndarray) -> Path:
     """Folder of the generalist's denoiser, trained on with these rows of the generator's images alone: a control."""
     base, latents = denoiser_entry(study), latents_entry(study)
     words = text_entry(study)
-    plan = loop.Plan(study.settings.memorization.overfit_steps, 16, 2e-3, decay=0.0)
+    plan = loop.TrainingPlan(study.settings.memorization.overfit_steps, 16, 2e-3, weight_decay=0.0)
 
     def make(directory: Path) -> None:
         net, caption = load_denoiser(study, base).train(), np.load(words / "caption.npy")[rows]

@@ -125,7 +125,7 @@ def make_task(
     def rows(
         part: Images, pixels: np.ndarray
     ) -> np.ndarray:  # appends views (n, v, h, w, 3): which rows, (n, v)
-        x.append(cached_features(pixels.reshape(-1, *pixels.shape[2:])).astype(np.float32))
+        x.append(cached_features(pixels.reshape(-1, *pixels.shape[2:])).values.astype(np.float32))
         y.append(np.repeat([classes.index(finding) for finding in part.finding], pixels.shape[1]))
         return sum(map(len, y[:-1])) + np.arange(len(y[-1])).reshape(pixels.shape[:2])
 
@@ -278,7 +278,7 @@ def own_images(
 
     Its first stage is linear (whitened principal components of patches), its text a vector a finding, the rest as ever.
     """
-    plan = loop.Plan(steps=steps, batch=16, rate=1.5e-3, seed=seed, average=0.999)
+    plan = loop.TrainingPlan(steps, batch=16, learning_rate=1.5e-3, seed=seed, ema_decay=0.999)
     findings, labels = np.unique(real.finding, return_inverse=True)
     wanted = np.searchsorted(findings, np.asarray(asked))
 
@@ -347,7 +347,9 @@ def own_images(
     }
     code = (
         "medisyn_lib.models.networks",
+        "medisyn_lib.training.batches",
         "medisyn_lib.training.loop",
+        "medisyn_lib.training.schedules",
         "medisyn_lib.training.denoiser",
         "medisyn_lib.evaluation.utility",
     )

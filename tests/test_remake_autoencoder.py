@@ -53,11 +53,11 @@ def test_the_decoder_learns_and_the_encoder_stays(tmp_path: Path) -> None:
     )
     labels = images["modality"][:], images["finding"][:]
     train_classifier(
-        load_pixels(images), *labels, loop.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide"
+        load_pixels(images), *labels, loop.TrainingPlan(steps=8, batch=8, learning_rate=3e-3), tmp_path / "guide"
     )
     guide, vae = AttributeClassifier(tmp_path / "guide"), load_shipped()
     latents = encode(vae, load_pixels(images))
-    plan = loop.Plan(steps=30, batch=8, rate=2e-3)
+    plan = loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3)
     remake_first_stage.train_decoder(vae, guide, images, latents + 0.5, plan, tmp_path)
     np.testing.assert_array_equal(encode(vae, load_pixels(images)), latents)
     losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
