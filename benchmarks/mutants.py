@@ -4,13 +4,13 @@
 
 A mutant is one change in one of the modules of ROOMS and MORE: a comparison, an operator of arithmetic or logic, a
 constant, a returned value, the order of two arguments, a dropped `not`, `~` or sign. `--seed` samples them without
-replacement from all there are, less those that are as the library is whatever is tested (`equal`). TESTS, less the simulations of SPARED,
-run once under coverage; a mutant then meets those that execute its statement, the fastest first, until one fails or
-SPENT seconds of them have passed. Everything happens in a temporary copy of the checkout. What was found is kept under
-`--out`, by a hash of the library: a run that was stopped goes on from there, and after a change of the tests alone
-those are met again that survived, or whose killer is gone. Prints the share killed with Clopper and Pearson's interval
-and every survivor, with the reason that `mutants_kept.csv` beside this file gives for it; exit code 1 where fewer than
-FLOOR are killed.
+replacement from all there are, less those that are as the library is whatever is tested (`equal`). TESTS, less the
+simulations of SPARED, run once under coverage; a mutant then meets those that execute its statement, the fastest
+first, until one fails or SPENT seconds of them have passed. Everything happens in a temporary copy of the checkout.
+What was found is kept under `--out`, by a hash of the library: a run that was stopped goes on from there, and after a
+change of the tests alone those are met again that survived, or whose killer is gone. Prints the fraction killed with
+Clopper and Pearson's interval and every survivor, with the reason that `mutants_kept.csv` beside this file states for
+it; exit code 1 where fewer than FLOOR are killed.
 
 mutmut 3 and cosmic-ray know more kinds of fault. The one has no sampling and leaves constants at module level alone;
 the other runs one command for all modules and works inside the checkout.

@@ -136,7 +136,8 @@ def main() -> None:
         minutes, processor, memory, greatest = whole(options.reproduce)
         print(
             f"\n`medisyn reproduce --profile {options.reproduce}`, cold, one run: {minutes:.1f} minutes "
-            f"({processor:.1f} processor minutes), peak memory of its processes together {memory:.2f} GB, of one {greatest:.2f} GB."
+            f"({processor:.1f} processor minutes), peak memory of its processes together {memory:.2f} GB, "
+            f"of one {greatest:.2f} GB."
         )
     print(f"\n{pairs.machine(options.runs)}")
 

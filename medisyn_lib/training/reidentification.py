@@ -159,6 +159,8 @@ def train_reidentification(
 def reidentification_network(classifier: nn.Module) -> nn.Module:
     """Put an embedding layer in place of the last layer of a `classifier_network`."""
     *body, last = classifier.children()
+    if not isinstance(last, nn.Linear):
+        raise TypeError(f"expected a linear layer at the end, got {type(last).__name__}")
     return nn.Sequential(*body, nn.Linear(last.in_features, EMBEDDING_WIDTH)).train()
 
 

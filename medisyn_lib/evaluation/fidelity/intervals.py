@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -94,39 +97,46 @@ def measures(
     Subsets: Zaremba et al., arXiv 1307.1954 (B-tests).
     """
     n = min(len(real), len(synthetic))
-    subsets = range(max(n // SUBSET, 1))
+    subsets = max(n // SUBSET, 1)
     subset_of = [
-        np.random.default_rng(1).permutation(len(features)) % len(subsets)
+        np.random.default_rng(1).permutation(len(features)) % subsets
         for features in (real, synthetic)
     ]
-
-    def statistics(
-        x: Features, y: Features, subset_of_x: np.ndarray, subset_of_y: np.ndarray
-    ) -> list[float]:
-        distance = frechet_distance(real=x, synthetic=y, unequal=unequal)
-        by_subset = [
-            block_measures(
-                real=x[subset_of_x == subset],
-                synthetic=y[subset_of_y == subset],
-                k=k,
-                unequal=unequal,
-            )
-            for subset in subsets
-        ]
-        return [distance, *np.mean([list(values.values()) for values in by_subset], 0)]
-
-    arrays = [real, synthetic, *subset_of]
+    arrays: list[Any] = [real, synthetic, *subset_of]  # all have a length and take a mask
+    statistics = partial(_statistics, subsets=subsets, k=k, unequal=unequal)
     values, variances, freedom = delete_group(statistics, arrays, clusters, groups)
     value = dict(zip(STATISTICS, values.tolist(), strict=True))
     variance = dict(zip(STATISTICS, variances.tolist(), strict=True))
     degrees_of_freedom = dict.fromkeys(STATISTICS, freedom)
     if clusters is None:
-        variance["KID"] = value["KID_variance"] / len(subsets)
+        variance["KID"] = value["KID_variance"] / subsets
         degrees_of_freedom["KID"] = n - 1
-    encoder = encoder_of(real)
+    suffix = f"_{encoder_of(real)}" if encoder_of(real) else ""
     return {
-        f"{name}_{encoder}" if encoder else name: student(
-            value[name], variance[name], degrees_of_freedom[name], n
-        )
+        name + suffix: student(value[name], variance[name], degrees_of_freedom[name], n)
         for name in ("FD", "KID", *OVERLAPS)
     }
+
+
+def _statistics(
+    real: Features,
+    synthetic: Features,
+    subset_of_real: np.ndarray,
+    subset_of_synthetic: np.ndarray,
+    *,
+    subsets: int,
+    k: int,
+    unequal: bool,
+) -> list[float]:
+    """STATISTICS of two sets: FD of all rows, the others' means over subsets."""
+    distance = frechet_distance(real=real, synthetic=synthetic, unequal=unequal)
+    by_subset = []
+    for subset in range(subsets):
+        values = block_measures(
+            real=real[subset_of_real == subset],
+            synthetic=synthetic[subset_of_synthetic == subset],
+            k=k,
+            unequal=unequal,
+        )
+        by_subset.append(list(values.values()))
+    return [distance, *np.mean(by_subset, 0)]
