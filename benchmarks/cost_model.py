@@ -113,7 +113,7 @@ def stable_diffusion(size: int) -> float:
 
 def main() -> None:
     """Prints the check and the table."""
-    given = arguments()
+    options = arguments()
     from medisyn_lib.profiles import PROFILES
 
     images = {size: steps * CARD["batch"] for size, steps in CARD["steps"].items()}
@@ -129,17 +129,17 @@ def main() -> None:
         f"{total / (3600 * PEAK['A100'] * GOOD):,.0f} hours. Energy: 250 W of a board for those hours are "
         f"{energy:,.0f} kWh, which at 0.3 kg a kWh are the card's {CARD['carbon']:,} kg.\n"
     )
-    settings, cost = PROFILES[given.profile], own(given.profile, given.size)
+    settings, cost = PROFILES[options.profile], own(options.profile, options.size)
     seen = settings.denoiser_steps * settings.denoiser_batch
-    work = seen * cost["flops"] + given.pairs * cost["encoding"]
+    work = seen * cost["flops"] + options.pairs * cost["encoding"]
     print(
-        f"Ours. Denoiser of profile `{given.profile}` {settings.denoiser_widths} at {given.size} px: "
+        f"Ours. Denoiser of profile `{options.profile}` {settings.denoiser_widths} at {options.size} px: "
         f"{cost['parameters'] / 1e6:.0f} million parameters, {cost['flops'] / 1e12:.2f} TFLOP an image, forward and "
         f"backward. {settings.denoiser_steps:,} steps of {settings.denoiser_batch:,}: {seen / 1e6:,.0f} million images "
-        f"seen, {seen / given.pairs:.0f} passes over {given.pairs / 1e6:g} million pairs. Encoding them once takes "
-        f"{100 * given.pairs * cost['encoding'] / work:.2g}% of the {work:.2e} operations. Storage: "
-        f"{given.pairs * cost['latents'] / 1e12:.2f} TB of float16 latents, mapped, against "
-        f"{given.pairs * 3 * given.size**2 / 1e12:.1f} TB of raw pixels. Memory of weights, gradients and moments: "
+        f"seen, {seen / options.pairs:.0f} passes over {options.pairs / 1e6:g} million pairs. Encoding them once takes "
+        f"{100 * options.pairs * cost['encoding'] / work:.2g}% of the {work:.2e} operations. Storage: "
+        f"{options.pairs * cost['latents'] / 1e12:.2f} TB of float16 latents, mapped, against "
+        f"{options.pairs * 3 * options.size**2 / 1e12:.1f} TB of raw pixels. Memory of weights, gradients and moments: "
         f"{ADAM * cost['parameters'] / 1e9:.0f} GB a GPU, activations apart.\n"
     )
     rows = []
@@ -147,13 +147,13 @@ def main() -> None:
         for share in (reached, GOOD):
             hours = work / (3600 * most * share)
             used = hours * WATTS[gpu] * BOARDS / 1000
-            days = [f"{hours / number / 24:.3g}" for number in given.gpus]
+            days = [f"{hours / number / 24:.3g}" for number in options.gpus]
             rows.append(
                 [f"{gpu} at {share:.0%} of its peak", f"{hours:,.0f}", *days, f"{used / 1000:,.3g}"]
             )
     print(
         pairs.table(
-            ["GPU", "GPU hours", *(f"days on {n}" for n in given.gpus), "energy, MWh"], rows
+            ["GPU", "GPU hours", *(f"days on {n}" for n in options.gpus), "energy, MWh"], rows
         )
     )
     print(
@@ -173,11 +173,11 @@ def arguments() -> Any:
     )
     parser.add_argument("--pairs", type=pairs.whole(1), default=5_000_000, help="of image and text")
     parser.add_argument("--gpus", type=pairs.whole(1), nargs="+", default=[8, 64, 256])
-    given = parser.parse_args()
-    if given.size % 64:
-        parser.error(f"--size {given.size}: give a multiple of 64")
-    return given
+    options = parser.parse_args()
+    if options.size % 64:
+        parser.error(f"--size {options.size}: give a multiple of 64")
+    return options
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

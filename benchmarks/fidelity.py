@@ -87,13 +87,14 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--side", choices=SIDES)
-    given = parser.parse_args()
-    if given.side:
-        run_side(given.side, given.n, given.width)
+    options = parser.parse_args()
+    if options.side:
+        run_side(options.side, options.n, options.width)
         return
     found = {}
     print(
-        f"| n = {given.n}, width {given.width} | seconds | processor seconds | peak memory (GB) |\n|---|---|---|---|"
+        f"| n = {options.n}, width {options.width} "
+        "| seconds | processor seconds | peak memory (GB) |\n|---|---|---|---|"
     )
     for side, words in SIDES.items():
         command = [
@@ -102,9 +103,9 @@ def main() -> None:
             "--side",
             side,
             "--n",
-            str(given.n),
+            str(options.n),
             "--width",
-            str(given.width),
+            str(options.width),
         ]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found[side] = row = json.loads(out.splitlines()[-1])

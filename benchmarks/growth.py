@@ -49,7 +49,7 @@ def fabricate(folder: Path, rows: int, side: int, width: int, captions: int) -> 
     return place
 
 
-def train(given: Any) -> None:
+def train(options: Any) -> None:
     """For each line read, trains for some steps more.
 
     Prints seconds a step (`pairs.spent`), and the memory held at the most, with and without mapped files, in GB.
@@ -59,12 +59,12 @@ def train(given: Any) -> None:
     from medisyn_lib.pipeline.study import Study
     from medisyn_lib.training.denoiser import train_denoiser
 
-    study = Study(given.profile, "phantom")
+    study = Study(options.profile, "phantom")
     net, plan = new_denoiser(study, 0), denoiser_plan(study)
-    latents = load_latents(given.place)
+    latents = load_latents(options.place)
     embeddings, caption = (
-        np.load(given.place / "embeddings.npy", mmap_mode="r"),
-        np.load(given.place / "caption.npy"),
+        np.load(options.place / "embeddings.npy", mmap_mode="r"),
+        np.load(options.place / "caption.npy"),
     )
 
     def go(steps: int, seed: int) -> float:
@@ -80,7 +80,7 @@ def train(given: Any) -> None:
         print(json.dumps(found), flush=True)
 
 
-def steps(given: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[str, float]]]:
+def steps(options: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[str, float]]]:
     """What `train` prints of the denoiser with each of these numbers of images and captions, round by round."""
     from medisyn_lib.models import networks
     from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
@@ -88,12 +88,12 @@ def steps(given: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[
 
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sizes}
     with tempfile.TemporaryDirectory() as folder:
-        side = PROFILES[given.profile].size // networks.DOWNSCALE
+        side = PROFILES[options.profile].size // networks.DOWNSCALE
         places = {
             name: fabricate(Path(folder), rows, side, TEXT_WIDTH, captions)
             for name, (rows, captions) in sizes.items()
         }
-        command = [__file__, f"--profile={given.profile}"]
+        command = [__file__, f"--profile={options.profile}"]
         running = {
             name: pairs.waiting([*command, f"--place={place}"]) for name, place in places.items()
         }
@@ -102,7 +102,7 @@ def steps(given: Any, sizes: dict[str, tuple[int, int]]) -> dict[str, list[dict[
             found[name].append(pairs.asked(running[name]))
             return found[name][-1]["step"]
 
-        pairs.interleaved({name: lambda name=name: one(name) for name in sizes}, given.runs)
+        pairs.interleaved({name: lambda name=name: one(name) for name in sizes}, options.runs)
         for process in running.values():
             pairs.closed(process)
             process.wait()
@@ -171,19 +171,19 @@ def ordering(runs: int) -> dict[int, list[float]]:
 
 def main() -> None:
     """Measures, prints tables, draws the figure."""
-    given = arguments()
-    if given.place:
-        train(given)
+    options = arguments()
+    if options.place:
+        train(options)
         return
-    found = steps(given, {str(rows): (rows, CAPTIONS) for rows in given.rows})
-    order, evaluated = ordering(given.runs), evaluation(given.runs)
-    few, many = (found[str(n)] for n in given.rows)
+    found = steps(options, {str(rows): (rows, CAPTIONS) for rows in options.rows})
+    order, evaluated = ordering(options.runs), evaluation(options.runs)
+    few, many = (found[str(n)] for n in options.rows)
     words = {
         "step": f"{pairs.unit()}s a step",
         "peak": "peak memory, GB",
         "anonymous": "memory of its own after a round, GB",
     }
-    head = [f"training, profile {given.profile}", *(f"{n:,} rows" for n in given.rows), "ratio"]
+    head = [f"training, profile {options.profile}", *(f"{n:,} rows" for n in options.rows), "ratio"]
     sets = {
         word: [[run[unit] for run in runs] for runs in (few, many)] for unit, word in words.items()
     }
@@ -213,12 +213,12 @@ def main() -> None:
         [k, *(pairs.spread(t, 2) for t in times.values()), pairs.spread(slopes(times))]
         for k, times in evaluated.items()
     ]
-    print("\n" + pairs.table(head, rows) + f"\n\n{pairs.machine(given.runs)}")
-    if given.figure:
-        draw(given, sets, order, evaluated)
+    print("\n" + pairs.table(head, rows) + f"\n\n{pairs.machine(options.runs)}")
+    if options.figure:
+        draw(options, sets, order, evaluated)
 
 
-def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: Any) -> None:
+def draw(options: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: Any) -> None:
     """The figure of what was printed."""
     import pandas as pd
 
@@ -226,12 +226,12 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
     from medisyn_lib.reporting.render import draw
 
     curves = {
-        ("training memory", "memory (GB)", w): dict(zip(given.rows, sets[w], strict=True))
+        ("training memory", "memory (GB)", w): dict(zip(options.rows, sets[w], strict=True))
         for w in list(sets)[1:]
     }
     first = next(iter(sets))
     curves["time of a step", f"{pairs.unit()}s", "whole step"] = dict(
-        zip(given.rows, sets[first], strict=True)
+        zip(options.rows, sets[first], strict=True)
     )
     curves["time of a step", f"{pairs.unit()}s", "of it finding its samples"] = order
     for kind, times in evaluated.items():
@@ -247,9 +247,9 @@ def draw(given: Any, sets: dict[str, list[list[float]]], order: Any, evaluated: 
         }
         for (panel, label, group), points in curves.items() for x, values in points.items()
     )  # fmt: skip
-    title = f"made-up latents and features, profile {given.profile}; median and range of {given.runs} runs"
-    draw(GROWTH, table.assign(title=title), given.figure)
-    print(f"drawn in {given.figure}", file=sys.stderr)
+    title = f"made-up latents and features, profile {options.profile}; median and range of {options.runs} runs"
+    draw(GROWTH, table.assign(title=title), options.figure)
+    print(f"drawn in {options.figure}", file=sys.stderr)
 
 
 def arguments() -> Any:
@@ -266,4 +266,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

@@ -39,13 +39,13 @@ def captions(times: int) -> list[str]:
 
 def main() -> None:
     """Measures and prints one table."""
-    given = arguments()
+    options = arguments()
     from medisyn_lib.models import networks
     from medisyn_lib.models.tokens import learn_tokenizer
     from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
     from medisyn_lib.training.text_encoder import embed_prompts
 
-    sides = {"1": captions(1), str(given.times): captions(given.times)}
+    sides = {"1": captions(1), str(options.times): captions(options.times)}
     learnt = {name: learn_tokenizer(words) for name, words in sides.items()}
     encoders = {
         name: networks.text_encoder(len(made), bos=made.bos_token_id, eos=made.eos_token_id).eval()
@@ -66,14 +66,14 @@ def main() -> None:
     }
     for what, do in work.items():
         turns = {name: lambda name=name, do=do: growth.took(lambda: do(name)) for name in sides}
-        rows[what] = list(pairs.interleaved(turns, given.runs).values())
-    trained = growth.steps(given, {name: (ROWS, len(words)) for name, words in sides.items()})
+        rows[what] = list(pairs.interleaved(turns, options.runs).values())
+    trained = growth.steps(options, {name: (ROWS, len(words)) for name, words in sides.items()})
     for unit, what in (
         ("step", f"a step of training, {pairs.unit()}s"),
         ("anonymous", "its own memory, GB"),
     ):
         rows[what] = [[one[unit] for one in runs] for runs in trained.values()]
-    head = [f"profile {given.profile}", "10 modalities", f"{10 * given.times}", "ratio"]
+    head = [f"profile {options.profile}", "10 modalities", f"{10 * options.times}", "ratio"]
     print(
         pairs.table(
             head,
@@ -83,7 +83,7 @@ def main() -> None:
             ],
         )
     )
-    print(f"\n{pairs.machine(given.runs)}")
+    print(f"\n{pairs.machine(options.runs)}")
 
 
 def arguments() -> Any:
@@ -97,4 +97,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

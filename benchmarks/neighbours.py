@@ -100,13 +100,15 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--side", choices=["ours", "faiss"])
-    given = parser.parse_args()
-    path = index_of(given.folder, given.n, given.width)
-    if given.side:
-        run_side(given.side, path, given.queries, given.k)
+    options = parser.parse_args()
+    path = index_of(options.folder, options.n, options.width)
+    if options.side:
+        run_side(options.side, path, options.queries, options.k)
         return
     sides = ["ours", *(["faiss"] if importlib.util.find_spec("faiss") else [])]
-    rest = [f"--{name}={getattr(given, name)}" for name in ("n", "queries", "width", "k", "folder")]
+    rest = [
+        f"--{name}={getattr(options, name)}" for name in ("n", "queries", "width", "k", "folder")
+    ]
     for side in sides:
         subprocess.run([sys.executable, __file__, *rest, f"--side={side}"], check=True)
     if len(sides) == 1:

@@ -58,7 +58,7 @@ def parser(about: str | None) -> Parser:
     return made
 
 
-def told(benchmark: Callable[[], None]) -> None:
+def run_script(benchmark: Callable[[], None]) -> None:
     """Runs a benchmark; what it refuses is said in one line, with exit code 2."""
     try:
         benchmark()

@@ -47,29 +47,29 @@ def main() -> None:
     )
     parser.add_argument("--peer", type=Path, help="path of diffusers' train_text_to_image.py")
     parser.add_argument("--write", type=Path, help="a Markdown file with the marks of the parts")
-    given = parser.parse_args()
-    if unknown := [name for name in given.parts if name not in PARTS]:
+    options = parser.parse_args()
+    if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"{unknown[0]!r} is unknown: choose among {', '.join(PARTS)}")
-    if given.peer and not given.peer.is_file():
-        parser.error(f"--peer {given.peer}: no such file")
-    parts = given.parts or [name for name in PARTS if given.peer or name != "training_speed"]
-    if "training_speed" in parts and not given.peer:
+    if options.peer and not options.peer.is_file():
+        parser.error(f"--peer {options.peer}: no such file")
+    parts = options.parts or [name for name in PARTS if options.peer or name != "training_speed"]
+    if "training_speed" in parts and not options.peer:
         parser.error("training_speed needs --peer: the path of diffusers' train_text_to_image.py")
-    if given.write:
-        if not given.write.is_file():
-            parser.error(f"--write {given.write}: no such file")
+    if options.write:
+        if not options.write.is_file():
+            parser.error(f"--write {options.write}: no such file")
         for name in parts:
-            place(name, given.write.read_text("utf-8"))
+            place(name, options.write.read_text("utf-8"))
     for name in parts:
         command = [
             sys.executable,
             str(Path(__file__).with_name(f"{name}.py")),
-            f"--runs={given.runs}",
+            f"--runs={options.runs}",
         ]
-        command += [f"--peer={given.peer}"] if name == "training_speed" else []
+        command += [f"--peer={options.peer}"] if name == "training_speed" else []
         command += (
             [f"--figure={project_root() / 'figures' / 'benchmarks'}"]
-            if name == "growth" and given.write
+            if name == "growth" and options.write
             else []
         )
         print(f"running {name}", file=sys.stderr)
@@ -77,13 +77,13 @@ def main() -> None:
         if done.returncode:
             raise InputError(f"{name}: ended with code {done.returncode}; see above")
         print(f"## {name}\n\n{done.stdout}", flush=True)
-        if given.write:
-            text = given.write.read_text("utf-8")
+        if options.write:
+            text = options.write.read_text("utf-8")
             found = place(name, text)
             store.write_atomic(
-                given.write, text[: found.start()] + f"\n{done.stdout}\n" + text[found.end() :]
+                options.write, text[: found.start()] + f"\n{done.stdout}\n" + text[found.end() :]
             )
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

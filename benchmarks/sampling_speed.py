@@ -63,7 +63,7 @@ def rate(draw: Callable[[], Any], images: int) -> float:
 
 def main() -> None:
     """Measures rates in turn, then distances, and prints a table."""
-    given = arguments()
+    options = arguments()
     from diffusers import StableDiffusionPipeline
 
     from medisyn_lib.data import sources
@@ -77,14 +77,14 @@ def main() -> None:
     from medisyn_lib.statistics.estimates import student
     from medisyn_lib.statistics.noninferiority import contrast
 
-    sources.preflight(given.data)
-    study = Study(given.profile, given.data)
+    sources.preflight(options.data)
+    study = Study(options.profile, options.data)
     folder = str(generator_entry(study))
     pipeline, released = load_pipeline(folder), StableDiffusionPipeline.from_pretrained(folder)
     released.set_progress_bar_config(disable=True)
     released.to(accelerator().device)
     asked = study.images("test")
-    captions, calls = list(asked["caption"][:]), variants(sampling_settings(folder), given.steps)
+    captions, calls = list(asked["caption"][:]), variants(sampling_settings(folder), options.steps)
     mixed = [captions[i] for i in np.random.default_rng(0).permutation(len(captions))]
 
     def default() -> None:
@@ -99,9 +99,9 @@ def main() -> None:
     released(mixed[0], num_inference_steps=2)  # the first calls are slower
     ours(calls["own"] | {"num_inference_steps": 2})()
     sides = {name: ours(call) for name, call in calls.items()}
-    found = pairs.interleaved({"default": lambda: rate(default, CALLS), **sides}, given.runs)
+    found = pairs.interleaved({"default": lambda: rate(default, CALLS), **sides}, options.runs)
 
-    rows = np.arange(0, len(captions), max(1, len(captions) // given.images))[: given.images]
+    rows = np.arange(0, len(captions), max(1, len(captions) // options.images))[: options.images]
     some, people = asked.select(rows), np.array(asked["patient_id"][:])[rows]
     real = encoders.features(load_pixels(some))
     sets = {
@@ -138,10 +138,10 @@ def main() -> None:
     ]
     print(pairs.table([*head, "log-ratio of KID to the default's (below 0: nearer)"], lines))
     print(
-        f"\nProfile {given.profile}, {given.data}; distances of {len(rows)} images to as many held-out ones, 95% "
+        f"\nProfile {options.profile}, {options.data}; distances of {len(rows)} images to as many held-out ones, 95% "
         f"intervals by patient. Ours in batches of {BATCH}; {CALLS} calls of the default a round."
     )
-    print(f"\n{pairs.machine(given.runs)}")
+    print(f"\n{pairs.machine(options.runs)}")
 
 
 def images(folder: str, asked: Any, rows: np.ndarray, call: dict[str, Any]) -> np.ndarray:
@@ -182,4 +182,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

@@ -29,6 +29,7 @@ import numpy as np
 import pairs
 import recipes
 import training_speed
+from recipe_parts import RECIPES, scheduler
 
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
@@ -39,7 +40,6 @@ from medisyn_lib.pipeline.embeddings import text_entry
 from medisyn_lib.pipeline.latents import latents_entry
 from medisyn_lib.pipeline.study import MODELS_CODE, Study
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import autocast_dtype
 
 DISTANCES, SHARES = ("FD", "KID"), ("modality", "finding")
 GUIDED = {"num_inference_steps": 20}
@@ -49,7 +49,7 @@ WAYS = {"unguided": "", "unguided or guided, whichever is nearer": ", nearest"}
 
 def ours(study: Study, seed: int, steps: int) -> dict[str, float]:
     """Distances after that many steps of our training, and its processor seconds."""
-    trial = recipes.Trial(study, recipes.RECIPES["ours"], seed)
+    trial = recipes.Trial(study, RECIPES["ours"], seed)
     seconds = trial.train(steps)
     return judged(study, trial.net, networks.scheduler()) | {"seconds": seconds}
 
@@ -85,14 +85,14 @@ class Timed(training_speed.Peer):
 
 
 def theirs(
-    given: Any, study: Study, folder: Path, seed: int, own: dict[str, float]
+    options: Any, study: Study, folder: Path, seed: int, own: dict[str, float]
 ) -> dict[str, Any]:
     """When the released script was as near as ours, in multiples of our seconds; and how near it ended."""
     place = folder / "trained"
-    changed = {"checkpointing_steps": max(1, given.steps // 4), "max_train_steps": 10**6}
-    changed["dataloader_num_workers"] = given.workers
-    peer = Timed(given, folder, denoiser_plan(study).batch, seed=seed, **changed)
-    seconds = peer.trained((given.times + 1) * own["seconds"])  # and on to the checkpoint after
+    changed = {"checkpointing_steps": max(1, options.steps // 4), "max_train_steps": 10**6}
+    changed["dataloader_num_workers"] = options.workers
+    peer = Timed(options, folder, denoiser_plan(study).batch, seed=seed, **changed)
+    seconds = peer.trained((options.times + 1) * own["seconds"])  # and on to the checkpoint after
     done = sorted(int(path.name.rpartition("-")[2]) for path in place.glob("checkpoint-*"))[
         :-1
     ]  # the last may be cut
@@ -112,27 +112,32 @@ def theirs(
         for kind in (f"{kind}{way}" for kind in DISTANCES for way in WAYS.values())
     }
     return {
-        "given": cost[-1],
+        "trained_for": cost[-1],
         "reached": reach,
         "last": found[-1],
         "way": dict(zip(kept, found, strict=True)),
     }
 
 
-def tuned(given: Any, study: Study, folder: Path, seed: int) -> dict[str, float]:
+def tuned(options: Any, study: Study, folder: Path, seed: int) -> dict[str, float]:
     """Distances of the script with our rate, schedule and averaging, after as many steps as ours; its seconds."""
     plan = denoiser_plan(study)
     changed = {
-        "learning_rate": plan.rate,
+        "learning_rate": plan.learning_rate,
         "lr_scheduler": "cosine",
         "adam_beta2": 0.99,
         "use_ema": True,
     }
-    changed |= {"lr_warmup_steps": round(plan.warmup * given.steps), "max_train_steps": given.steps}
-    peer = Timed(given, folder, plan.batch, seed=seed, checkpointing_steps=given.steps, **changed)
-    seconds = peer.trained(np.inf, given.steps + 1)
+    changed |= {
+        "lr_warmup_steps": round(plan.warmup_fraction * options.steps),
+        "max_train_steps": options.steps,
+    }
+    peer = Timed(
+        options, folder, plan.batch, seed=seed, checkpointing_steps=options.steps, **changed
+    )
+    seconds = peer.trained(np.inf, options.steps + 1)
     place = folder / "trained"
-    found = distances(study, place / f"checkpoint-{given.steps}" / "unet_ema")
+    found = distances(study, place / f"checkpoint-{options.steps}" / "unet_ema")
     shutil.rmtree(place)
     return found | {"seconds": seconds[max(seconds)]}
 
@@ -142,27 +147,27 @@ def distances(study: Study, folder: Path) -> dict[str, float]:
     from diffusers import UNet2DConditionModel
 
     net = UNet2DConditionModel.from_pretrained(folder)
-    return judged(study, net, recipes.scheduler(recipes.RECIPES["DDPM's path, velocity"]))
+    return judged(study, net, scheduler(RECIPES["DDPM's path, velocity"]))
 
 
-def one_round(given: Any, study: Study, folder: Path, seed: int) -> dict[str, Any]:
+def one_round(options: Any, study: Study, folder: Path, seed: int) -> dict[str, Any]:
     """All sides from the denoiser of a seed; kept in the store."""
     what = {
-        "peer": hashlib.sha256(given.peer.read_bytes()).hexdigest(),
+        "peer": hashlib.sha256(options.peer.read_bytes()).hexdigest(),
         "seed": seed,
-        "steps": given.steps,
+        "steps": options.steps,
     }
-    what |= {"times": given.times, "data": given.data, "images": recipes.IMAGES}
-    what |= {"tuned": given.tuned, "workers": given.workers, "drawn": [PLAIN, GUIDED]}
+    what |= {"times": options.times, "data": options.data, "images": recipes.IMAGES}
+    what |= {"tuned": options.tuned, "workers": options.workers, "drawn": [PLAIN, GUIDED]}
 
     def make(directory: Path) -> None:
         new_denoiser(study, seed).save_pretrained(folder / "pipeline" / "unet")
-        own = ours(study, seed, given.steps)
+        own = ours(study, seed, options.steps)
         found = {
             "ours": own,
-            "peer": theirs(given, study, folder, seed, own),
+            "peer": theirs(options, study, folder, seed, own),
         }
-        found |= {"tuned": tuned(given, study, folder, seed)} if given.tuned else {}
+        found |= {"tuned": tuned(options, study, folder, seed)} if options.tuned else {}
         store.write_atomic(directory / "found.json", json.dumps(found))
 
     inputs = [latents_entry(study).name, text_entry(study).name]
@@ -175,27 +180,30 @@ def one_round(given: Any, study: Study, folder: Path, seed: int) -> dict[str, An
 
 def main() -> None:
     """Lets the sides train in turn and prints the table."""
-    given = arguments()
-    if given.peer is None or not given.peer.is_file():
+    options = arguments()
+    if options.peer is None or not options.peer.is_file():
         raise InputError(
-            f"--peer {given.peer}: give the path of diffusers' train_text_to_image.py (see --help)"
+            f"--peer {options.peer}: give the path of diffusers' train_text_to_image.py (see --help)"
         )
-    sources.preflight(given.data)
-    given.precision = "bf16" if autocast_dtype() else "no"
-    study = Study(given.profile, given.data)
-    given.size, given.steps = study.settings.size, given.steps or study.settings.denoiser_steps
-    seeds = range(given.runs) if given.seed is None else [given.seed]
+    sources.preflight(options.data)
+    options.precision = training_speed.machine_precision()
+    study = Study(options.profile, options.data)
+    options.size, options.steps = (
+        study.settings.size,
+        options.steps or study.settings.denoiser_steps,
+    )
+    seeds = range(options.runs) if options.seed is None else [options.seed]
     with tempfile.TemporaryDirectory() as place:
-        training_speed.prepared(given, Path(place), study.settings.images)
-        rounds = [one_round(given, study, Path(place), seed) for seed in seeds]
-    if given.seed is None:
-        report(given, rounds)
+        training_speed.prepared(options, Path(place), study.settings.images)
+        rounds = [one_round(options, study, Path(place), seed) for seed in seeds]
+    if options.seed is None:
+        report(options, rounds)
 
 
-def report(given: Any, rounds: list[dict[str, Any]]) -> None:
+def report(options: Any, rounds: list[dict[str, Any]]) -> None:
     """Prints a table for each of WAYS."""
     own, peer = ([one[side] for one in rounds] for side in ("ours", "peer"))
-    spent = [a["given"] * b["seconds"] for a, b in zip(peer, own, strict=True)]
+    spent = [a["trained_for"] * b["seconds"] for a, b in zip(peer, own, strict=True)]
     head = [
         "training",
         f"{pairs.unit()}s",
@@ -214,19 +222,19 @@ def report(given: Any, rounds: list[dict[str, Any]]) -> None:
             [reached(peer, k) for k in kinds[:2]],
         )
         rows.append(["diffusers' example as released", pairs.spread(spent), *last, *when])
-        if given.tuned:
+        if options.tuned:
             near = [pairs.spread([one["tuned"][k] for one in rounds]) for k in ("seconds", *kinds)]
             rows.append(["the same, with our rate, schedule and averaging", *near, "", ""])
         print(pairs.table([*head, "times ours to our FD", "times ours to our KID"], rows))
-        print(f"\nProfile {given.profile}, {given.data}; ours {given.steps} steps;", end=" ")
+        print(f"\nProfile {options.profile}, {options.data}; ours {options.steps} steps;", end=" ")
         print(f"{recipes.IMAGES} images a side, {drawn}.\n")
-    print(pairs.machine(given.runs))
+    print(pairs.machine(options.runs))
 
 
 def reached(peer: list[dict[str, Any]], kind: str) -> str:
     """In how many multiples of our seconds the peer came as near, or that it did not."""
     times = [one["reached"][kind] for one in peer]
-    missed = [one["given"] for one, x in zip(peer, times, strict=True) if not np.isfinite(x)]
+    missed = [one["trained_for"] for one, x in zip(peer, times, strict=True) if not np.isfinite(x)]
     if len(missed) == len(times):
         return f"over {min(missed):.1f}, never reached"
     words = pairs.spread([x for x in times if np.isfinite(x)])
@@ -262,4 +270,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

@@ -48,7 +48,7 @@ KINDS = {  # of the profiler's operators: which part of a step they are
 }
 
 
-def prepared(given: Any, folder: Path, each: int = IMAGES) -> dict[str, Any]:
+def prepared(options: Any, folder: Path, each: int = IMAGES) -> dict[str, Any]:
     """What both sides train from: an untrained pipeline, images with captions; what encoding costs an image seen.
 
     Of each modality as many images as `each` says.
@@ -66,7 +66,7 @@ def prepared(given: Any, folder: Path, each: int = IMAGES) -> dict[str, Any]:
     from medisyn_lib.training.autoencoder import encode
     from medisyn_lib.training.text_encoder import embed_prompts
 
-    study = Study(given.profile, given.data)
+    study = Study(options.profile, options.data)
     stage, words = autoencoder_entry(study), text_entry(study)
     assemble(folder / "pipeline", stage, words, new_denoiser(study, 0), study)
     images = study.images("generator")
@@ -96,7 +96,7 @@ def prepared(given: Any, folder: Path, each: int = IMAGES) -> dict[str, Any]:
     }
 
 
-def ours(given: Any) -> None:
+def ours(options: Any) -> None:
     """For each line read, trains for some steps and prints seconds and operations of an image; then profiles.
 
     The operations are those of the denoiser alone.
@@ -107,10 +107,9 @@ def ours(given: Any) -> None:
     from medisyn_lib.pipeline.embeddings import TEXT_WIDTH, text_entry
     from medisyn_lib.pipeline.latents import latents_entry, load_latents
     from medisyn_lib.pipeline.study import Study
-    from medisyn_lib.training import loop
     from medisyn_lib.training.denoiser import denoiser_flops, train_denoiser
 
-    study = Study(given.profile, given.data)
+    study = Study(options.profile, options.data)
     latents, words = load_latents(latents_entry(study)), text_entry(study)
     embeddings, caption = (
         np.load(words / "embeddings.npy", mmap_mode="r"),
@@ -118,26 +117,40 @@ def ours(given: Any) -> None:
     )
     net, plan = new_denoiser(study, 0), denoiser_plan(study)
     flops = denoiser_flops(net, latents.shape[-1], TEXT_WIDTH)
-    dtype = {"no": None, "bf16": torch.bfloat16}[given.precision]
-    loop.autocast_dtype = lambda: dtype  # type: ignore[assignment]
+    dtype = {"no": torch.float32, "bf16": torch.bfloat16}[options.precision]
 
     def train(steps: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             train_denoiser(
-                net, latents, embeddings, caption, replace(plan, steps=steps), Path(folder)
+                net,
+                latents,
+                embeddings,
+                caption,
+                replace(plan, steps=steps),
+                Path(folder),
+                dtype=dtype,
             )
 
     train(LEFT_OUT)
     for _ in sys.stdin:
         start = pairs.spent()
-        train(given.steps)
+        train(options.steps)
         print(
             json.dumps(
-                {"seconds": (pairs.spent() - start) / (given.steps * plan.batch), "flops": flops}
+                {"seconds": (pairs.spent() - start) / (options.steps * plan.batch), "flops": flops}
             ),
             flush=True,
         )
-    print(json.dumps(profiled(lambda: train(given.steps))), flush=True)
+    print(json.dumps(profiled(lambda: train(options.steps))), flush=True)
+
+
+def machine_precision() -> str:
+    """What this machine is fastest in, as Accelerate names it: bf16, or no for float32."""
+    import torch
+
+    from medisyn_lib.runtime.device import compute_dtype
+
+    return "bf16" if compute_dtype() == torch.bfloat16 else "no"
 
 
 def profiled(work: Any) -> dict[str, float]:
@@ -167,11 +180,11 @@ def peak() -> dict[str, float]:
     """Operations a second of a matrix product, the best of three, in single and in half precision."""
     import torch
 
-    from medisyn_lib.runtime.device import accelerator, autocast_dtype
+    from medisyn_lib.runtime.device import accelerator
 
     found, device = {}, accelerator().device
     for name, dtype in {"no": torch.float32, "bf16": torch.bfloat16}.items():
-        side = MATRIX if name == "no" or autocast_dtype() else MATRIX // 4
+        side = MATRIX if name == "no" or machine_precision() == "bf16" else MATRIX // 4
         side, many = (8 * MATRIX, 10) if pairs.on_gpu() else (side, (MATRIX // side) ** 2)
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         times = []
@@ -190,32 +203,32 @@ class Peer:
     `seen` says the last step and how long it was awake until then, in processor seconds, or on a GPU by the clock.
     """
 
-    def __init__(self, given: Any, folder: Path, batch: int, **changed: Any) -> None:
+    def __init__(self, options: Any, folder: Path, batch: int, **changed: Any) -> None:
         import psutil
 
         self.name, self.batch, self.last = (
-            given.peer.name,
+            options.peer.name,
             batch,
-            LEFT_OUT + given.steps * given.runs,
+            LEFT_OUT + options.steps * options.runs,
         )
         arguments = {
             "pretrained_model_name_or_path": folder / "pipeline",
             "train_data_dir": folder / "images",
             "cache_dir": folder / "cache",
             "output_dir": folder / "trained",
-            "resolution": given.size,
+            "resolution": options.size,
             "train_batch_size": batch,
             "max_train_steps": self.last + 1000,  # it is ended before
             "checkpointing_steps": self.last + 1000,
             "prediction_type": "v_prediction",  # it knows no flow matching; the work is the same
-            "mixed_precision": given.precision,
+            "mixed_precision": options.precision,
             "seed": 0,
         } | changed
         words = [
             f"--{name}" if value is True else f"--{name}={value}"
             for name, value in arguments.items()
         ]
-        command = [sys.executable, str(given.peer), *words]
+        command = [sys.executable, str(options.peer), *words]
         environment = os.environ | ({} if pairs.on_gpu() else {"ACCELERATE_USE_CPU": "true"})
         self.child = psutil.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
@@ -250,55 +263,55 @@ class Peer:
 
 def main() -> None:
     """Lets the sides go in turn and prints the tables."""
-    given = arguments()
-    if given.images:
+    options = arguments()
+    if options.images:
         few = replace(
-            PROFILES[given.profile], images=given.images, text_steps=50
+            PROFILES[options.profile], images=options.images, text_steps=50
         )  # the speed does not hang on them
-        PROFILES[given.profile] = few
-    if given.side:
-        print(json.dumps(peak())) if given.side == "peak" else ours(given)
+        PROFILES[options.profile] = few
+    if options.side:
+        print(json.dumps(peak())) if options.side == "peak" else ours(options)
         return
-    if given.peer is None or not given.peer.is_file():
+    if options.peer is None or not options.peer.is_file():
         raise InputError(
-            f"--peer {given.peer}: give the path of diffusers' train_text_to_image.py (see --help)"
+            f"--peer {options.peer}: give the path of diffusers' train_text_to_image.py (see --help)"
         )
     from medisyn_lib.data import sources
     from medisyn_lib.pipeline.study import Study
-    from medisyn_lib.training import loop
 
-    sources.preflight(given.data)
-    given.precision = given.precision or ("bf16" if loop.autocast_dtype() else "no")
-    given.size = Study(given.profile, given.data).settings.size
+    sources.preflight(options.data)
+    options.precision = options.precision or machine_precision()
+    options.size = Study(options.profile, options.data).settings.size
     own = [
         __file__,
-        *(f"--{n}={getattr(given, n)}" for n in ("profile", "data", "steps", "precision")),
+        *(f"--{n}={getattr(options, n)}" for n in ("profile", "data", "steps", "precision")),
     ]
-    own += [f"--images={given.images}"] * bool(given.images)
+    own += [f"--images={options.images}"] * bool(options.images)
     peers: dict[str, dict[str, Any]] = {PEER: {}}
-    if given.workers:
-        peers[f"{PEER}, {given.workers} workers"] = {"dataloader_num_workers": given.workers}
+    if options.workers:
+        peers[f"{PEER}, {options.workers} workers"] = {"dataloader_num_workers": options.workers}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in (*peers, "ours", "peak")}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        common = prepared(given, folder)
+        common = prepared(options, folder)
         mine = pairs.waiting([*own, "--side=ours"])
         under_way = {
-            name: Peer(given, folder, common["batch"], **changed) for name, changed in peers.items()
+            name: Peer(options, folder, common["batch"], **changed)
+            for name, changed in peers.items()
         }
 
         def side(name: str) -> float:
             if name in under_way:
-                one = under_way[name].more(given.steps)
+                one = under_way[name].more(options.steps)
             else:
                 one = peak() if name == "peak" else pairs.asked(mine)
             found[name].append(one)
-            return one[given.precision] if name == "peak" else 1 / one["seconds"]
+            return one[options.precision] if name == "peak" else 1 / one["seconds"]
 
         try:
-            pairs.interleaved({name: lambda name=name: side(name) for name in found}, given.runs)
+            pairs.interleaved({name: lambda name=name: side(name) for name in found}, options.runs)
             pairs.closed(mine)
-            report(given, common, found, pairs.answer(mine))
+            report(options, common, found, pairs.answer(mine))
         finally:
             for peer in under_way.values():
                 peer.child.kill()
@@ -306,14 +319,14 @@ def main() -> None:
 
 
 def report(
-    given: Any,
+    options: Any,
     common: dict[str, Any],
     found: dict[str, list[dict[str, float]]],
     shares: dict[str, float],
 ) -> None:
     """Prints the tables."""
     theirs, own = ([one["seconds"] for one in found[name]] for name in (PEER, "ours"))
-    flops, top = found["ours"][0]["flops"], [one[given.precision] for one in found["peak"]]
+    flops, top = found["ours"][0]["flops"], [one[options.precision] for one in found["peak"]]
     sides = {
         **{
             name: [one["seconds"] for one in found[name]] for name in found if name.startswith(PEER)
@@ -330,14 +343,14 @@ def report(
         rows.append([name, pairs.spread([1 / one for one in cost]), times, pairs.spread(share, 2)])
     head = ["training", f"images a {pairs.unit()}", "times the peer", "share of matrix peak (%)"]
     print(pairs.table(head, rows))
-    other = [one["no" if given.precision == "bf16" else "bf16"] for one in found["peak"]]
-    name, rest = ("bfloat16", "float32") if given.precision == "bf16" else ("float32", "bfloat16")
+    other = [one["no" if options.precision == "bf16" else "bf16"] for one in found["peak"]]
+    name, rest = ("bfloat16", "float32") if options.precision == "bf16" else ("float32", "bfloat16")
     print(
         f"\nThe denoiser alone takes {flops / 1e9:.3g} GFLOP an image, forward and backward; batch {common['batch']},"
     )
     where = "of the GPU" if pairs.on_gpu() else "of one thread"
     print(
-        f"{given.steps} steps a round. Matrix peak {where} in {name}, which both sides computed in: "
+        f"{options.steps} steps a round. Matrix peak {where} in {name}, which both sides computed in: "
     )
     print(
         f"{pairs.spread([x / 1e9 for x in top])} GFLOP/s; in {rest} {pairs.spread([x / 1e9 for x in other])}.\n"
@@ -353,7 +366,7 @@ def report(
             [[k, f"{100 * v:.1f}"] for k, v in ordered],
         )
     )
-    print(f"\n{pairs.machine(given.runs)}")
+    print(f"\n{pairs.machine(options.runs)}")
 
 
 def arguments() -> Any:
@@ -383,4 +396,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

@@ -87,7 +87,7 @@ def whole(profile: str) -> tuple[float, float, float, float]:
 
 def main() -> None:
     """Measures and prints a table."""
-    given = arguments()
+    options = arguments()
     clock: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         folder = shutil.copytree(project_root() / "figures", f"{place}/figures")
@@ -107,7 +107,7 @@ def main() -> None:
             "drawing": ("-c", "import seaborn, matplotlib.figure, pandas, PIL.Image"),
         }
         plain = {name: lambda words=words: seconds(*words) for name, words in sides.items()}
-        found = pairs.interleaved(plain | {"figures": figures}, given.runs)
+        found = pairs.interleaved(plain | {"figures": figures}, options.runs)
     rows = [
         [
             f"`{name}`",
@@ -132,13 +132,14 @@ def main() -> None:
         pairs.table(["cold process", "processor seconds", "times", "of", "aimed at, at most"], rows)
     )
     print(f"\n`medisyn figures` took {pairs.spread(clock)} seconds on the clock.")
-    if given.reproduce:
-        minutes, processor, memory, greatest = whole(given.reproduce)
+    if options.reproduce:
+        minutes, processor, memory, greatest = whole(options.reproduce)
         print(
-            f"\n`medisyn reproduce --profile {given.reproduce}`, cold, one run: {minutes:.1f} minutes ({processor:.1f} "
-            f"processor minutes), peak memory of its processes together {memory:.2f} GB, of one {greatest:.2f} GB."
+            f"\n`medisyn reproduce --profile {options.reproduce}`, cold, one run: {minutes:.1f} minutes "
+            f"({processor:.1f} processor minutes), peak memory of its processes together {memory:.2f} GB, "
+            f"of one {greatest:.2f} GB."
         )
-    print(f"\n{pairs.machine(given.runs)}")
+    print(f"\n{pairs.machine(options.runs)}")
 
 
 def arguments() -> Any:
@@ -151,4 +152,4 @@ def arguments() -> Any:
 
 
 if __name__ == "__main__":
-    pairs.told(main)
+    pairs.run_script(main)

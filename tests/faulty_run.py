@@ -25,7 +25,7 @@ from medisyn_lib.runtime import store
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.training import loop
 
-PLAN = loop.Plan(steps=6, batch=4, rate=0.1, average=0.9, checkpoint_every=2)
+PLAN = loop.TrainingPlan(steps=6, batch=4, learning_rate=0.1, ema_decay=0.9, checkpoint_every=2)
 KILLED, REFUSED = 9, 2
 
 

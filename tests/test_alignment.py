@@ -182,7 +182,7 @@ def test_classifier_learns_and_is_loaded_again(tmp_path: Path) -> None:
             {"dark": (0, 0, 0), "bright": (180, 180, 180), "red": (180, 0, 0)}[kind], np.uint8
         )
         pixels.append(image), modality.append(name), finding.append(kind)
-    plan = loop.Plan(steps=60, batch=16, rate=3e-3)
+    plan = loop.TrainingPlan(steps=60, batch=16, learning_rate=3e-3)
     train_classifier(np.stack(pixels), modality, finding, plan, tmp_path)
     classifier = AttributeClassifier(tmp_path)
     scores = classifier.scores(np.stack(pixels))

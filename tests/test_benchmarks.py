@@ -11,7 +11,7 @@ import pytest
 import run
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "tests" / "benchmarks"
+FOLDER = ROOT / "benchmarks"
 REFUSED = {
     "run.py": [
         ["--runs", "4"],

@@ -158,5 +158,7 @@ def test_a_data_source_is_listed_checked_and_loaded(tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere.png"
     shutil.copy(tmp_path / "images" / "Benign" / "0.png", outside)
     (tmp_path / "images" / "Benign" / "link.png").symlink_to(outside)
-    refused = f"from medisyn_lib.cli.main import main; assert main(['data', 'check', {source!r}]) == 2"
+    refused = (
+        f"from medisyn_lib.cli.main import main; assert main(['data', 'check', {source!r}]) == 2"
+    )
     inside(tmp_path, "-c", refused)

@@ -59,8 +59,10 @@ def transformers_folder(folder: Path, net: torch.nn.Module, side: int = 28) -> P
 
 def test_efflite0_by_default_and_its_name_goes_with_its_features() -> None:
     found = encoders.features(phantoms(4))
-    assert found.shape == (4, 1280) and found.dtype == np.float64 and np.isfinite(found).all()
-    assert found.encoder == found[1:3].encoder == (2 * found).encoder == "efflite0"
+    assert (
+        found.shape == (4, 1280) and found.values.dtype == np.float64 and np.isfinite(found).all()
+    )
+    assert found.encoder == found[1:3].encoder == "efflite0"
     assert np.ptp(found, axis=0).max() > 0.1
 
 
@@ -158,3 +160,26 @@ def test_batch_size_changes_nothing(weights: Path) -> None:
     whole, single, three = (encoders.features(phantoms(7), encoder, batch=n) for n in (64, 1, 3))
     np.testing.assert_allclose(single, whole, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(three, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_is_added_by_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "LOADERS", dict(encoders.LOADERS))
+    monkeypatch.setattr(encoders, "_PATTERNS", list(encoders._PATTERNS))
+
+    @encoders.register("mean:NAME")
+    def load_mean(place: str) -> encoders.Encoder:
+        return encoders.Encoder(f"mean-{place}", 8, (0, 0, 0), (1, 1, 1), lambda x: x.mean((2, 3)))
+
+    black = np.zeros((2, 64, 64, 3), np.uint8)
+    found = encoders.features(black + np.uint8(255), "mean:colour")
+    assert found.encoder == "mean-colour" and found.values == pytest.approx(np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"take efflite0, timm:.*, hf:FOLDER or mean:NAME"):
+        encoders.features(black, "median:colour")
+
+
+def test_a_feature_set_is_taken_by_numpy_as_its_values() -> None:
+    found = encoders.FeatureSet(np.arange(6.0).reshape(3, 2), "one")
+    assert len(found) == 3 and found.shape == (3, 2) and found[[True, False, True]].encoder == "one"
+    assert np.asarray(found) is found.values and np.asarray(found, np.float32).dtype == np.float32
+    assert np.stack([found, found], 1).shape == (3, 2, 2)
+    assert np.concatenate([found, found]).shape == (6, 2)

@@ -11,7 +11,8 @@ import torch
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import fidelity
-from medisyn_lib.models.encoders import Features
+from medisyn_lib.evaluation.fidelity import blocks, intervals
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.jackknife import delete_group, delete_one_cluster
 
@@ -129,7 +130,7 @@ def test_all_equal_rows_are_inside_nothing() -> None:
 def test_blocks_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     real, synthetic = two_sets(90, 12)
     expected = values(real=real, synthetic=synthetic)
-    monkeypatch.setattr(fidelity, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     rng = np.random.default_rng(0)
     shuffled = values(real=rng.permutation(real), synthetic=rng.permutation(synthetic))
     assert shuffled == pytest.approx(expected, rel=1e-9)
@@ -194,10 +195,8 @@ def test_leading_components_hold_the_difference_they_were_not_fitted_on() -> Non
     assert within(synthetic) == pytest.approx(full, rel=1e-9)
 
 
-def named(rows: np.ndarray, encoder: str) -> Features:
-    found = rows.view(Features)
-    found.encoder = encoder
-    return found
+def named(rows: np.ndarray, encoder: str) -> FeatureSet:
+    return FeatureSet(rows, encoder)
 
 
 def bad_inputs() -> dict[str, tuple[np.ndarray, np.ndarray, str]]:
@@ -304,7 +303,7 @@ def test_the_kernels_interval_is_by_patient_where_patients_are_given() -> None:
 
 def test_many_rows_are_measured_in_subsets_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """From twice the subset's size on each row is compared with its own subset alone; FD with all."""
-    monkeypatch.setattr(fidelity, "SUBSET", 40)
+    monkeypatch.setattr(intervals, "SUBSET", 40)
     real, synthetic = two_sets(130, 6)
     below = fidelity.measures(real=real[:79], synthetic=synthetic[:79], groups=0)
     exact = values(real=real[:79], synthetic=synthetic[:79])
@@ -335,7 +334,7 @@ def test_many_rows_are_measured_in_subsets_of_their_own(monkeypatch: pytest.Monk
 
 def test_the_interval_over_subsets_is_their_means_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways, U-statistic and jackknife by patient, beside the spread over 150 samples; patients of two images."""
-    monkeypatch.setattr(fidelity, "SUBSET", 25)
+    monkeypatch.setattr(intervals, "SUBSET", 25)
     found, widths = [], []
     for seed in range(150):
         rng = np.random.default_rng(seed)

@@ -16,10 +16,10 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
-from medisyn_lib.training import loop
+from medisyn_lib.training import fine_tuning, loop
 from medisyn_lib.training.text_encoder import embed_prompts
 
-PLAN = loop.Plan(steps=30, batch=8, rate=2e-3, average=0.9)
+PLAN = loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3, ema_decay=0.9)
 STUDY = Study("tiny", "phantom")
 
 
@@ -30,7 +30,7 @@ class Echo(torch.nn.Module):
         return (noisy,)
 
 
-@pytest.mark.parametrize("learns", fine_tune.LEARNT)
+@pytest.mark.parametrize("learns", fine_tuning.PREDICTIONS)
 def test_the_loss_is_what_the_scheduler_asks_for(learns: str) -> None:
     """By hand at a step that keeps share a of the variance: noisy is sqrt(a) x + sqrt(1 - a) e."""
     scheduler = DDPMScheduler(prediction_type=learns)
@@ -38,7 +38,9 @@ def test_the_loss_is_what_the_scheduler_asks_for(learns: str) -> None:
     x, e = torch.full((1, 4, 2, 2), 3.0), torch.full((1, 4, 2, 2), -2.0)
     noisy = 3 * a**0.5 - 2 * (1 - a) ** 0.5
     target = -2.0 if learns == "epsilon" else -2 * a**0.5 - 3 * (1 - a) ** 0.5
-    loss = fine_tune.Denoising(Echo(), scheduler)(x, e, torch.tensor([300]), torch.zeros(1, 1, 1))
+    loss = fine_tuning.DenoisingLoss(Echo(), scheduler)(
+        x, e, torch.tensor([300]), torch.zeros(1, 1, 1)
+    )
     assert float(loss) == pytest.approx((noisy - target) ** 2, rel=1e-5)
 
 
@@ -52,7 +54,7 @@ def test_the_denoiser_learns_and_the_rest_stays(
 ) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     base = str(bases / "sd15")
-    folder = fine_tune.fine_tune(base, STUDY, PLAN)
+    folder = fine_tune.fine_tuned_entry(base, STUDY, PLAN)
     before, after = (load_pipeline(where) for where in (base, str(folder)))
     for part in ("vae", "text_encoder"):
         ours, theirs = getattr(after, part).state_dict(), getattr(before, part).state_dict()
@@ -74,7 +76,7 @@ def test_the_denoiser_learns_and_the_rest_stays(
         and "`phantom`, 240 images of 64 pixels" in card
         and str(bases) not in card
     )
-    assert fine_tune.fine_tune(base, STUDY, PLAN) == folder
+    assert fine_tune.fine_tuned_entry(base, STUDY, PLAN) == folder
 
 
 def test_other_kinds_are_refused(
@@ -84,12 +86,12 @@ def test_other_kinds_are_refused(
     with pytest.raises(
         InputError, match="is a StableDiffusionXLPipeline that predicts epsilon; give a"
     ):
-        fine_tune.fine_tune(str(bases / "sdxl"), STUDY, PLAN)
+        fine_tune.fine_tuned_entry(str(bases / "sdxl"), STUDY, PLAN)
     flow = stable_diffusion()
     flow.scheduler = networks.scheduler()
     flow.save_pretrained(tmp_path / "flow")
     with pytest.raises(InputError, match="predicts flow_prediction; give a"):
-        fine_tune.fine_tune(str(tmp_path / "flow"), STUDY, PLAN)
+        fine_tune.fine_tuned_entry(str(tmp_path / "flow"), STUDY, PLAN)
 
 
 def test_captions_that_do_not_fit_are_refused_before_training(
@@ -100,5 +102,5 @@ def test_captions_that_do_not_fit_are_refused_before_training(
     short.tokenizer.model_max_length = 3
     short.save_pretrained(tmp_path / "short")
     with pytest.raises(InputError, match="longer than the model's 3 tokens"):
-        fine_tune.fine_tune(str(tmp_path / "short"), STUDY, PLAN)
+        fine_tune.fine_tuned_entry(str(tmp_path / "short"), STUDY, PLAN)
     assert not list((tmp_path / "store").glob("fine_tuned-*"))

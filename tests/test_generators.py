@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from test_data_sources import write_folder
 
-from medisyn_lib.data import pixels, sources
+from medisyn_lib.data import sources
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
@@ -42,12 +42,12 @@ from medisyn_lib.training import autoencoder, loop
 from medisyn_lib.training.autoencoder import (
     AUTOENCODER_WIDTHS,
     decode,
-    distance_seen,
     load_shipped,
     peak_signal_to_noise,
     standardise,
     train_autoencoder,
 )
+from medisyn_lib.training.autoencoder_loss import perceptual_distance
 from medisyn_lib.training.classifier import (
     AttributeClassifier,
     classifier_network,
@@ -145,11 +145,11 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
         )
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(latents, "first_stage_entry", lambda study: tmp_path)
-    monkeypatch.setattr(latents, "load_first_stage", lambda entry: torch.nn.Identity())
+    monkeypatch.setattr(latents, "autoencoder_entry", lambda study: tmp_path)
+    monkeypatch.setattr(latents, "load_autoencoder", lambda entry: torch.nn.Identity())
     monkeypatch.setattr(Study, "images", lambda study, role: range(n))
-    monkeypatch.setattr(pixels, "pixels", lambda images, rows: rows)
-    monkeypatch.setattr(autoencoder, "encode", encode)
+    monkeypatch.setattr(latents, "load_pixels", lambda images, rows: rows)
+    monkeypatch.setattr(latents, "encode", encode)
     entry = latents_entry(Study("tiny", "phantom"))
     assert blocks == [1024, 1024, 452]
     np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
@@ -162,7 +162,10 @@ def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) ->
     )
     labels = images["modality"][:], images["finding"][:]
     train_classifier(
-        load_pixels(images), *labels, loop.Plan(steps=8, batch=8, rate=3e-3), tmp_path / "guide"
+        load_pixels(images),
+        *labels,
+        loop.TrainingPlan(steps=8, batch=8, learning_rate=3e-3),
+        tmp_path / "guide",
     )
     guide = AttributeClassifier(tmp_path / "guide")
     assert [guide.classes[number] for number in guide.numbers(*labels)] == list(
@@ -171,7 +174,9 @@ def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) ->
     before = {name: tensor.clone() for name, tensor in guide.net.state_dict().items()}
     with seeded(0):
         vae = networks.autoencoder(AUTOENCODER_WIDTHS)
-    train_autoencoder(vae, guide, images, loop.Plan(steps=30, batch=8, rate=2e-3), tmp_path)
+    train_autoencoder(
+        vae, guide, images, loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3), tmp_path
+    )
     losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
     assert losses[-5:].mean() < 0.8 * losses[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in guide.net.state_dict().items())
@@ -187,7 +192,7 @@ def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> 
     wanted, *found = (
         feature_maps(net, image) for image in (sharp, sharp, (sharp + soft) / 2, soft)
     )
-    apart = [float(distance_seen(real=wanted, decoded=levels)) for levels in found]
+    apart = [float(perceptual_distance(real=wanted, decoded=levels)) for levels in found]
     assert apart[0] == pytest.approx(0, abs=1e-6) and apart[0] < apart[1] < apart[2]
     features, logits = feature_maps(net, sharp)
     assert [tuple(f.shape[1:]) for f in features] == [
@@ -390,5 +395,5 @@ def test_latents_and_captions_belong_together(tiny: Path) -> None:
     )
     assert len({(c, n) for c, n in zip(captions, caption, strict=True)}) == len(set(captions))
     assert isinstance(latents, np.memmap) and latents.dtype == np.float16
-    plan = loop.Plan(steps=1, batch=1, rate=1.0)
-    assert plan.average == 0.0
+    plan = loop.TrainingPlan(steps=1, batch=1, learning_rate=1.0)
+    assert plan.ema_decay == 0.0

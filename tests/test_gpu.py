@@ -13,14 +13,15 @@ from test_foreign_generators import stable_diffusion
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.study import Study
-from medisyn_lib.runtime import device
 from medisyn_lib.runtime.device import seeded
-from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
+from medisyn_lib.sampling import pipeline as sampling
 from medisyn_lib.training import loop
 from medisyn_lib.training.denoiser import CAPTION_DROPOUT, FlowMatching, train_denoiser
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-PLAN = loop.Plan(steps=5, batch=8, rate=1e-3, seed=1, average=0.9, checkpoint_every=3)
+PLAN = loop.TrainingPlan(
+    steps=5, batch=8, learning_rate=1e-3, seed=1, ema_decay=0.9, checkpoint_every=3
+)
 
 
 @pytest.mark.gpu
@@ -66,17 +67,17 @@ def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
 def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stable Diffusion 1.5 in miniature; what it draws is what the processor draws, but for rounding."""
+    """Stable Diffusion 1.5 in miniature; what it samples is what the CPU samples, but for rounding."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     with seeded(0):
         stable_diffusion().save_pretrained(tmp_path / "base")
-    pipeline = load_pipeline(
-        str(fine_tune.fine_tune(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN))
+    pipeline = sampling.load_pipeline(
+        str(fine_tune.fine_tuned_entry(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN))
     )
     prompts, seeds = ["brain MRI, tumour", "chest X-ray, pneumonia"], [0, 1]
-    drawn = sample_images(pipeline, prompts, seeds, num_inference_steps=3)
+    sampled = sampling.sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cuda"
-    monkeypatch.setattr(device, "accelerator", lambda: SimpleNamespace(device="cpu"))
-    expected = sample_images(pipeline, prompts, seeds, num_inference_steps=3)
+    monkeypatch.setattr(sampling, "accelerator", lambda: SimpleNamespace(device="cpu"))
+    expected = sampling.sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cpu"
-    assert np.abs(drawn.astype(int) - expected).mean() < 2
+    assert np.abs(sampled.astype(int) - expected).mean() < 2

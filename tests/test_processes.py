@@ -18,21 +18,21 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
-from test_training import PLAN, Regression, batch_of
+from test_training import PLAN, Regression, make_batch
 
-from medisyn_lib.runtime import device
-from medisyn_lib.training import loop
+from medisyn_lib.training import checkpoint, loop
 from medisyn_lib.training.text_encoder import train_text_encoder
 
 TESTS = Path(__file__).parent
-CONFIGURATIONS = sorted((TESTS / "benchmarks" / "accelerate").glob("*.yaml"))
+CONFIGURATIONS = sorted((TESTS.parent / "benchmarks" / "accelerate").glob("*.yaml"))
 N = 20  # samples
 # Trains as generators do, within keep_together. Each process notes the rows it saw; the last one may kill itself.
 SCRIPT = """
 import json, os, signal, sys
+import torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_training import PLAN, Regression, batch_of
+from test_training import PLAN, Regression, make_batch
 from medisyn_lib.models.weights import save_weights
 from medisyn_lib.runtime import distributed
 from medisyn_lib.runtime.device import accelerator
@@ -46,10 +46,10 @@ def watched(rows, draws):
     if len(seen) + 1 == kill_at and accel.process_index + 1 == accel.num_processes:
         os.kill(os.getpid(), signal.SIGKILL)
     seen.append(rows.tolist())
-    return batch_of(rows, draws)
+    return make_batch(rows, draws)
 
 def make(directory):
-    loop.fit(net, watched, n=20, plan=PLAN, directory=directory, half=False)
+    loop.fit(net, watched, n=20, plan=PLAN, directory=directory, dtype=torch.float32)
     if accel.is_main_process:
         save_weights(net, directory / "net.safetensors")
 
@@ -68,7 +68,7 @@ def launched(
     (place / "script.py").write_text(script)
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     command += [
-        str(TESTS / "benchmarks" / "accelerate" / "two_cpus.yaml"),
+        str(TESTS.parent / "benchmarks" / "accelerate" / "two_cpus.yaml"),
         "--num_processes",
         str(processes),
     ]
@@ -93,7 +93,7 @@ def notes(place: Path, processes: int) -> list[list[list[int]]]:
 def straight(place: Path) -> Regression:
     """The same training by this one process."""
     net = Regression()
-    loop.fit(net, batch_of, n=N, plan=PLAN, directory=place, half=False)
+    loop.fit(net, make_batch, n=N, plan=PLAN, directory=place, dtype=torch.float32)
     return net
 
 
@@ -132,7 +132,7 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
     assert done.returncode != 0 and "SIGKILL" in done.stderr, done.stderr[-2000:]
     store = place / "store"
     assert not list(store.glob("toy-*/manifest.json")) and list(
-        store.glob(f"toy-*.tmp/{loop.CHECKPOINT}")
+        store.glob(f"toy-*.tmp/{checkpoint.CHECKPOINT}")
     )
     done = launched(4, place, SCRIPT, "0")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -169,9 +169,9 @@ distributed.end()
 def learn_words(place: Path) -> torch.nn.Module:
     """A small text encoder, trained on five captions of made-up latents."""
     latents = np.random.default_rng(0).normal(size=(24, 16, 4, 4)).astype(np.float32)
-    plan = loop.Plan(steps=6, batch=8, rate=1e-3)
+    plan = loop.TrainingPlan(steps=6, batch=8, learning_rate=1e-3)
     with patch.object(
-        device, "autocast_dtype", lambda: None
+        loop, "compute_dtype", lambda: torch.float32
     ):  # else bfloat16, where a machine has it
         return train_text_encoder(
             [f"image {row % 5}" for row in range(24)], latents, plan, place, 32, 1

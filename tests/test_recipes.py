@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import recipes
+import recipe_parts
 import torch
-from recipes import RECIPES, Loss, Recipe
+from recipe_parts import RECIPES, Recipe, RecipeLoss
 
 from medisyn_lib.models import networks
 from medisyn_lib.runtime.device import seeded
@@ -38,24 +38,24 @@ def test_ours_is_the_library_s(
     vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
 ) -> None:
     assert RECIPES["ours"] == Recipe()
-    torch.testing.assert_close(Loss(net, Recipe(), vae)(**batch), FlowMatching(net)(**batch))
+    torch.testing.assert_close(RecipeLoss(net, Recipe(), vae)(**batch), FlowMatching(net)(**batch))
 
 
-@pytest.mark.parametrize("says", ["flow", "clean", "noise", "velocity"])
+@pytest.mark.parametrize("predicts", ["flow", "clean", "noise", "velocity"])
 @pytest.mark.parametrize("path", ["flow", "ddpm"])
 def test_a_denoiser_that_is_right_has_no_loss(
-    path: str, says: str, vae: torch.nn.Module, batch: dict[str, torch.Tensor]
+    path: str, predicts: str, vae: torch.nn.Module, batch: dict[str, torch.Tensor]
 ) -> None:
     class Right(torch.nn.Module):
         def forward(
             self, mixed: torch.Tensor, shown: torch.Tensor, *_: object, **__: object
         ) -> tuple[torch.Tensor]:
-            keep, add = recipes.mix(path, batch["time"])[:2]
+            keep, add = recipe_parts.mix(path, batch["time"])[:2]
             latents, noise = batch["latents"], batch["noise"]
             told = {"flow": noise - latents, "clean": latents, "noise": noise}
-            return ((told | {"velocity": keep * noise - add * latents})[says] + self.off,)
+            return ((told | {"velocity": keep * noise - add * latents})[predicts] + self.off,)
 
-    right, loss = Right(), Loss(torch.nn.Identity(), Recipe(path, says), vae)
+    right, loss = Right(), RecipeLoss(torch.nn.Identity(), Recipe(path, predicts), vae)
     loss.denoiser = right
     right.off = 0.0
     assert float(loss(**batch)) == pytest.approx(0, abs=1e-9)
@@ -66,12 +66,12 @@ def test_a_denoiser_that_is_right_has_no_loss(
 def test_the_path_of_ddpm_is_that_of_diffusers(batch: dict[str, torch.Tensor]) -> None:
     from diffusers import DDPMScheduler
 
-    keep, add, step = recipes.mix("ddpm", batch["time"])
-    theirs = DDPMScheduler(**recipes.DDPM).add_noise(batch["latents"], batch["noise"], step)
+    keep, add, step = recipe_parts.mix("ddpm", batch["time"])
+    theirs = DDPMScheduler(**recipe_parts.DDPM).add_noise(batch["latents"], batch["noise"], step)
     torch.testing.assert_close(keep * batch["latents"] + add * batch["noise"], theirs)
 
 
-def test_even_times_are_even(vae: torch.nn.Module) -> None:
+def test_uniform_times_are_uniform(vae: torch.nn.Module) -> None:
     seen: list[torch.Tensor] = []
 
     class Watch(torch.nn.Module):
@@ -82,11 +82,11 @@ def test_even_times_are_even(vae: torch.nn.Module) -> None:
             return (mixed,)
 
     latents, times = torch.zeros(20_000, 1, 1, 1), torch.sigmoid(torch.randn(20_000))
-    loss = Loss(torch.nn.Identity(), Recipe(even=True), vae)
+    loss = RecipeLoss(torch.nn.Identity(), Recipe(uniform_times=True), vae)
     loss.denoiser = Watch()
     loss(latents, latents, times, latents)
-    shares = torch.histc(seen[0], 10, 0, 1) / 20_000
-    assert shares.min() > 0.09 and shares.max() < 0.11
+    proportions = torch.histc(seen[0], 10, 0, 1) / 20_000
+    assert proportions.min() > 0.09 and proportions.max() < 0.11
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_even_times_are_even(vae: torch.nn.Module) -> None:
 def test_a_further_loss_reaches_the_denoiser(
     name: str, vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
 ) -> None:
-    wanted = torch.randn(N, recipes.WIDTH["encoder"], 4, 4)
-    more = {"wanted": wanted} if RECIPES[name].extra in recipes.WIDTH else {}
-    plain, rich = Loss(net, Recipe(), vae)(**batch), Loss(net, RECIPES[name], vae)
+    features = torch.randn(N, recipe_parts.ALIGNED_WIDTH["encoder"], 4, 4)
+    more = {"features": features} if RECIPES[name].extra in recipe_parts.ALIGNED_WIDTH else {}
+    plain, rich = RecipeLoss(net, Recipe(), vae)(**batch), RecipeLoss(net, RECIPES[name], vae)
     (rich(**batch, **more) - plain).backward()
     assert net.mid_block.resnets[0].conv1.weight.grad.abs().max() > 0
     assert all(weight.grad is None for weight in vae.parameters())
@@ -106,7 +106,7 @@ def test_a_further_loss_reaches_the_denoiser(
 def test_muon_steps_all_ways_alike() -> None:
     """Of a matrix whose gradient has singular values far apart the step has them near each other."""
     weight, bias = torch.nn.Parameter(torch.zeros(4, 4)), torch.nn.Parameter(torch.zeros(4))
-    optimiser = recipes.Muon([weight, bias], 0.1, (0.9, 0.99), weight_decay=0.0, fused=False)
+    optimiser = recipe_parts.Muon([weight, bias], 0.1, (0.9, 0.99), weight_decay=0.0, fused=False)
     weight.grad, bias.grad = torch.diag(torch.tensor([8.0, 4.0, 2.0, 1.0])), torch.ones(4)
     optimiser.step()
     values = torch.linalg.svdvals(weight.detach())
@@ -115,14 +115,16 @@ def test_muon_steps_all_ways_alike() -> None:
     )
 
 
-def test_every_solver_ends_at_what_a_perfect_denoiser_says(batch: dict[str, torch.Tensor]) -> None:
+def test_every_solver_ends_at_what_a_perfect_denoiser_predicts(
+    batch: dict[str, torch.Tensor],
+) -> None:
     """Latents of one value alone: each parametrisation, told the truth, must lead there from noise."""
-    for recipe in {(r.path, r.says): r for r in RECIPES.values()}.values():
-        solver, goal = recipes.scheduler(recipe), torch.full_like(batch["latents"], 0.7)
+    for recipe in {(r.path, r.predicts): r for r in RECIPES.values()}.values():
+        solver, goal = recipe_parts.scheduler(recipe), torch.full_like(batch["latents"], 0.7)
         solver.set_timesteps(20)
         drawn = batch["noise"] * solver.init_noise_sigma
         for time in solver.timesteps:
-            keep, add, _ = recipes.mix(recipe.path, (time.float() / 1000).expand(N))
+            keep, add, _ = recipe_parts.mix(recipe.path, (time.float() / 1000).expand(N))
             noise = (drawn - keep * goal) / add
             told = {
                 "flow": noise - goal,
@@ -130,5 +132,5 @@ def test_every_solver_ends_at_what_a_perfect_denoiser_says(batch: dict[str, torc
                 "noise": noise,
                 "velocity": keep * noise - add * goal,
             }
-            drawn = solver.step(told[recipe.says], time, drawn).prev_sample
+            drawn = solver.step(told[recipe.predicts], time, drawn).prev_sample
         torch.testing.assert_close(drawn, goal, rtol=0, atol=0.05)

@@ -68,7 +68,7 @@ def test_training_brings_images_of_a_patient_together(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.random.default_generator.manual_seed(0)
         net = reidentification_network(classifier_network(5, width=8))
-    plan = loop.Plan(steps=30, batch=16, rate=3e-3)
+    plan = loop.TrainingPlan(steps=30, batch=16, learning_rate=3e-3)
     train_reidentification(net, images, patients, plan, tmp_path)
     losses = [
         float(line.split(",")[1]) for line in (tmp_path / loop.HISTORY).read_text().split()[1:]

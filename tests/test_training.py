@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.runtime import device
 from medisyn_lib.runtime.device import accelerator
-from medisyn_lib.training import loop
+from medisyn_lib.training import loop, schedules
 
-PLAN = loop.Plan(steps=9, batch=8, rate=1e-2, seed=3, average=0.9, checkpoint_every=4)
+PLAN = loop.TrainingPlan(
+    steps=9, batch=8, learning_rate=1e-2, seed=3, ema_decay=0.9, checkpoint_every=4
+)
 
 
 class Regression(torch.nn.Module):
@@ -36,7 +37,7 @@ class Regression(torch.nn.Module):
         return ((mixed - noise) ** 2).mean()
 
 
-def batch_of(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
+def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
     x = torch.from_numpy(rows[:, None] * np.array([0.01, 0.02, -0.01, 0.03])).float()
     return {"x": x, "noise": draws.normal(4)}
 
@@ -70,11 +71,11 @@ def test_rows_are_those_of_a_permutation_drawn_for_each_step(
 
 
 def test_rate_warms_up_and_falls_to_zero() -> None:
-    plan = loop.Plan(steps=100, batch=1, rate=2.0, warmup=0.1)
-    assert loop.rate_at(plan, 0) == pytest.approx(0.2)
-    assert loop.rate_at(plan, 9) == loop.rate_at(plan, 10) == 2.0
-    assert loop.rate_at(plan, 55) == pytest.approx(1.0)
-    assert loop.rate_at(plan, 99) < 0.001
+    plan = loop.TrainingPlan(steps=100, batch=1, learning_rate=2.0, warmup_fraction=0.1)
+    assert schedules.warmup_cosine(plan, 0) == pytest.approx(0.2)
+    assert schedules.warmup_cosine(plan, 9) == schedules.warmup_cosine(plan, 10) == 2.0
+    assert schedules.warmup_cosine(plan, 55) == pytest.approx(1.0)
+    assert schedules.warmup_cosine(plan, 99) < 0.001
 
 
 def test_draws_are_those_of_the_global_batch() -> None:
@@ -88,10 +89,14 @@ def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
     straight, broken, resumed = Regression(), Regression(stop_at=7), Regression()
     for folder in ("straight", "broken"):
         (tmp_path / folder).mkdir()
-    loop.fit(straight, batch_of, n=20, plan=PLAN, directory=tmp_path / "straight", snapshots=(5, 9))
+    loop.fit(
+        straight, make_batch, n=20, plan=PLAN, directory=tmp_path / "straight", snapshots=(5, 9)
+    )
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(broken, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
-    loop.fit(resumed, batch_of, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
+        loop.fit(
+            broken, make_batch, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9)
+        )
+    loop.fit(resumed, make_batch, n=20, plan=PLAN, directory=tmp_path / "broken", snapshots=(5, 9))
     assert resumed.calls == 5  # went on after step 4, not from the start
     assert torch.equal(straight.layer.weight, resumed.layer.weight)
     assert torch.equal(straight.mix.weight, resumed.mix.weight)
@@ -102,7 +107,7 @@ def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
-    plan = loop.Plan(steps=2, batch=8, rate=1e-2, average=0.9, decay=0.0)
+    plan = loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2, ema_decay=0.9, weight_decay=0.0)
     seen: list[torch.Tensor] = []
 
     class Watched(Regression):
@@ -111,12 +116,12 @@ def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:
             return super().forward(x, noise)
 
     averaged, plain = Watched(), Regression()
-    loop.fit(averaged, batch_of, n=20, plan=plan, directory=tmp_path)
+    loop.fit(averaged, make_batch, n=20, plan=plan, directory=tmp_path)
     loop.fit(
         plain,
-        batch_of,
+        make_batch,
         n=20,
-        plan=loop.Plan(steps=2, batch=8, rate=1e-2, decay=0.0),
+        plan=loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2, weight_decay=0.0),
         directory=tmp_path,
     )
     after_one = seen[0] + (1 - 1 / 10) * (seen[1] - seen[0])
@@ -140,17 +145,16 @@ def test_a_batch_that_does_not_divide_is_refused(
     class Three:
         num_processes, process_index, device = 3, 0, real.device
 
-    monkeypatch.setattr(device, "accelerator", Three)
+    monkeypatch.setattr(loop, "accelerator", Three)
     with pytest.raises(InputError, match="batch of 8"):
-        loop.fit(Regression(), batch_of, n=20, plan=PLAN, directory=tmp_path)
+        loop.fit(Regression(), make_batch, n=20, plan=PLAN, directory=tmp_path)
 
 
-@pytest.mark.parametrize("half", [torch.bfloat16, None])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_on_a_processor_norms_are_given_float32_while_a_network_trains(
-    tmp_path: Path, monkeypatch, half
-):
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     """Between two convolutions, which autocast leaves in bfloat16; what follows the training is as it was."""
-    monkeypatch.setattr(loop.models, "autocast_dtype", lambda: half)
     seen: list[torch.dtype] = []
 
     class Net(torch.nn.Module):
@@ -168,6 +172,31 @@ def test_on_a_processor_norms_are_given_float32_while_a_network_trains(
             seen.append(normal.dtype)
             return (self.two(normal).float().flatten(1) - noise).square().mean()
 
-    net, plan = Net(), loop.Plan(steps=2, batch=8, rate=1e-2)
-    loop.fit(net, batch_of, n=20, plan=plan, directory=tmp_path)
-    assert seen == [half or torch.float32, torch.float32] * 2 and not net.norm._forward_pre_hooks
+    net, plan = Net(), loop.TrainingPlan(steps=2, batch=8, learning_rate=1e-2)
+    loop.fit(net, make_batch, n=20, plan=plan, directory=tmp_path, dtype=dtype)
+    assert seen == [dtype, torch.float32] * 2 and not net.norm._forward_pre_hooks
+
+
+def test_optimiser_and_schedule_are_those_that_were_passed_in(tmp_path: Path) -> None:
+    """Plain gradient descent at a constant rate: one step is minus rate times gradient, by hand."""
+    plan = loop.TrainingPlan(steps=1, batch=8, learning_rate=0.01)
+    before, after = Regression(), Regression()
+    draws, rows = loop.Draws(0, 0, 8, slice(0, 8)), loop.sample_rows(0, 20, 0, 8)
+    before(**make_batch(rows, draws)).backward()
+    loop.fit(
+        after,
+        make_batch,
+        n=20,
+        plan=plan,
+        directory=tmp_path,
+        make_optimiser=lambda parameters, plan: torch.optim.SGD(parameters, 1.0),
+        schedule=lambda plan, step: 0.5 * plan.learning_rate,
+    )
+    gradients = torch.cat([p.grad.flatten() for p in before.parameters()])
+    step = 0.005 * before.layer.weight.grad / gradients.norm().clamp(min=1)  # clipped to length 1
+    torch.testing.assert_close(after.layer.weight, before.layer.weight - step)
+
+
+def test_a_constant_rate_stays_once_warm() -> None:
+    plan = loop.TrainingPlan(steps=100, batch=1, learning_rate=2.0)
+    assert [schedules.warmup_constant(plan, step) for step in (0, 9, 99)] == [0.2, 2.0, 2.0]

@@ -10,20 +10,29 @@ import torch
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
+    """Return uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """float (n, 3, h, w) in [-1, 1] to uint8 (n, h, w, 3); values beyond are clipped."""
+    """Return float (n, 3, h, w) in [-1, 1] as uint8 (n, h, w, 3); values beyond are clipped."""
     levels = images.float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round()
     return levels.byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def in_batches(part: Callable[[Any], np.ndarray], rows: Any, batch: int) -> np.ndarray:
-    """What `part` makes of some rows at a time, without gradients, as one array."""
+def in_batches(function: Callable[[Any], np.ndarray], items: Any, batch: int) -> np.ndarray:
+    """Apply a function to `batch` items at a time, without gradients; join what it returns.
+
+    Parameters
+    ----------
+    function : callable
+        From a slice of `items` to an array (k, ...), a row per item.
+    items : sequence or np.ndarray
+        At least one.
+    batch : int
+        Items at a time.
+    """
+    starts = range(0, len(items), batch)
     with torch.inference_mode():
-        return np.concatenate(
-            [part(rows[start : start + batch]) for start in range(0, len(rows), batch)]
-        )
+        return np.concatenate([function(items[start : start + batch]) for start in starts])

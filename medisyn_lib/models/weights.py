@@ -8,24 +8,29 @@ import torch
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """A module's parameters and buffers as one safetensors file."""
+    """Write a module's parameters and buffers as one safetensors file."""
     from safetensors.torch import save_file
 
-    save_file(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()},
-        path,
-    )
+    tensors = {
+        name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, path)
 
 
 def load_weights(model: torch.nn.Module, path: Path, prefix: str = "") -> None:
-    """The inverse of `save_weights`; every name, less `prefix`, and every shape must match."""
+    """Read a module's weights; every name, less `prefix`, and every shape must match.
+
+    Raises
+    ------
+    RuntimeError
+        If they do not.
+    """
     from safetensors.torch import load_file
 
-    model.load_state_dict(
-        {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()}
-    )
+    tensors = load_file(path)
+    model.load_state_dict({name.removeprefix(prefix): x for name, x in tensors.items()})
 
 
 def shipped_weights() -> Path:
-    """The phantom-trained first stage inside this package (its card is `shipped/README.md`)."""
+    """Return the file of the phantom-trained autoencoder (its card is `shipped/README.md`)."""
     return Path(__file__).parent / "shipped" / "autoencoder.safetensors"

@@ -94,11 +94,11 @@ def with_angiogram_captions(images: datasets.Dataset) -> datasets.Dataset:
     return images.remove_columns("caption").add_column("caption", captions)
 
 
-def added_plan(study: Study, learner: Learner) -> loop.Plan:
+def added_plan(study: Study, learner: Learner) -> loop.TrainingPlan:
     """Plan the training of a learner; both take the same number of steps."""
     plan = denoiser_plan(study)
-    rate = plan.rate / learner.rate_divisor
-    return replace(plan, steps=study.settings.eleventh_steps, rate=rate)
+    learning_rate = plan.learning_rate / learner.rate_divisor
+    return replace(plan, steps=study.settings.eleventh_steps, learning_rate=learning_rate)
 
 
 def added_modality_entry(study: Study, learner: Learner, origin: str) -> Path:
@@ -134,7 +134,9 @@ def added_modality_entry(study: Study, learner: Learner, origin: str) -> Path:
     return keep("eleventh", settings, make, inputs=inputs, code=CODE)
 
 
-def _train(directory: Path, study: Study, learner: Learner, plan: loop.Plan, origin: str) -> None:
+def _train(
+    directory: Path, study: Study, learner: Learner, plan: loop.TrainingPlan, origin: str
+) -> None:
     """Train a learner into a store folder, which also says what that took."""
     seed = study.settings.seeds[0]
     net = new_denoiser(study, seed)

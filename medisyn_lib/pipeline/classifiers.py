@@ -14,8 +14,8 @@ from medisyn_lib.training.classifier import train_classifier
 
 def classifier_entry(study: Study, role: str = "evaluator", *, seed: int = 0) -> Path:
     """Folder of a reader of modality and finding (`evaluators.Reader`), trained on the patients of a role."""
-    plan = loop.Plan(
-        steps=study.settings.evaluator_steps, batch=32, rate=3e-3, seed=seed, decay=0.05
+    plan = loop.TrainingPlan(
+        study.settings.evaluator_steps, batch=32, learning_rate=3e-3, seed=seed, weight_decay=0.05
     )
 
     def make(directory: Path) -> None:

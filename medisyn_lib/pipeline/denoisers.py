@@ -37,16 +37,16 @@ def new_denoiser(study: Study, seed: int) -> UNet2DConditionModel:
 
 def denoiser_plan(
     study: Study, modality: str | None = None, seed: int = 0, long: bool = False
-) -> loop.Plan:
+) -> loop.TrainingPlan:
     """The generalist's plan; a specialist has a tenth of it, and so sees its modality as often, or, `long`, all."""
     settings, share = study.settings, 1 if modality is None or long else len(MODALITIES)
     steps = max(1, settings.denoiser_steps // share)
-    return loop.Plan(
-        steps=steps, batch=settings.denoiser_batch, rate=1.5e-3, seed=seed, average=0.999
+    return loop.TrainingPlan(
+        steps, batch=settings.denoiser_batch, learning_rate=1.5e-3, seed=seed, ema_decay=0.999
     )
 
 
-def snapshot_steps(plan: loop.Plan) -> tuple[int, ...]:
+def snapshot_steps(plan: loop.TrainingPlan) -> tuple[int, ...]:
     """The steps after which weights of a long training are kept: an eighth, a quarter, a half, the end."""
     return tuple(sorted({max(1, plan.steps // share) for share in (8, 4, 2, 1)}))
 

@@ -22,7 +22,7 @@ def text_entry(study: Study) -> Path:
     The last embedding is of the empty prompt; `caption` says which one belongs to each image.
     """
     latents = latents_entry(study)
-    plan = loop.Plan(steps=study.settings.text_steps, batch=128, rate=2e-3)
+    plan = loop.TrainingPlan(study.settings.text_steps, batch=128, learning_rate=2e-3)
 
     def make(directory: Path) -> None:
         captions = study.images("generator")["caption"][:]

@@ -7,23 +7,30 @@ import hashlib
 import numpy as np
 
 from medisyn_lib.models import encoders
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.runtime import distributed
 
+ENCODER = "efflite0"  # the one that needs no file
 
-def cached_features(pixels: np.ndarray) -> encoders.Features:
-    """`encoders.features` of the offline default, kept in the store under the images' own bytes."""
 
-    def part(rows: np.ndarray) -> np.ndarray:
-        return encoders.features(pixels[rows]).astype(np.float32)
+def cached_features(pixels: np.ndarray) -> FeatureSet:
+    """Return `encoders.features` by the default encoder, cached in the store.
 
-    what = {
+    Parameters
+    ----------
+    pixels : np.ndarray
+        uint8 (n, h, w, 3).
+    """
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(encoders.features(pixels[rows]), np.float32)
+
+    settings = {
         "images": hashlib.sha256(pixels.tobytes()).hexdigest(),
         "n": len(pixels),
-        "encoder": "efflite0",
+        "encoder": ENCODER,
     }
     path = distributed.keep_array(
-        "features", what, lambda: len(pixels), part, code=("medisyn_lib.models.encoders",)
+        "features", settings, lambda: len(pixels), embed, code=("medisyn_lib.models.encoders",)
     )
-    found = np.load(path).astype(np.float64).view(encoders.Features)
-    found.encoder = "efflite0"
-    return found
+    return FeatureSet(np.load(path).astype(np.float64), ENCODER)

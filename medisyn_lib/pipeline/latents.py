@@ -45,7 +45,7 @@ def autoencoder_entry(study: Study) -> Path:
         if retrain
         else settings.autoencoder_steps
     )
-    plan = loop.Plan(steps=steps, batch=16, rate=1e-3 if retrain else 5e-4)
+    plan = loop.TrainingPlan(steps, batch=16, learning_rate=1e-3 if retrain else 5e-4)
     weights = hashlib.sha256(shipped_weights().read_bytes()).hexdigest()
     guides = [classifier_entry(study, "first_stage")] if steps else []
 
@@ -61,7 +61,12 @@ def autoencoder_entry(study: Study) -> Path:
     what = {"plan": asdict(plan), "retrain": retrain, "weights": weights}
     what |= data_settings(study, "first_stage") if steps else {}
     code = (
-        (*MODELS_CODE, "medisyn_lib.training.autoencoder", "medisyn_lib.training.classifier")
+        (
+            *MODELS_CODE,
+            "medisyn_lib.training.autoencoder",
+            "medisyn_lib.training.autoencoder_loss",
+            "medisyn_lib.training.classifier",
+        )
         if steps
         else ("medisyn_lib.models.networks",)
     )

@@ -25,9 +25,14 @@ OVERFITTED_IMAGES = 64
 BATCH = 16
 
 
-def overfitted_plan(study: Study) -> loop.Plan:
+def overfitted_plan(study: Study) -> loop.TrainingPlan:
     """The plan of overfitting: the profile's steps, a high learning rate, no weight decay."""
-    return loop.Plan(study.settings.memorization.overfit_steps, BATCH, 2e-3, decay=0.0)
+    return loop.TrainingPlan(
+        steps=study.settings.memorization.overfit_steps,
+        batch=BATCH,
+        learning_rate=2e-3,
+        weight_decay=0.0,
+    )
 
 
 def overfitted_steps(study: Study) -> tuple[int, ...]:

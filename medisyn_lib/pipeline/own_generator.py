@@ -108,7 +108,9 @@ def own_generator_images(
     images
         uint8 (m, h, w, 3).
     """
-    plan = loop.Plan(steps=steps, batch=16, rate=1.5e-3, seed=seed, average=0.999)
+    plan = loop.TrainingPlan(
+        steps=steps, batch=16, learning_rate=1.5e-3, seed=seed, ema_decay=0.999
+    )
     names, labels = np.unique(findings, return_inverse=True)
     wanted = np.searchsorted(names, np.asarray(requested))
 

@@ -38,7 +38,9 @@ def reidentification_entry(study: Study) -> Path | None:
         return None
     reader, plan = (
         classifier_entry(study),
-        loop.Plan(study.settings.memorization.reidentification_steps, BATCH, 2e-3, decay=0.05),
+        loop.TrainingPlan(
+            study.settings.memorization.reidentification_steps, BATCH, 2e-3, weight_decay=0.05
+        ),
     )
 
     def make(directory: Path) -> None:

@@ -14,7 +14,12 @@ from medisyn_lib.runtime.provenance import collect, data_label, run_name
 
 if TYPE_CHECKING:
     import datasets
-MODELS_CODE = ("medisyn_lib.models.networks", "medisyn_lib.training.loop")
+MODELS_CODE = (
+    "medisyn_lib.models.networks",
+    "medisyn_lib.training.batches",
+    "medisyn_lib.training.loop",
+    "medisyn_lib.training.schedules",
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""The one place where device, precision and torch's random state are chosen."""
+"""The one place where device, precision and torch's random state are chosen.
+
+Training and sampling use the device that Accelerate was launched on. What judges images - the
+classifiers, the feature encoders, re-identification - stays on the CPU in float32, so that it
+judges alike on every machine.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +18,53 @@ if TYPE_CHECKING:
 
 
 def accelerator() -> Accelerator:
-    """Accelerate as launched: any number of processes, GPU or CPU; `training.fit` chooses the precision."""
+    """Accelerate as launched: any number of processes, on GPUs or CPUs.
+
+    Its own mixed precision stays off: `compute_dtype` and `autocast` choose the precision.
+    """
     from accelerate import Accelerator
 
     return Accelerator(mixed_precision="no")
 
 
-def autocast_dtype() -> torch.dtype | None:
-    """bfloat16 where this machine computes in it, else None: slower there, not different in kind.
+def compute_dtype() -> torch.dtype:
+    """Return bfloat16 where this machine computes in it, else float32.
 
-    oneDNN also takes bfloat16 where AVX-512 lacks the instructions for it, and then imitates it at
-    half the speed of float32: both must say yes.
+    Without bfloat16 a machine is slower, not different in kind. oneDNN also accepts bfloat16 where
+    AVX-512 lacks the instructions, and then emulates it at half the speed of float32: on a CPU both
+    must confirm it.
     """
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else None
+        native = torch.cuda.is_bf16_supported()
+    else:
+        supported_by_onednn = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        native = supported_by_onednn and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(
+    device: torch.device, dtype: torch.dtype | None = None, *, cache_weights: bool = True
+) -> torch.autocast:
+    """Compute in `dtype` within a `with` block, where an operator allows it.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the computation runs.
+    dtype : torch.dtype, optional
+        By default `compute_dtype()`; float32 leaves everything as it is.
+    cache_weights : bool
+        Whether weights are converted once per block; a CUDA graph needs False.
+    """
+    dtype = dtype or compute_dtype()
+    if dtype == torch.float32:
+        return torch.autocast(device.type, enabled=False, cache_enabled=cache_weights)
+    return torch.autocast(device.type, dtype, cache_enabled=cache_weights)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Weights made inside start from `seed`; torch's own random state is left as it was."""
+    """Seed torch for a `with` block; its own random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield

@@ -82,8 +82,8 @@ def keep_array(
     return keep_together(step, settings, make, inputs=inputs, code=code) / f"{step}.npy"
 
 
-def of_all(rows: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes, in the processes' order; gradients flow back to each."""
+def all_gather(rows: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all processes, in the processes' order; gradients flow back to each."""
     from torch import cat, distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):

@@ -24,15 +24,29 @@ from medisyn_lib.runtime.paths import resolve_out
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-SAMPLING_FILE = (
-    "sampling.json"  # beside model_index.json: the arguments of `sample` that suit this model
-)
+__all__ = [
+    "SAMPLING_FILE",
+    "generate",
+    "load_pipeline",
+    "model_fingerprint",
+    "png",
+    "resolve_model",
+    "sample_images",
+    "sampling_settings",
+]
+
+# Beside model_index.json: the arguments of `sample_images` that suit this model.
+SAMPLING_FILE = "sampling.json"
+WARNING = "Synthetic image made by a diffusion model. Not a patient. Not for clinical use."
 
 
 def load_pipeline(model: str) -> DiffusionPipeline:
-    """A text-to-image pipeline from a folder or a hub id; safetensors only, no remote code.
+    """Load a text-to-image pipeline from a folder or a hub id; safetensors only, no remote code.
 
-    Raises InputError where there is none, or where its weights are pickles.
+    Raises
+    ------
+    InputError
+        Where there is none, or where its weights are pickles.
     """
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging
@@ -41,116 +55,161 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"model {model!r}: no diffusers pipeline with safetensors weights there ({first})"
+            f"model {model!r}: no diffusers pipeline with safetensors weights there ({reason})"
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def resolve_model(model: str) -> str:
-    """A model as a notebook names it: a folder, relative to the project's root, or a hub id as it is."""
+    """Return a model as a notebook names it: a folder's absolute path, or a hub id as it is.
+
+    A relative folder lies below the project's root.
+    """
     folder = resolve_out(model)
     return str(folder) if folder.is_dir() else model
 
 
 def model_fingerprint(model: str) -> str:
-    """What a model's images depend on: the bytes of its folder's files; of a hub id its name alone."""
+    """Return what a model's images depend on: its files' SHA-256; of a hub id its name alone."""
     folder = Path(model)
     if not folder.is_dir():
         return model
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.json")):
         with path.open("rb") as stream:
-            total.update(
-                f"{path.relative_to(folder)} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode()
-            )
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder)} {sha256}\n".encode())
     return total.hexdigest()
 
 
 def sampling_settings(model: str) -> dict[str, Any]:
-    """The sampling arguments kept with a model of this project; none for others (their own defaults)."""
+    """Return the sampling arguments stored with a model; of one without them none."""
     path = Path(model) / SAMPLING_FILE
     return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
 
 
 def sample_images(
-    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], *, batch: int = 32,
-    captions: Mapping[str, int] | None = None, **call: Any,
-) -> np.ndarray:  # fmt: skip
-    """uint8 images (n, h, w, 3): image i from prompt i and seed i.
+    pipeline: DiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    batch: int = 32,
+    captions: Mapping[str, int] | None = None,
+    **call: Any,
+) -> np.ndarray:
+    """Sample image i from prompt i and seed i.
 
-    `captions` are for a class-conditional pipeline, such as DiT: the words in a prompt that stand for each of its
-    classes; of several the longest count. `call` goes to the pipeline (num_inference_steps, guidance_scale, ...).
-    Raises InputError for a prompt that is empty, longer than the model reads or of no class.
+    Parameters
+    ----------
+    pipeline : DiffusionPipeline
+        Moved to the accelerator's device.
+    prompts, seeds : sequence of str, sequence of int
+        As many of both, at least one.
+    batch : int
+        Images at a time.
+    captions : mapping of str to int, optional
+        For a class-conditional pipeline, such as DiT: the words in a prompt that stand for each of
+        its classes; of several the longest count.
+    **call
+        What the pipeline is called with: num_inference_steps, guidance_scale, ...
+
+    Returns
+    -------
+    np.ndarray
+        uint8 (n, h, w, 3).
+
+    Raises
+    ------
+    InputError
+        For a prompt that is empty, longer than the model reads or of no class.
     """
-    if len(prompts) != len(seeds) or not prompts:
-        raise InputError(
-            f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one and as many of both"
-        )
-    if blank := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
-        raise InputError(
-            f"prompt {blank[0]} is empty: describe an image, such as 'brain MRI, no abnormality'"
-        )
-    asked, parts = _asked(pipeline, prompts, captions), []
+    _check_prompts(prompts, seeds)
+    conditions = _conditions(pipeline, prompts, captions)
     pipeline.to(accelerator().device)
-    batch = (
-        1 if captions else batch
-    )  # pipelines that take classes may draw noise from torch's own generator, too
+    if captions:
+        batch = 1  # pipelines that take classes may draw noise from torch's own generator, too
+    parts = []
     with torch.inference_mode():
         for start in range(0, len(prompts), batch):
-            some = slice(start, start + batch)
-            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[some]]
+            chosen = slice(start, start + batch)
+            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[chosen]]
             with seeded(int(seeds[start])):
                 images = pipeline(
-                    asked[some], generator=generators, output_type="np", **call
+                    conditions[chosen], generator=generators, output_type="np", **call
                 ).images
             parts.append(np.rint(images * 255.0).astype(np.uint8))
     return np.concatenate(parts)
 
 
-def _asked(pipeline: Any, prompts: Sequence[str], captions: Mapping[str, int] | None) -> list[Any]:
-    """What a pipeline is called with for these prompts: themselves, or classes."""
-    if captions is None:
-        if not hasattr(pipeline, "tokenizer"):
-            raise InputError(
-                f"model takes no text: say in its {SAMPLING_FILE} which `captions` stand for which class"
-            )
-        token_numbers(pipeline.tokenizer, prompts)
-        return list(prompts)
-    held = [[words for words in captions if words.lower() in prompt.lower()] for prompt in prompts]
-    if [] in held:
-        bare = prompts[held.index([])]
+def _check_prompts(prompts: Sequence[str], seeds: Sequence[int]) -> None:
+    """Raise InputError where prompts are missing, empty or not as many as seeds."""
+    if len(prompts) != len(seeds) or not prompts:
         raise InputError(
-            f"prompt {bare[:80]!r}: holds none of the `captions` of the model's {SAMPLING_FILE}; add one"
+            f"{len(prompts)} prompts and {len(seeds)} seeds: give at least one and as many of both"
         )
-    return [captions[max(words, key=len)] for words in held]
+    for number, prompt in enumerate(prompts):
+        if not prompt.strip():
+            raise InputError(
+                f"prompt {number} is empty: describe an image, such as 'brain MRI, no abnormality'"
+            )
+
+
+def _conditions(
+    pipeline: Any, prompts: Sequence[str], captions: Mapping[str, int] | None
+) -> list[Any]:
+    """What a pipeline is called with for these prompts: themselves, or class numbers."""
+    if captions is not None:
+        return [_class_of(prompt, captions) for prompt in prompts]
+    if not hasattr(pipeline, "tokenizer"):
+        raise InputError(
+            f"model takes no text: say in its {SAMPLING_FILE} "
+            "which `captions` stand for which class"
+        )
+    token_numbers(pipeline.tokenizer, prompts)
+    return list(prompts)
+
+
+def _class_of(prompt: str, captions: Mapping[str, int]) -> int:
+    """The class of the longest words that a prompt holds."""
+    words_in_prompt = [words for words in captions if words.lower() in prompt.lower()]
+    if not words_in_prompt:
+        raise InputError(
+            f"prompt {prompt[:80]!r}: holds none of the `captions` "
+            f"of the model's {SAMPLING_FILE}; add one"
+        )
+    return captions[max(words_in_prompt, key=len)]
 
 
 def png(pixels: np.ndarray, *, model: str, prompt: str, seed: int) -> bytes:
-    """A PNG file of one uint8 image (h, w, 3) whose metadata says synthetic, model, prompt and seed."""
+    """Return a PNG file of one uint8 image (h, w, 3).
+
+    Its metadata state that it is synthetic, and model, prompt and seed.
+    """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    for name, value in {
-        "Synthetic": "true",
-        "Model": model,
-        "Prompt": prompt,
-        "Seed": str(seed),
-    }.items():
-        info.add_itxt(name, value)
-    info.add_itxt(
-        "Comment", "Synthetic image made by a diffusion model. Not a patient. Not for clinical use."
-    )
+    info.add_itxt("Synthetic", "true")
+    info.add_itxt("Model", model)
+    info.add_itxt("Prompt", prompt)
+    info.add_itxt("Seed", str(seed))
+    info.add_itxt("Comment", WARNING)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
 
 def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> list[Path]:
-    """Writes `n` images of `prompt`, seeds `seed` to `seed + n - 1`, and their metadata.csv to `out`."""
+    """Write `n` images of a prompt, seeds `seed` to `seed + n - 1`, and their metadata.csv.
+
+    Returns
+    -------
+    list of Path
+        The images' files in `out`.
+    """
     import pandas as pd
 
     pipeline = load_pipeline(model)

@@ -1,4 +1,7 @@
-"""The first stage: training it, standardising its latents, images to latents and back."""
+"""The autoencoder ("first stage" in Rombach et al., arXiv 2112.10752): training and use.
+
+Images to latents and back, and latents standardised to mean 0 and variance 1 per channel.
+"""
 
 from __future__ import annotations
 
@@ -9,184 +12,178 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.models import networks
 from medisyn_lib.models.tensors import in_batches, to_pixels, to_tensor
-from medisyn_lib.models.weights import load_weights
-from medisyn_lib.runtime.device import autocast_dtype, seeded
+from medisyn_lib.models.weights import load_weights, shipped_weights
+from medisyn_lib.runtime.device import autocast, seeded
 from medisyn_lib.training import loop
-from medisyn_lib.training.classifier import AttributeClassifier, FeatureMaps, feature_maps
+from medisyn_lib.training.autoencoder_loss import GuidedReconstruction
+from medisyn_lib.training.classifier import AttributeClassifier
 
 if TYPE_CHECKING:
     import datasets
     from diffusers import AutoencoderKL
-from medisyn_lib.models.weights import shipped_weights
+
+__all__ = [
+    "AUTOENCODER_WIDTHS",
+    "decode",
+    "encode",
+    "findings_of_same_modality",
+    "load_shipped",
+    "peak_signal_to_noise",
+    "standardise",
+    "train_autoencoder",
+]
 
 AUTOENCODER_WIDTHS = (16, 32, 64, 128)
-EDGE_WEIGHT, PERCEPTUAL_WEIGHT, READING_WEIGHT, LEGIBLE_WEIGHT = 1.0, 0.5, 0.1, 0.5
-LATENT_NOISE = 0.3  # the decoder also sees latents up to this far off, as the denoiser will hand it
-LEGIBLE_UP_TO = 0.8  # flow time up to which the finding is to be legible in half of the latents, clean in the others
-CODE_WEIGHT, CODE_SIZE = (
-    0.3,
-    0.4,
-)  # beyond this share of the latents' variance their means over the image cost
+STANDARDISED_ON = 1024  # images, about, whose latents set mean and deviation
+# From autoencoder, guide and `same_modality` (as of `GuidedReconstruction`) to the loss.
+MakeObjective = Callable[["AutoencoderKL", nn.Module, np.ndarray], nn.Module]
 
 
 def load_shipped() -> AutoencoderKL:
-    """The shipped first stage, half-precision weights widened to float32."""
+    """Load the shipped autoencoder, its half-precision weights widened to float32."""
     model = networks.autoencoder(AUTOENCODER_WIDTHS)
     load_weights(model, shipped_weights())
     return model.eval()
 
 
-class Objective(nn.Module):
-    """The loss of a batch, for a first stage and a throw-away head.
-
-    Mean absolute error in pixels and in their differences between neighbours (edges count as much as tone); the
-    distance of what `guide`, a frozen reader of modality and finding, sees in both images, so that a small lesion is
-    not lost among thousands of pixels. A throw-away linear head that must tell a modality's findings apart from the
-    mean of the latents over the image, noised in half of them, makes the finding easy to learn for the denoiser (after
-    Yao et al., arXiv 2501.01423). It learns labels and the guide's reading in equal parts, and the means are kept from
-    taking over the latents. Noise in place of a Kullback-Leibler term keeps the latents smooth; their scale is set
-    afterwards.
-    """
-
-    def __init__(self, vae: AutoencoderKL, guide: torch.nn.Module, rivals: np.ndarray) -> None:
-        super().__init__()
-        self.vae, self.guide = vae, guide.eval().requires_grad_(False)
-        self.head = nn.Linear(networks.LATENT_CHANNELS, len(rivals))
-        self.register_buffer("rivals", torch.from_numpy(rivals))
-
-    def forward(
-        self,
-        images: torch.Tensor,
-        noise: torch.Tensor,
-        strength: torch.Tensor,
-        target: torch.Tensor,
-    ) -> torch.Tensor:
-        """The loss of images (n, 3, h, w) in [-1, 1] whose class numbers are `target`."""
-        self.guide.eval()  # the loop switches everything to training
-        latent = self.vae.encode(images).latent_dist.mean.float()
-        spread = latent.detach().std((0, 2, 3), keepdim=True)
-        decoded = self.vae.decode(latent + LATENT_NOISE * strength * spread * noise).sample.float()
-        loss = F.l1_loss(decoded, images)
-        for axis in (2, 3):
-            loss = loss + EDGE_WEIGHT * F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
-        with torch.no_grad():
-            wanted = feature_maps(self.guide, images)
-        code = ((latent - latent.detach().mean((0, 2, 3), keepdim=True)) / spread).mean((2, 3))
-        time = LEGIBLE_UP_TO * (2 * strength.flip(0).flatten(1) - 1).clamp(min=0)
-        others = ~self.rivals[target]  # type: ignore[index]
-        read = (
-            self.head((1 - time) * code + time * noise.flip(0).mean((2, 3)))
-            .float()
-            .masked_fill(others, -1e4)
-        )
-        known = wanted[1].float().masked_fill(others, -1e4).softmax(1)
-        right = (known + F.one_hot(target, known.shape[1])) / 2
-        loss = loss + LEGIBLE_WEIGHT * F.cross_entropy(read, right)
-        loss = loss + CODE_WEIGHT * (code.square().mean() - CODE_SIZE).clamp(min=0)
-        return loss + distance_seen(real=wanted, decoded=feature_maps(self.guide, decoded))
-
-
-def distance_seen(*, real: FeatureMaps, decoded: FeatureMaps) -> torch.Tensor:
-    """Relative squared distance of a reader's features after each stage, and divergence of its reading."""
-    (wanted, reading), (found, read) = real, decoded
-    levels = [(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]
-    apart = [(a - b).square().mean() / b.square().mean() for a, b in levels]
-    divergence = F.kl_div(
-        read.float().log_softmax(1), reading.float().softmax(1), reduction="batchmean"
-    )
-    return PERCEPTUAL_WEIGHT * torch.stack(apart).sum() + READING_WEIGHT * divergence
+def findings_of_same_modality(guide: AttributeClassifier) -> np.ndarray:
+    """Return which classes are findings of one modality, bool (classes, classes)."""
+    modality = guide.modality_of_class()
+    return modality[:, None] == modality[None, :]
 
 
 def train_autoencoder(
     vae: AutoencoderKL,
     guide: AttributeClassifier,
     images: datasets.Dataset,
-    plan: loop.Plan,
+    plan: loop.TrainingPlan,
     directory: Path,
+    make_objective: MakeObjective = GuidedReconstruction,
 ) -> None:
-    """Trains `vae` in place on images that `guide` was trained on, flipped at random; then standardises it."""
-    pixels, target = load_pixels(images), guide.numbers(images["modality"][:], images["finding"][:])
-    side = pixels.shape[1] // networks.DOWNSCALE
+    """Train `vae` in place, on images flipped at random, then standardise its latents.
 
-    def batch_of(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
-        batch = to_tensor(np.ascontiguousarray(pixels[rows]))
+    Parameters
+    ----------
+    vae : AutoencoderKL
+        Of any number of latent channels and levels.
+    guide : AttributeClassifier
+        Trained on the same images.
+    images : datasets.Dataset
+        With columns image, modality, finding.
+    plan, directory
+        As of `loop.fit`.
+    make_objective : callable
+        Makes the loss; its forward takes images, noise, strength and target.
+    """
+    pixels = load_pixels(images)
+    target = guide.numbers(images["modality"][:], images["finding"][:])
+    channels = vae.config.latent_channels
+    side = pixels.shape[1] // networks.downscale_of(vae)
+
+    def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
+        upright = to_tensor(np.ascontiguousarray(pixels[rows]))
         flip = draws.uniform(1, 1, 1) < 0.5
-        batch = torch.where(flip, batch.flip(3), batch).contiguous(
-            memory_format=torch.channels_last
-        )
-        noise, strength = draws.normal(networks.LATENT_CHANNELS, side, side), draws.uniform(1, 1, 1)
+        flipped = torch.where(flip, upright.flip(3), upright)
         return {
-            "images": batch,
-            "noise": noise,
-            "strength": strength,
+            "images": flipped.contiguous(memory_format=torch.channels_last),
+            "noise": draws.normal(channels, side, side),
+            "strength": draws.uniform(1, 1, 1),
             "target": torch.from_numpy(target[rows]),
         }
 
-    owner = np.array([modality for modality, _ in guide.classes])
-    rivals = owner[:, None] == owner[None, :]  # bool (classes, classes): findings of one modality
     with seeded(plan.seed):
-        loss = Objective(vae, guide.net, rivals)
-    loop.fit(loss, batch_of, n=len(pixels), plan=plan, directory=directory)
-    standardise(
-        vae, pixels[:: max(1, len(pixels) // 1024)]
-    )  # images come modality by modality: some of each
+        loss = make_objective(vae, guide.net, findings_of_same_modality(guide))
+    loop.fit(loss, make_batch, n=len(pixels), plan=plan, directory=directory)
+    # Images are ordered by modality: every k-th, so that all modalities are among them.
+    standardise(vae, pixels[:: max(1, len(pixels) // STANDARDISED_ON)])
 
 
 def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
-    """Folds each latent channel's mean and deviation into the 1x1 convolutions around the latents.
+    """Fold each latent channel's mean and deviation into the 1x1 convolutions around the latents.
 
-    Afterwards latents of such images have mean 0 and variance 1 a channel and decode as before, so
-    plain pipelines need neither a scaling factor nor a shift.
+    With z' = (z - mean) / deviation, latents of such images have mean 0 and variance 1 per channel
+    and decode as before, so plain pipelines need neither a scaling factor nor a shift. The encoder's
+    own variance becomes exp(-20).
+
+    Parameters
+    ----------
+    vae : AutoencoderKL
+        Changed in place.
+    pixels : np.ndarray
+        uint8 (n, h, w, 3).
     """
     latents = encode(vae, pixels)
     mean = torch.from_numpy(latents.mean((0, 2, 3)))
     deviation = torch.from_numpy(latents.std((0, 2, 3)).clip(1e-3))
-    channels = networks.LATENT_CHANNELS
+    channels = vae.config.latent_channels
+    to_latents, from_latents = vae.quant_conv, vae.post_quant_conv
     with torch.no_grad():
-        into, out = vae.quant_conv, vae.post_quant_conv
-        out.bias += (out.weight[:, :, 0, 0] * mean).sum(1)
-        out.weight *= deviation[None, :, None, None]
-        into.weight[:channels] /= deviation[:, None, None, None]
-        into.bias[:channels] = (into.bias[:channels] - mean) / deviation
-        into.weight[channels:], into.bias[channels:] = (
-            0.0,
-            -20.0,
-        )  # the encoder is certain: no noise of its own
+        from_latents.bias += (from_latents.weight[:, :, 0, 0] * mean).sum(1)
+        from_latents.weight *= deviation[None, :, None, None]
+        to_latents.weight[:channels] /= deviation[:, None, None, None]
+        to_latents.bias[:channels] = (to_latents.bias[:channels] - mean) / deviation
+        to_latents.weight[channels:] = 0.0  # the log-variances
+        to_latents.bias[channels:] = -20.0
 
 
 def encode(vae: AutoencoderKL, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Latent means float32 (n, 16, h / 8, w / 8) of uint8 images (n, h, w, 3)."""
+    """Return the latents' means.
 
-    def part(some: np.ndarray, device: torch.device) -> np.ndarray:
-        images = to_tensor(np.ascontiguousarray(some)).to(device)
+    Parameters
+    ----------
+    vae : AutoencoderKL
+        On any device.
+    pixels : np.ndarray
+        uint8 (n, h, w, 3).
+    batch : int
+        Images at a time.
+
+    Returns
+    -------
+    np.ndarray
+        float32 (n, c, h', w').
+    """
+    device = _device_of(vae)
+
+    def encode_some(some_pixels: np.ndarray) -> np.ndarray:
+        images = to_tensor(np.ascontiguousarray(some_pixels)).to(device)
         return vae.encode(images).latent_dist.mean.float().cpu().numpy()
 
-    return _in_batches(vae, pixels, batch, part)
+    with autocast(device):
+        return in_batches(encode_some, pixels, batch)
 
 
 def decode(vae: AutoencoderKL, latents: np.ndarray, batch: int = 64) -> np.ndarray:
-    """The inverse of `encode`: uint8 images (n, h, w, 3)."""
+    """Return uint8 images (n, h, w, 3) of latents float32 (n, c, h', w'); inverts `encode`."""
+    device = _device_of(vae)
 
-    def part(some: np.ndarray, device: torch.device) -> np.ndarray:
-        return to_pixels(vae.decode(torch.from_numpy(some).to(device)).sample)
+    def decode_some(some_latents: np.ndarray) -> np.ndarray:
+        return to_pixels(vae.decode(torch.from_numpy(some_latents).to(device)).sample)
 
-    return _in_batches(vae, latents, batch, part)
+    with autocast(device):
+        return in_batches(decode_some, latents, batch)
 
 
-def _in_batches(
-    vae: AutoencoderKL, rows: np.ndarray, batch: int, part: Callable[..., np.ndarray]
-) -> np.ndarray:
-    half, device = autocast_dtype(), next(vae.parameters()).device
-    with torch.autocast(device.type, dtype=half, enabled=half is not None):
-        return in_batches(lambda some: part(some, device), rows, batch)
+def _device_of(net: nn.Module) -> torch.device:
+    return next(net.parameters()).device
 
 
 def peak_signal_to_noise(*, real: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each image, float64 (n,), in decibels; uint8 (n, h, w, 3) each."""
+    """Return 10 log10(255^2 / mean squared error) of each image, in decibels.
+
+    Parameters
+    ----------
+    real, decoded : np.ndarray
+        uint8 (n, h, w, 3).
+
+    Returns
+    -------
+    np.ndarray
+        float64 (n,), at most about 168.
+    """
     error = ((real.astype(np.float64) - decoded) ** 2).mean((1, 2, 3))
     return 10 * np.log10(255.0**2 / np.maximum(error, 1e-12))

@@ -1,4 +1,4 @@
-"""Classifiers that read modality and finding back from images, trained on evaluator patients only."""
+"""Classifiers of modality and finding, trained on the evaluator's patients only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,147 +20,210 @@ from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import loop
 
-CLASSES = "classes.json"
-FeatureMaps = tuple[list[torch.Tensor], torch.Tensor]  # features stage by stage, logits
+__all__ = [
+    "AttributeClassifier",
+    "FeatureMaps",
+    "augment",
+    "classifier_network",
+    "feature_maps",
+    "train_classifier",
+]
+
+CLASSES, WEIGHTS = "classes.json", "classifier.safetensors"
+STAGES = 4  # of the network that make feature maps: the first convolution, three blocks
+LABEL_SMOOTHING = 0.05
 
 
 class _Block(nn.Module):
     """Pre-activation residual block (He et al., arXiv 1603.05027, figure 4e)."""
 
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm2d(inside), nn.ReLU(), nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outside), nn.ReLU(), nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
-        )  # fmt: skip
-        self.skip = (
-            nn.Conv2d(inside, outside, 1, stride, bias=False)
-            if inside != outside
-            else nn.Identity()
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
         )
+        self.skip: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.skip = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x) + self.skip(x)
 
 
 class _Pool(nn.Module):
-    """Mean and maximum over the image: a small finding may be the maximum, a diffuse one the mean."""
+    """Mean and maximum over the image: the one shows a diffuse finding, the other a small one."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
 
 
-def classifier_network(classes: int, width: int = 24) -> torch.nn.Module:
-    """A small untrained residual network over (n, 3, h, w) in [-1, 1]."""
+def classifier_network(classes: int, width: int = 24) -> nn.Module:
+    """Make a small untrained residual network.
+
+    Parameters
+    ----------
+    classes : int
+        Number of logits.
+    width : int
+        Channels after the first convolution; each of three blocks doubles them.
+
+    Returns
+    -------
+    nn.Module
+        From images float (n, 3, h, w) in [-1, 1] to logits (n, classes).
+    """
     widths = (width, 2 * width, 4 * width, 8 * width)
     body = nn.Sequential(
         nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
-        *(_Block(a, b, 2) for a, b in itertools.pairwise(widths)),
-        nn.BatchNorm2d(widths[-1]), nn.ReLU(), _Pool(), nn.Linear(2 * widths[-1], classes),
-    )  # fmt: skip
+        *(_Block(before, after, 2) for before, after in itertools.pairwise(widths)),
+        nn.BatchNorm2d(widths[-1]),
+        nn.ReLU(),
+        _Pool(),
+        nn.Linear(2 * widths[-1], classes),
+    )
     return body.to(memory_format=torch.channels_last)
 
 
-class _Reading(nn.Module):
-    """The cross-entropy of a network's reading."""
+class FeatureMaps(NamedTuple):
+    """What a `classifier_network` makes of images on the way to its logits."""
 
-    def __init__(self, net: torch.nn.Module) -> None:
+    stages: list[torch.Tensor]  # after each of the first four stages, (n, c, h, w)
+    logits: torch.Tensor  # (n, classes)
+
+
+def feature_maps(net: nn.Module, images: torch.Tensor) -> FeatureMaps:
+    """Return a classifier's feature maps and logits of images (n, 3, h, w) in [-1, 1]."""
+    stages, value = [], images
+    for place, layer in enumerate(net.children()):
+        value = layer(value)
+        if place < STAGES:
+            stages.append(value)
+    return FeatureMaps(stages, value)
+
+
+class _CrossEntropy(nn.Module):
+    """The cross-entropy of a network's logits, with smoothed labels."""
+
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(self.net(images).float(), target, label_smoothing=0.05)
+        logits = self.net(images).float()
+        return F.cross_entropy(logits, target, label_smoothing=LABEL_SMOOTHING)
 
 
-def _augment(images: torch.Tensor, draws: loop.Draws) -> torch.Tensor:
-    """Shifts up to 1/16 of the side, tone, blur and noise: sharpness must not decide the reading.
+def augment(images: torch.Tensor, draws: loop.Draws) -> torch.Tensor:
+    """Return images (n, 3, h, w) shifted by up to 1/16 of the side, with other tone, blur, noise.
 
-    Never flips: the side is part of what is read.
+    So sharpness does not decide the class. Never flipped: the side of the body is part of it.
     """
-    n, reach = len(images), 2.0 / 16
-    theta = torch.eye(2, 3).repeat(n, 1, 1)
+    reach = 2.0 / 16
+    theta = torch.eye(2, 3).repeat(len(images), 1, 1)
     theta[:, :, 2] = (draws.uniform(2) * 2 - 1) * reach
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    softened = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-    images = torch.lerp(images, softened, draws.uniform(1, 1, 1))
-    gain, offset = 0.8 + 0.4 * draws.uniform(1, 1, 1), 0.2 * (draws.uniform(1, 1, 1) - 0.5)
+    blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    images = torch.lerp(images, blurred, draws.uniform(1, 1, 1))
+    gain = 0.8 + 0.4 * draws.uniform(1, 1, 1)
+    offset = 0.2 * (draws.uniform(1, 1, 1) - 0.5)
     noise = 0.1 * draws.uniform(1, 1, 1) * draws.normal(*images.shape[1:])
     return ((images + 1) * gain - 1 + offset + noise).contiguous(memory_format=torch.channels_last)
-
-
-def feature_maps(net: torch.nn.Module, images: torch.Tensor) -> FeatureMaps:
-    """What a `network` makes of images: the features after its first four stages, and the logits."""
-    features, value = [], images
-    for place, stage in enumerate(net.children()):
-        value = stage(value)
-        if place < 4:
-            features.append(value)
-    return features, value
 
 
 def train_classifier(
     pixels: np.ndarray,
     modality: Sequence[str],
     finding: Sequence[str],
-    plan: loop.Plan,
+    plan: loop.TrainingPlan,
     directory: Path,
 ) -> None:
-    """Trains one reader of (modality, finding) pairs; writes weights and class names to `directory`."""
+    """Train a classifier of (modality, finding) pairs; leave it in a folder.
+
+    Parameters
+    ----------
+    pixels : np.ndarray
+        uint8 (n, h, w, 3).
+    modality, finding : sequence of str
+        Of each image.
+    plan, directory
+        As of `loop.fit`; `AttributeClassifier(directory)` reads it back.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes.
+    """
     pairs = list(zip(modality, finding, strict=True))
     classes = sorted(set(pairs))
     if len(classes) < 2:
         raise InputError(
             f"evaluator: needs at least 2 classes, got {len(classes)}; add findings or modalities"
         )
-    number = {pair: i for i, pair in enumerate(classes)}
+    number = {pair: index for index, pair in enumerate(classes)}
     target = np.array([number[pair] for pair in pairs])
     with seeded(plan.seed):
         net = classifier_network(len(classes))
 
-    def batch_of(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
-        batch = to_tensor(np.ascontiguousarray(pixels[rows]))
-        return {"images": _augment(batch, draws), "target": torch.from_numpy(target[rows])}
+    def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
+        images = augment(to_tensor(np.ascontiguousarray(pixels[rows])), draws)
+        return {"images": images, "target": torch.from_numpy(target[rows])}
 
     directory.mkdir(parents=True, exist_ok=True)
-    # In full precision: what judges should be the same on every machine.
-    loop.fit(_Reading(net), batch_of, n=len(pixels), plan=plan, directory=directory, half=False)
-    save_weights(net, directory / "reader.safetensors")
+    loop.fit(
+        _CrossEntropy(net),
+        make_batch,
+        n=len(pixels),
+        plan=plan,
+        directory=directory,
+        dtype=torch.float32,  # what judges should be the same on every machine
+    )
+    save_weights(net, directory / WEIGHTS)
     store.write_atomic(directory / CLASSES, json.dumps(classes))
 
 
 class AttributeClassifier:
-    """A trained classifier of (modality, finding) pairs."""
+    """A trained classifier of (modality, finding) pairs, read from the folder that holds it."""
 
     def __init__(self, directory: Path) -> None:
-        self.classes = [
-            (str(m), str(f)) for m, f in json.loads((directory / CLASSES).read_text("utf-8"))
-        ]
+        stored = json.loads((directory / CLASSES).read_text("utf-8"))
+        self.classes = [(str(modality), str(finding)) for modality, finding in stored]
         self.net = classifier_network(len(self.classes))
-        load_weights(self.net, directory / "reader.safetensors")
+        load_weights(self.net, directory / WEIGHTS)
         self.net.eval()
 
     def numbers(self, modality: Sequence[str], finding: Sequence[str]) -> np.ndarray:
-        """The class number of each image: int64 (n,)."""
-        number = {pair: i for i, pair in enumerate(self.classes)}
+        """Return the class number of each image, int64 (n,)."""
+        number = {pair: index for index, pair in enumerate(self.classes)}
         return np.array([number[pair] for pair in zip(modality, finding, strict=True)])
 
+    def modality_of_class(self) -> np.ndarray:
+        """Return the modality of each class, str (classes,)."""
+        return np.array([modality for modality, _ in self.classes])
+
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
-        """Logits float32 (n, classes) of uint8 images (n, h, w, 3)."""
-        return in_batches(
-            lambda some: self.net(to_tensor(np.array(some))).float().numpy(), pixels, batch
-        )
+        """Return logits, float32 (n, classes), of uint8 images (n, h, w, 3)."""
+
+        def classify(some_pixels: np.ndarray) -> np.ndarray:
+            return self.net(to_tensor(np.array(some_pixels))).float().numpy()
+
+        return in_batches(classify, pixels, batch)
 
     def modality_right(self, scores: np.ndarray, modality: Sequence[str]) -> np.ndarray:
-        """Whether the best class of all is of each image's modality: bool (n,)."""
-        best = np.array([m for m, _ in self.classes])[scores.argmax(1)]
+        """Return whether the best class of all is of each image's modality, bool (n,)."""
+        best = self.modality_of_class()[scores.argmax(1)]
         return best == np.asarray(modality)
 
     def finding_right(
         self, scores: np.ndarray, modality: Sequence[str], finding: Sequence[str]
     ) -> np.ndarray:
-        """Whether the best class within each image's modality is its finding: bool (n,)."""
-        owner = np.array([m for m, _ in self.classes])
-        inside = np.where(owner[None, :] == np.asarray(modality)[:, None], scores, -np.inf)
-        best = np.array([f for _, f in self.classes])[inside.argmax(1)]
-        return best == np.asarray(finding)
+        """Return whether the best class within each image's modality is its finding, bool (n,)."""
+        same_modality = self.modality_of_class()[None, :] == np.asarray(modality)[:, None]
+        within = np.where(same_modality, scores, -np.inf)
+        findings = np.array([name for _, name in self.classes])
+        return findings[within.argmax(1)] == np.asarray(finding)

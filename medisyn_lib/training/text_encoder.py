@@ -21,78 +21,156 @@ from medisyn_lib.training import loop
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
-TEMPERATURE = 0.07
+TEMPERATURE = 0.07  # of the contrastive loss, as in Radford et al.
+
+
+def contrastive_loss(
+    text: torch.Tensor,
+    images: torch.Tensor,
+    caption: torch.Tensor,
+    temperature: float = TEMPERATURE,
+) -> torch.Tensor:
+    """Return the symmetric contrastive loss of captions and images.
+
+    With scores s_ij = <text_i, image_j> / temperature it is the mean of two cross-entropies, of
+    the images given a caption and of the captions given an image; images that share a caption
+    count as equally right.
+
+    Parameters
+    ----------
+    text, images : torch.Tensor
+        Embeddings of length 1, float (n, width); row i of both belongs together.
+    caption : torch.Tensor
+        Number of each row's caption, int64 (n,).
+    temperature : float
+        Above 0.
+
+    References
+    ----------
+    Radford et al., arXiv 2103.00020, figure 3.
+    """
+    same = (caption[:, None] == caption[None, :]).float()
+    target = same / same.sum(1, keepdim=True)
+    scores = text @ images.T / temperature
+    return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+
+
+def image_encoder(latent_channels: int, width: int) -> nn.Module:
+    """Make the auxiliary image side: latents (n, c, h, w) to embeddings (n, width)."""
+    return nn.Sequential(
+        nn.Conv2d(latent_channels, 96, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(96, 192, 3, stride=2, padding=1),
+        nn.GELU(),
+        nn.Conv2d(192, 192, 3, padding=1),
+        nn.GELU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(192 * 4, width),
+    )
 
 
 class Contrastive(nn.Module):
-    """The contrastive loss of captions `tokens` and their images' `latents`.
+    """The contrastive loss of a text encoder; the image side is thrown away after training."""
 
-    Radford et al., arXiv 2103.00020, figure 3, with one change: images that share a caption (`caption`: its number)
-    count as right answers alike. The image side is a small throw-away network over latents.
-    """
-
-    def __init__(self, encoder: CLIPTextModel) -> None:
+    def __init__(
+        self, encoder: CLIPTextModel, latent_channels: int = networks.LATENT_CHANNELS
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.images = nn.Sequential(
-            nn.Conv2d(networks.LATENT_CHANNELS, 96, 3, padding=1), nn.GELU(),
-            nn.Conv2d(96, 192, 3, stride=2, padding=1), nn.GELU(),
-            nn.Conv2d(192, 192, 3, padding=1), nn.GELU(),
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(192 * 4, encoder.config.hidden_size),
-        )  # fmt: skip
+        self.images = image_encoder(latent_channels, encoder.config.hidden_size)
 
     def forward(
         self, tokens: torch.Tensor, latents: torch.Tensor, caption: torch.Tensor
     ) -> torch.Tensor:
-        """The loss of token numbers (n, CONTEXT), latents (n, 16, h, w) and caption numbers (n,)."""
-        words = F.normalize(self.encoder(input_ids=tokens).pooler_output.float(), dim=1)
-        pictures = F.normalize(self.images(latents).float(), dim=1)
-        words, pictures, caption = map(
-            distributed.of_all, (words, pictures, caption)
-        )  # or each would contrast its own
-        same = (caption[:, None] == caption[None, :]).float()
-        target = same / same.sum(1, keepdim=True)
-        scores = words @ pictures.T / TEMPERATURE
-        return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+        """Return the loss over the batch of all processes.
+
+        Parameters
+        ----------
+        tokens : torch.Tensor
+            Token numbers, int64 (n, tokens).
+        latents : torch.Tensor
+            float (n, c, h, w).
+        caption : torch.Tensor
+            Caption numbers, int64 (n,).
+        """
+        text = F.normalize(self.encoder(input_ids=tokens).pooler_output.float(), dim=1)
+        images = F.normalize(self.images(latents).float(), dim=1)
+        # Of all processes: else each would contrast its own part of the batch alone.
+        return contrastive_loss(
+            distributed.all_gather(text),
+            distributed.all_gather(images),
+            distributed.all_gather(caption),
+        )
 
 
 def train_text_encoder(
     captions: Sequence[str],
     latents: np.ndarray,
-    plan: loop.Plan,
+    plan: loop.TrainingPlan,
     directory: Path,
     width: int,
     layers: int,
 ) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder from (caption, latent) pairs; latents float (n, 16, h, w)."""
+    """Learn a tokenizer from captions and train a text encoder on (caption, latent) pairs.
+
+    Parameters
+    ----------
+    captions : sequence of str
+        n of them.
+    latents : np.ndarray
+        Of their images, float (n, c, h, w).
+    plan, directory
+        As of `loop.fit`.
+    width, layers : int
+        Of the transformer.
+    """
     unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
     tokenizer = learn_tokenizer(unique.tolist())
     with seeded(plan.seed):
-        ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
-        encoder = networks.text_encoder(len(tokenizer), width, layers, **ends)
-        loss = Contrastive(encoder)
-    table = token_numbers(tokenizer, unique.tolist())
+        encoder = networks.text_encoder(
+            len(tokenizer),
+            width,
+            layers,
+            bos=tokenizer.bos_token_id,
+            eos=tokenizer.eos_token_id,
+        )
+        loss = Contrastive(encoder, latents.shape[1])
+    tokens = token_numbers(tokenizer, unique.tolist())
     # Attention is causal, so end marks beyond the longest caption's own change nothing.
-    table = table[:, : int((table != tokenizer.eos_token_id).sum(1).max()) + 1]
+    longest = int((tokens != tokenizer.eos_token_id).sum(1).max()) + 1
+    tokens = tokens[:, :longest]
 
-    def batch_of(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
+    def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
         caption = torch.from_numpy(number[rows])
         return {
-            "tokens": table[caption],
+            "tokens": tokens[caption],
             "latents": torch.from_numpy(latents[rows]).float(),
             "caption": caption,
         }
 
-    loop.fit(loss, batch_of, n=len(captions), plan=plan, directory=directory)
+    loop.fit(loss, make_batch, n=len(captions), plan=plan, directory=directory)
     return tokenizer, encoder.eval()
 
 
 def embed_prompts(
     tokenizer: CLIPTokenizer, encoder: CLIPTextModel, prompts: Sequence[str], batch: int = 256
 ) -> np.ndarray:
-    """Last hidden states float32 (n, CONTEXT, width): what the denoiser attends to."""
+    """Return the last hidden states, which the denoiser attends to.
 
-    def part(some: Sequence[str]) -> np.ndarray:
-        return encoder(input_ids=token_numbers(tokenizer, some)).last_hidden_state.numpy()
+    Returns
+    -------
+    np.ndarray
+        float32 (n, CONTEXT, width).
 
-    return in_batches(part, prompts, batch)
+    Raises
+    ------
+    InputError
+        If a prompt is longer than the tokenizer's context.
+    """
+
+    def embed(some_prompts: Sequence[str]) -> np.ndarray:
+        tokens = token_numbers(tokenizer, some_prompts)
+        return encoder(input_ids=tokens).last_hidden_state.numpy()
+
+    return in_batches(embed, prompts, batch)

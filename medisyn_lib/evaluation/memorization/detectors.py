@@ -139,7 +139,7 @@ def photograph_encoder(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
         if net is not None and pixels.shape[1] <= ENCODER_SIDE:
             vectors = in_batches(at_own_size, pixels, 64)
         else:
-            vectors = encoders.features(pixels, encoder)
+            vectors = encoders.features(pixels, encoder).values
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         return (vectors / np.maximum(length, 1e-9)).astype(np.float32)
 

@@ -18,7 +18,7 @@ from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import exact_proportion
 from medisyn_lib.statistics.jackknife import delete_group
 from medisyn_lib.training.autoencoder import encode
-from medisyn_lib.training.denoiser import flow_matching_pair
+from medisyn_lib.training.denoiser import noisy_latents, target_velocity
 from medisyn_lib.training.text_encoder import embed_prompts
 
 if TYPE_CHECKING:
@@ -146,11 +146,13 @@ def flow_matching_losses(
     losses = []
     with torch.inference_mode():
         for time in FLOW_TIMES:
-            mixed, target = flow_matching_pair(latents, noise, torch.full((len(latents),), time))
-            parts = zip(mixed.split(BATCH), text.split(BATCH), strict=True)
+            noisy = noisy_latents(latents, noise, torch.full((len(latents),), time))
+            parts = zip(noisy.split(BATCH), text.split(BATCH), strict=True)
             flow = [
                 net(part, time * networks.TIMESTEPS, words, return_dict=False)[0]
                 for part, words in parts
             ]
-            losses.append((torch.cat(flow) - target).square().mean((1, 2, 3)).numpy())
+            losses.append(
+                (torch.cat(flow) - target_velocity(latents, noise)).square().mean((1, 2, 3)).numpy()
+            )
     return np.stack(losses).mean(0, dtype=np.float64)

@@ -42,7 +42,7 @@ class _Rows:
         n, v = views.shape[:2]
         start = sum(len(labels) for labels in self.labels)
         features = cached_features(views.reshape(-1, *views.shape[2:]))
-        self.features.append(features.astype(np.float32))
+        self.features.append(features.values.astype(np.float32))
         self.labels.append(np.repeat([self.classes.index(name) for name in finding], v))
         return start + np.arange(n * v).reshape(n, v)
 

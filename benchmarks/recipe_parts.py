@@ -1,0 +1,275 @@
+"""What `recipes.py` tries: the recipes, and the losses, paths, solvers and optimisers that they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from medisyn_lib.models import encoders, networks
+from medisyn_lib.training.autoencoder import AUTOENCODER_WIDTHS
+from medisyn_lib.training.autoencoder_loss import GuidedReconstruction
+from medisyn_lib.training.plan import TrainingPlan
+
+ALIGNMENT_WEIGHT = 0.5  # that of REPA
+DECODED_IMAGES = 4  # of a batch, for the perceptual term
+DDPM = {
+    "num_train_timesteps": 1000,
+    "beta_start": 1e-4,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+}
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """Of an autoencoder from scratch: latent channels, pixels of a side per latent, channels by level."""
+
+    channels: int = networks.LATENT_CHANNELS
+    downscale: int = networks.DOWNSCALE
+    widths: tuple[int, ...] = AUTOENCODER_WIDTHS
+
+
+SHAPES = {
+    "anew, 16 channels, 8 times smaller": LatentShape(),
+    "anew, 4 channels, 4 times smaller": LatentShape(4, 4, (32, 64, 128)),
+    "anew, 64 channels, 16 times smaller": LatentShape(64, 16, (*AUTOENCODER_WIDTHS, 128)),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train the denoiser, by default ours."""
+
+    path: str = "flow"  # between image and noise: straight, or that of DDPM
+    predicts: str = "flow"  # flow, clean latents, noise or velocity
+    uniform_times: bool = False  # flow times drawn uniformly instead of logit-normally
+    extra: str = ""  # a further loss: `encoder`, `autoencoder` (alignment), `decoded` (perceptual)
+    muon: bool = False
+    constant: bool = False  # the learning rate, once warm
+    plan_factors: dict[str, Any] = field(
+        default_factory=dict
+    )  # by which the plan's numbers are multiplied
+    widths: tuple[int, ...] = ()
+    # Another autoencoder: `equivariant`, `as long` (trained further as it was), or one of SHAPES.
+    autoencoder: str = ""
+
+
+RECIPES = {
+    "ours": Recipe(),
+    "times drawn evenly": Recipe(uniform_times=True),
+    "clean latents predicted": Recipe(predicts="clean"),
+    "DDPM's path, velocity": Recipe("ddpm", "velocity", uniform_times=True),
+    "DDPM's path, noise": Recipe("ddpm", "noise", uniform_times=True),
+    "half the rate": Recipe(plan_factors={"learning_rate": 0.5}),
+    "twice the rate": Recipe(plan_factors={"learning_rate": 2.0}),
+    "constant rate": Recipe(constant=True),
+    "no averaging": Recipe(plan_factors={"ema_decay": 0.0}),
+    "batch 8": Recipe(plan_factors={"batch": 0.5}),
+    "batch 32": Recipe(plan_factors={"batch": 2}),
+    "widths 64 and 128": Recipe(widths=(64, 128)),
+    "widths 128 and 224": Recipe(widths=(128, 224)),
+    "Muon for matrices": Recipe(muon=True),
+    "aligned with EfficientNet-Lite0 (REPA)": Recipe(extra="encoder"),
+    "aligned with the first stage (VAE-REPA)": Recipe(extra="autoencoder"),
+    "perceptual term, decoded": Recipe(extra="decoded"),
+    "first stage trained on, as it was": Recipe(autoencoder="as long"),
+    "first stage trained on, equivariant (EQ-VAE)": Recipe(autoencoder="equivariant"),
+    **{f"first stage {name}": Recipe(autoencoder=name) for name in SHAPES},
+}
+# Channels of the features that a denoiser may be aligned with, by `Recipe.extra`.
+ALIGNED_WIDTH = {"encoder": 1280, "autoencoder": AUTOENCODER_WIDTHS[-1]}
+
+
+class RecipeLoss(torch.nn.Module):
+    """The loss of a recipe. With the default one that of `training.denoiser.FlowMatching`."""
+
+    use_cuda_graph = True
+
+    def __init__(self, denoiser: Any, recipe: Recipe, vae: Any) -> None:
+        super().__init__()
+        self.denoiser, self.recipe = denoiser, recipe
+        self.middle: list[torch.Tensor] = []  # what the denoiser's middle block put out last
+        encoder = encoders.efflite0() if recipe.extra == "decoded" else None
+        self.frozen = (vae.requires_grad_(False), encoder)  # a tuple: they are not to be trained
+        if recipe.extra in ALIGNED_WIDTH:
+            width = denoiser.config.block_out_channels[-1]
+            self.head = torch.nn.Sequential(
+                torch.nn.Conv2d(width, 2 * width, 1),
+                torch.nn.SiLU(),
+                torch.nn.Conv2d(2 * width, ALIGNED_WIDTH[recipe.extra], 1),
+            )
+            denoiser.mid_block.register_forward_hook(
+                lambda module, inputs, output: self.middle.append(output)
+            )
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        time: torch.Tensor,
+        text: torch.Tensor,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The loss of latents (n, c, h, w) at logit-normal flow times (n,), with text and features to align with."""
+        self.middle.clear()
+        recipe = self.recipe
+        if recipe.uniform_times:  # the normal distribution function of their logit
+            time = 0.5 + 0.5 * torch.erf(torch.logit(time) / 2**0.5)
+        keep, add, timestep = mix(recipe.path, time)
+        noisy = (keep * latents + add * noise).contiguous(memory_format=torch.channels_last)
+        predicted = self.denoiser(noisy, timestep, text, return_dict=False)[0].float()
+        target = targets(latents, noise, keep, add)[recipe.predicts]
+        # The flow's error, where clean latents are predicted.
+        weight = 1 / add.clamp(min=0.05) ** 2 if recipe.predicts == "clean" else 1.0
+        loss = (weight * (predicted - target) ** 2).mean()
+        if recipe.extra in ALIGNED_WIDTH:
+            similarity = F.cosine_similarity(self.head(self.middle[0]), features, dim=1)
+            loss = loss - ALIGNMENT_WEIGHT * similarity.mean()
+        if recipe.extra == "decoded":
+            clean = noisy - time[:, None, None, None] * predicted
+            loss = loss + ALIGNMENT_WEIGHT * self.perceptual_distance(
+                latents[:DECODED_IMAGES], clean[:DECODED_IMAGES]
+            )
+        return loss
+
+    def perceptual_distance(self, latents: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Relative squared distance of an encoder's features of two decoded sets of latents."""
+        vae, encoder = (net.to(latents.device) for net in self.frozen)
+        one, other = (
+            encoder.forward_features(vae.decode(x).sample.float()) for x in (latents, predicted)
+        )
+        return (one - other).square().mean() / one.square().mean()
+
+
+def targets(
+    latents: torch.Tensor, noise: torch.Tensor, keep: torch.Tensor, add: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What a denoiser may predict, by `Recipe.predicts`."""
+    return {
+        "flow": noise - latents,
+        "clean": latents,
+        "noise": noise,
+        "velocity": keep * noise - add * latents,
+    }
+
+
+@cache
+def variance_kept_by_ddpm(device: torch.device) -> torch.Tensor:
+    """How much of an image's variance is left after each of DDPM's steps."""
+    betas = torch.linspace(DDPM["beta_start"], DDPM["beta_end"], DDPM["num_train_timesteps"])
+    return betas.neg().add(1).cumprod(0).to(device)
+
+
+def mix(path: str, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """How much of the image and of the noise is in at times (n,) of a path; the denoiser's time step."""
+    if path == "flow":
+        t = time[:, None, None, None]
+        return 1 - t, t, time * networks.TIMESTEPS
+    steps = DDPM["num_train_timesteps"]
+    step = (time * steps).long().clamp(max=steps - 1)
+    kept = variance_kept_by_ddpm(time.device)[step][:, None, None, None]
+    return kept.sqrt(), (1 - kept).sqrt(), step
+
+
+def scheduler(recipe: Recipe) -> Any:
+    """The solver of images for what a denoiser of this recipe predicts."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    prediction_types = {
+        "flow": "flow_prediction",
+        "clean": "sample",
+        "noise": "epsilon",
+        "velocity": "v_prediction",
+    }
+    kind = {"prediction_type": prediction_types[recipe.predicts]}
+    if recipe.path == "flow":
+        return DPMSolverMultistepScheduler.from_config(networks.scheduler().config, **kind)
+    return DPMSolverMultistepScheduler(**DDPM, **kind, algorithm_type="dpmsolver++", steps_offset=1)
+
+
+class EquivariantReconstruction(GuidedReconstruction):
+    """The autoencoder's own loss, and that of latents halved and turned as their images are.
+
+    Kouzelis et al., arXiv 2502.09509: the decoder must draw transformed latents as the transformed image.
+    """
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        noise: torch.Tensor,
+        strength: torch.Tensor,
+        target: torch.Tensor,
+    ) -> torch.Tensor:
+        """The loss, as of GuidedReconstruction."""
+        loss = super().forward(images, noise, strength, target)
+        quarter_turns = int(1 + 4 * float(strength[0])) % 4
+        images = images[::4]
+        latents = self.vae.encode(images).latent_dist.mean.float()
+        decoded = self.vae.decode(halved_and_turned(latents, quarter_turns)).sample.float()
+        return loss + F.l1_loss(decoded, halved_and_turned(images, quarter_turns))
+
+
+def halved_and_turned(x: torch.Tensor, quarter_turns: int) -> torch.Tensor:
+    """Images or latents (n, c, h, w) at half the side, turned."""
+    turned = torch.rot90(x, quarter_turns, (2, 3))
+    return F.interpolate(turned, size=x.shape[-1] // 2, mode="area")
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised momentum for matrices and kernels (Jordan et al., as torch.optim.Muon), AdamW for the rest."""
+
+    def __init__(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        learning_rate: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.01,
+        fused: bool = True,
+    ) -> None:
+        matrices = [p for p in parameters if p.ndim > 1]
+        rest = [p for p in parameters if p.ndim < 2]
+        super().__init__([{"params": matrices}], {"lr": learning_rate, "decay": weight_decay})
+        self.rest = torch.optim.AdamW(
+            rest, learning_rate, betas, weight_decay=weight_decay, fused=fused
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """One step of both."""
+        (group,) = self.param_groups
+        for p in group["params"]:
+            momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            momentum.lerp_(p.grad, 0.05)
+            update = orthogonal(p.grad.lerp(momentum, 0.95).flatten(1))
+            size = 0.2 * group["lr"] * math.sqrt(max(update.shape))  # of AdamW's step
+            p.mul_(1 - group["lr"] * group["decay"])
+            p.add_(update.view_as(p), alpha=-size)
+        self.rest.param_groups[0]["lr"] = group["lr"]
+        self.rest.step()
+        for p in self.rest.param_groups[0]["params"]:
+            p.grad = None
+
+
+def make_muon(parameters: Sequence[torch.nn.Parameter], plan: TrainingPlan) -> Muon:
+    """Muon by a plan's learning rate and weight decay."""
+    return Muon(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """A matrix with its singular values brought near 1, by Newton and Schulz's iteration with Muon's coefficients.
+
+    In float32: torch's own takes bfloat16, which a processor without it imitates, 14 times slower.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if tall else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    for _ in range(5):
+        square = wide @ wide.T
+        wide = 3.4445 * wide + (2.0315 * square @ square - 4.775 * square) @ wide
+    return wide.T if tall else wide
