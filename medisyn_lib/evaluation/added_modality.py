@@ -63,7 +63,7 @@ def distances_while_learning(
     held_out = split.select(rows_of(split, origin, min(limit, IMAGES)))
     pixels, _ = angiograms(held_out)
     prompts = with_angiogram_captions(held_out)
-    real = cached_features(pixels)
+    real = cached_features(pixels).values
     patients = np.array(prompts["patient_id"][:])
     rows = []
     for learner in LEARNERS:
@@ -71,7 +71,7 @@ def distances_while_learning(
             sampled = sample_modalities(generator, prompts, [origin], NEW_SPLIT)[origin]
             values, variances, degrees = delete_group(
                 lambda x, y: kernel_distance(real=x, synthetic=y),
-                [real, cached_features(sampled)],
+                [real, cached_features(sampled).values],
                 patients,
             )
             point = student(float(values[0]), float(variances[0]), degrees, len(prompts))
@@ -108,7 +108,7 @@ def forgetting(
         before = curves.features[name, 0][:n]
         triple = FeatureTriple(
             real=before[:, REAL_COLUMN],
-            candidate=cached_features(sampled[name]),
+            candidate=cached_features(sampled[name]).values,
             reference=before[:, FINISHED_COLUMN],
         )
         patients = curves.patients[name, 0][:n]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from medisyn_lib.evaluation.fidelity import kernel_distance, measures, project
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
@@ -68,7 +69,7 @@ class Comparison:
     modalities
         Those with a specialist.
     features
-        float64 (n, d) by arm, modality and evaluation split.
+        By arm, modality and evaluation split.
     patients
         The patient of each row (n,), by modality and evaluation split.
     measure
@@ -76,7 +77,7 @@ class Comparison:
     """
 
     modalities: Sequence[str]
-    features: Mapping[ArmKey, np.ndarray]
+    features: Mapping[ArmKey, FeatureSet]
     patients: Mapping[tuple[str, int], np.ndarray]
     measure: Callable[..., float]
 
@@ -97,8 +98,8 @@ def compare(
     return Comparison(modalities, features, patients, measure)
 
 
-def cut_to_shortest(*arms: np.ndarray) -> list[np.ndarray]:
-    """Cut arrays to as many rows as the shortest has."""
+def cut_to_shortest(*arms: FeatureSet) -> list[FeatureSet]:
+    """Cut features to as many rows as the shortest has."""
     n = min(len(rows) for rows in arms)
     return [rows[:n] for rows in arms]
 
@@ -126,13 +127,9 @@ def contrasts(
     for name in comparison.modalities:
         sets, patients = [], []
         for number in _splits_with(comparison, name, candidate, reference):
-            triple = FeatureTriple(
-                *cut_to_shortest(
-                    comparison.features[ArmKey(REAL, name, number)],
-                    comparison.features[ArmKey(candidate, name, number)],
-                    comparison.features[ArmKey(reference, name, number)],
-                )
-            )
+            arms = [ArmKey(arm, name, number) for arm in (REAL, candidate, reference)]
+            features = cut_to_shortest(*(comparison.features[arm] for arm in arms))
+            triple = FeatureTriple(*(part.values for part in features))
             sets.append(triple)
             patients.append(comparison.patients[name, number][: len(triple.real)])
         if sets:
@@ -161,7 +158,7 @@ def floors(comparison: Comparison) -> dict[str, Contrast]:
         )
         values, variances, degrees = delete_group(
             lambda x, y: kernel_distance(real=x, synthetic=y),
-            [real, others],
+            [real.values, others.values],
             comparison.patients[name, 0][: len(real)],
         )
         found[name] = Contrast(values.tolist(), float(variances[0]), degrees, len(real))
@@ -231,7 +228,7 @@ def measure_arms(comparison: Comparison, axes: np.ndarray | None = None) -> pd.D
     return pd.DataFrame(rows, columns=["label", "group", "panel", "value", "low", "high", "n"])
 
 
-def _measured(real: np.ndarray, synthetic: np.ndarray, patients: np.ndarray) -> dict[str, Estimate]:
+def _measured(real: FeatureSet, synthetic: FeatureSet, patients: np.ndarray) -> dict[str, Estimate]:
     """All measures of fidelity with intervals by patient, over few enough neighbours for the n."""
     return measures(
         real=real,
