@@ -91,12 +91,11 @@ if real.changes is not None:
 #
 # Three sets of fundus phantoms whose patients never meet: to train the network, to tune it, to test it. The grade, 0
 # (none) to 4 (proliferative), follows from the lesions by the International Clinical DR rule, so the truth is known.
-# A grader errs in named modes; graders share part of each image's difficulty, so their errors are correlated. The
-# rates of the modes are calibrated until the *discrepancies between majority and adjudication* (not the errors) have
-# the published proportions: 36% missed microaneurysms (the paper's abstract), 20% artifacts and 16% misclassified
-# haemorrhages (a secondary source), the rest other. That one image in ten is discrepant is our own choice. Printed are
-# the fitted probabilities of each error in an image of mean quality, most of which change no grade; drawn, the
-# proportions that other draws of graders reach.
+# A grader errs in named modes; graders share part of each image's difficulty, so their errors are correlated. Rates
+# of the modes are calibrated until *discrepancies between majority and adjudication* (not errors) have the published
+# proportions: 36% missed microaneurysms (the paper's abstract), 20% artifacts, 16% misclassified haemorrhages (a
+# secondary source), the rest other; that one image in ten is discrepant is our own choice. Printed are the fitted
+# rates in an image of mean quality, most of them without consequence; drawn, what other graders reach.
 
 # %%
 images = simulation.load_images(study)
@@ -113,10 +112,9 @@ f07_reference_standards.modes(discrepancies.mode_table(simulated, found), study,
 # %% [markdown]
 # ## How far single graders agree
 #
-# Ten graders, five of each kind, grade the test images. None of them helped to make the references that they are
-# compared with, and yet one looks better or worse by the reference alone (quadratic-weighted kappa). Then agreement
-# within each kind, and how their readings detect disease: the interval over images is for these graders, that over
-# graders for these images; "none" stands where all graders score alike.
+# Ten graders, five of each kind, grade the test images. None of them helped to make the references, and yet one looks
+# better or worse by the reference alone (quadratic-weighted kappa). The interval over images is for these graders,
+# that over graders for these images; "none" stands where all graders score alike.
 
 # %%
 single = simulation.single_graders(simulated)
@@ -135,19 +133,18 @@ print(in_words(single_graders.operating_points(single, test)))
 # changes by adjudication are from none to mild: missed microaneurysms.
 
 # %%
-makers = simulation.reference_makers(simulated)
-print(in_words(reference_quality.quality_table(makers, test, simulation.FIRST_SEED)))
+print(in_words(reference_quality.quality_table(simulated)))
 majority, adjudicated = references[simulation.MAJORITY], references[simulation.ADJUDICATED]
 print(reference_quality.cross_tabulate(majority.grades, adjudicated.grades).to_string())
 
 # %% [markdown]
 # ## Tuned at equal cost
 #
-# A residual network is trained on images that were each graded cheaply, by one ophthalmologist; one network a training
-# seed. Its logits become grades by a logistic regression and a threshold for each cut-off, both fitted on a tuning set
-# whose grades are the majority of three ophthalmologists, the majority of three specialists, or adjudicated by these
-# specialists: as many images as the same number of readings pays for. Graders, tuning images and all luck are drawn
-# anew each time; everything is measured against the **truth** of test images. A reading is one grader's of one image.
+# A residual network is trained on images graded cheaply, each by one ophthalmologist; one network per training
+# seed. Its logits become grades by a logistic regression and a threshold for each cut-off, fitted on a tuning set
+# graded by the majority of three ophthalmologists, by that of three specialists, or by these specialists' adjudication:
+# as many images as the same number of readings pays for (a reading is one grader's of one image). Graders and tuning
+# images are drawn anew each time; everything is measured against the **truth** of test images.
 
 # %%
 sets = {"tuning": images["calibration"], "test": images["test"]}
@@ -158,10 +155,9 @@ print(tuning_tables.size_table(runs).to_string())
 f07_reference_standards.tuning(tuning_tables.cost_table(runs), study, folder)
 
 # %% [markdown]
-# Images in the tuning set by its cost (first draw): adjudicated sets are smaller. In the figure points of equal rank
-# have equal cost; intervals of the first two panels rest on the same test patients, so they overlap more than the
-# paired gain on the right tells. More images average out the luck of a small set, but not the errors that graders
-# share. So the correlation of errors is swept, too, from independent to nearly the same:
+# Points of equal rank have equal cost. Intervals of the first two panels rest on the same test patients, so they
+# overlap more than the paired gain on the right tells. More images average out the luck of a small set, but not the
+# errors that graders share: so the correlation of errors is swept, too, from independent to nearly the same.
 
 # %% tags=["nbval-ignore-output"]
 gain_of_reference = reference_quality.gain_by_correlation(simulated, settings.draws)
@@ -172,8 +168,7 @@ f07_reference_standards.correlation(swept, study, folder)
 
 # %% [markdown]
 # Over the majority of the *same three* only the discussion differs; *five* cost more readings and do not discuss; over
-# *ophthalmologists* the skill differs, too. Break-even is where a gain crosses zero; where its interval holds zero,
-# this run cannot say that adjudication pays.
+# *ophthalmologists* the skill differs, too. Where an interval holds zero, this run cannot say that adjudication pays.
 #
 # ## Beside single graders
 #
@@ -211,9 +206,8 @@ if data == "phantom" and settings.synthetic_images:
 # ## Controls and verdicts
 #
 # Statements one and two are judged by the real table alone; simulated numbers stand in their claims to be seen. A
-# failed control makes a claim not testable. The result's verdict is the worst of the last two and of those that the
-# real table decides. Beside it, what the committed full runs found. Where an interval lies near its bound another
-# machine's arithmetic may decide otherwise, so nbval, which runs `quick`, does not compare verdicts.
+# failed control makes a claim not testable; the first two count for the result only with a real table. Last, what the
+# committed full runs found, and this run's verdicts: near a bound another machine's arithmetic may decide otherwise.
 
 # %%
 evidence = c07_reference_standards.Evidence(
@@ -247,8 +241,7 @@ print(decided(claims, in_simulation=c07_reference_standards.IN_SIMULATION))
 # - Majority by ophthalmologists against adjudication by specialists changes two things at once, as in the paper; the
 #   gain over the specialists' own majority is the part that discussion adds.
 # - The paper's algorithm gained by a higher resolution, too (a secondary source); here the network stays as it is.
-# - Grades are equally likely here, as in no clinic. Haemorrhages and exudates are larger than life, so that graders miss
-#   mild disease, but hardly any moderate disease.
+# - Grades are equally likely here, as in no clinic; lesions are larger than life: few miss moderate disease.
 # - One or three training seeds are no sample of seeds: intervals speak for these networks, and **both verdicts in
 #   simulation hang on them**. Tried in all, `quick`, with three training seeds and six sets of graders each, none
 #   chosen by outcome: the 95% interval of the gain by adjudicated tuning lay above zero in 13 of 18; "on par" would

@@ -9,9 +9,11 @@ from medisyn_lib.claims.claim import Claim, Control
 from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.runtime import store
 from medisyn_lib.runtime.paths import project_root
 
 RULE_FIRST = {True: "yes", False: "no", None: "unknown"}
+CARD_HEADING = "## Verdicts"
 FIRST_COLUMNS = ("notebook", "claim", "verdict")
 
 
@@ -84,6 +86,14 @@ def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:
     for row in rows:
         lines.append([row.get(column, "").replace("|", "\\|") for column in columns])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def add_to_model_card(card: Path, table: str) -> None:
+    """Put the scorecard, a Markdown table, at the end of a model card in place of an older one; no card, no change."""
+    if not card.is_file():
+        return
+    about = card.read_text("utf-8").partition(f"\n{CARD_HEADING}")[0]
+    store.write_atomic(card, f"{about}\n{CARD_HEADING}\n\n{table}")
 
 
 def _all_controls(claims: Sequence[Claim]) -> list[Control]:

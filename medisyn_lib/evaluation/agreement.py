@@ -202,12 +202,12 @@ def operating_point(
     clusters : array_like
         Cluster of each item, (n,).
     """
-    given = np.asarray(grades, np.float64)
+    assigned = np.asarray(grades, np.float64)
     true = np.asarray(reference, np.float64)
     groups = np.asarray(clusters)
     ill = true >= threshold
-    right = ((given >= threshold) == ill).astype(float)
-    graded = (given >= 0) & (true >= 0)
+    right = ((assigned >= threshold) == ill).astype(float)
+    graded = (assigned >= 0) & (true >= 0)
     return OperatingPoint(
         sensitivity=cluster_proportion(right[graded & ill], groups[graded & ill]),
         specificity=cluster_proportion(right[graded & ~ill], groups[graded & ~ill]),

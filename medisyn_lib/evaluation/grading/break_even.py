@@ -31,7 +31,7 @@ def break_even(x: Sequence[float], y: Sequence[float]) -> str:
 
 
 def break_even_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate where each gain breaks even, and where it is not told from zero.
+    """Tabulate where each gain breaks even, and where zero is not excluded.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def break_even_table(gains: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns panel, group, break-even (in words), not told from zero (the x whose interval holds zero).
+        Columns panel, group, break-even (in words), zero not excluded at (the x whose interval holds it).
     """
     import pandas as pd
 
@@ -56,4 +56,4 @@ def break_even_table(gains: pd.DataFrame) -> pd.DataFrame:
             if estimate.ci_low is not None and estimate.ci_low <= 0 <= estimate.ci_high
         ]
         rows.append((panel, group, break_even(x, y), ", ".join(unsure) or "none of them"))
-    return pd.DataFrame(rows, columns=["panel", "group", "break-even", "not told from zero"])
+    return pd.DataFrame(rows, columns=["panel", "group", "break-even", "zero not excluded at"])

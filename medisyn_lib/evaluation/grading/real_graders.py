@@ -19,7 +19,7 @@ from medisyn_lib.statistics.intervals import cluster_proportion
 if TYPE_CHECKING:
     import pandas as pd
 
-PAIR_COLUMNS = ["grader", "with", "kappa"]
+PAIR_COLUMNS = ["grader", "with", "kappa", "n"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RealGraders:
         Fleiss' kappa of all graders together; None where it cannot be computed.
     pairs : DataFrame
         Quadratic-weighted kappa of each grader with the adjudicated grade and with the majority of the others:
-        columns grader, with, kappa (an estimate).
+        columns grader, with, kappa (an estimate), n.
     changes : DataFrame or None
         Images by majority and adjudicated grade.
     differing : Estimate or None
@@ -122,7 +122,7 @@ def _pairs(table: pd.DataFrame, readers: pd.DataFrame, reasons: list[str]) -> pd
             kappas = _attempt(reasons, agreement.kappas, grades, reference, CATEGORIES)
             if kappas is not None:
                 both = int(((grades >= 0) & (reference >= 0)).sum())
-                rows.append((name, what, agreement.interval(kappas, both)))
+                rows.append((name, what, agreement.interval(kappas, both), both))
     return pd.DataFrame(rows, columns=PAIR_COLUMNS)
 
 

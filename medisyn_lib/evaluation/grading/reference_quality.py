@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib.evaluation import graders, reference_standards
-from medisyn_lib.evaluation.graders import Readings, ReadingsPair
+from medisyn_lib.evaluation.graders import Readings
 from medisyn_lib.evaluation.grading.simulation import (
     CORRELATIONS,
+    FIRST_SEED,
     SWEEP,
     Eyes,
     GradingSimulation,
     grader_seeds,
+    reference_makers,
 )
 from medisyn_lib.evaluation.reference_standards import Reference
 from medisyn_lib.statistics.crossed import crossed
@@ -31,17 +33,8 @@ FIVE_SPECIALISTS = "over majority of five specialists"
 THREE_OPHTHALMOLOGISTS = "over majority of three ophthalmologists"
 
 
-def quality_table(makers: ReadingsPair, test: Eyes, seed: int) -> pd.DataFrame:
-    """Tabulate how right each reference of the same readings is, and what it costs.
-
-    Parameters
-    ----------
-    makers : ReadingsPair
-        Three graders' readings of the test images, for each kind.
-    test : Eyes
-        The test images.
-    seed : int
-        Seed of the discussions.
+def quality_table(simulation: GradingSimulation) -> pd.DataFrame:
+    """Tabulate how right each reference of the same readings of the test images is, and what it costs.
 
     Returns
     -------
@@ -52,11 +45,12 @@ def quality_table(makers: ReadingsPair, test: Eyes, seed: int) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    makers = reference_makers(simulation)
     by_kind = {"ophthalmologists": makers.ophthalmologists, "specialists": makers.specialists}
+    rows = []
     for kind, readings in by_kind.items():
-        for name, reference in _references(kind, readings, seed).items():
-            rows.append({"reference": name, **_quality(reference, test)})
+        for name, reference in _references(kind, readings).items():
+            rows.append({"reference": name, **_quality(reference, simulation.test)})
     return pd.DataFrame(rows)
 
 
@@ -96,7 +90,7 @@ def gain_by_correlation(simulation: GradingSimulation, draws: int) -> pd.DataFra
     return pd.DataFrame(rows, columns=["x", "group", "estimate"])
 
 
-def _references(kind: str, readings: Readings, seed: int) -> Mapping[str, Reference]:
+def _references(kind: str, readings: Readings) -> Mapping[str, Reference]:
     """Every reference that one panel's readings can make, by name."""
     first = readings.grades[:, 0]
     one_grader = Reference(first, np.ones_like(first), frozenset(), np.zeros(len(first), bool))
@@ -105,7 +99,7 @@ def _references(kind: str, readings: Readings, seed: int) -> Mapping[str, Refere
         references[f"{rule} of {kind}"] = reference_standards.independent(readings, rule)
     for how, rubric in (("without rubric", False), ("with rubric", True)):
         references[f"{kind} adjudicate {how}"] = reference_standards.adjudicate(
-            readings, seed=seed, rubric=rubric
+            readings, seed=FIRST_SEED, rubric=rubric
         )
     return references
 
