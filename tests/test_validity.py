@@ -24,13 +24,13 @@ from medisyn_lib.claims import c07_reference_standards
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.claims.claim import judge
 from medisyn_lib.evaluation import memorization, neighbours, utility
+from medisyn_lib.evaluation.reference_standards import crossed
 from medisyn_lib.evaluation.utility import Images
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
 from medisyn_lib.pipeline import features
 from medisyn_lib.pipeline.index import VECTORS
 from medisyn_lib.profiles import PROFILES
-from medisyn_lib.statistics.crossed import crossed
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import paired_shares, t_interval
 
