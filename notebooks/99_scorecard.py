@@ -27,11 +27,8 @@ data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNE
 generator: str = ""  # unused here
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
-# %% [markdown]
-# The results of this run; its generator's model card takes them up, too.
-
 # %%
-from medisyn_lib.claims.scorecard import published, scorecard, scorecard_markdown
+from medisyn_lib.claims.scorecard import add_to_model_card, published, scorecard, scorecard_markdown
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
@@ -41,27 +38,26 @@ folder = study.folder(out)
 rows = scorecard(folder / "results")
 table = scorecard_markdown(rows)
 store.write_atomic(folder / "scorecard.md", table)
-if (card := folder / "model_card.md").is_file():  # written by notebook 01
-    about = card.read_text("utf-8").partition("\n## Verdicts")[0]
-    store.write_atomic(card, f"{about}\n## Verdicts\n\n{table}")
+add_to_model_card(folder / "model_card.md", table)  # written by notebook 01
 print(f"scorecard of {study.scale}")
 
 # %% [markdown]
-# Every verdict with its primary measure, interval and controls is in `scorecard.md`; here in short.
+# Every verdict with its primary measure, interval and controls is in `scorecard.md`, and in the model card of this
+# run's generator; here in short.
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for row in rows:
     print(f"{row['notebook']:24} {row['verdict']}")
 
 # %% [markdown]
-# Which notebooks have a verdict, whatever it is: what nbval compares.
+# Which notebooks have a verdict, whatever it is: `not run` means that no result lies in this run's folder.
 
 # %% tags=["nbval-check-output"]
 for row in rows:
     print(f"{row['notebook']:24} {'not run' if row['verdict'] == 'not run' else 'run'}")
 
 # %% [markdown]
-# `not run` means that no result lies in this run's folder. Beside it, the committed results of full runs:
+# The committed results of full runs, to compare with:
 
 # %%
 for name in NOTEBOOKS:

@@ -19,7 +19,14 @@ from medisyn_lib.claims.claim import (
 from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import Result, read_result, write_result
 from medisyn_lib.claims.rules import rule_sha
-from medisyn_lib.claims.scorecard import published, scorecard, scorecard_markdown
+from medisyn_lib.claims.scorecard import (
+    add_to_model_card,
+    decided,
+    measured,
+    published,
+    scorecard,
+    scorecard_markdown,
+)
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics.estimates import Estimate
 
@@ -193,6 +200,25 @@ def test_published_tells_what_full_runs_found(tmp_path: Path, monkeypatch: pytes
         and "0.97 share, 95% interval 0.95 to 0.99, n = " in told
     )
     assert published("02_quality") == "no full run is committed"
+
+
+def test_a_control_that_several_claims_rest_on_is_said_once():
+    claims = [a_claim(), a_claim(id="side", controls=[replace(SEEN, passed=False)])]
+    assert measured(claims[:1] * 2).splitlines()[0].startswith("positive control real images")
+    assert measured(claims[:1] * 2).count("real images") == 1
+    assert "control real images: FAILED (expected at the ceiling)" in decided(claims)
+    last = decided(claims, in_simulation=["side"]).splitlines()[-2:]
+    assert last == ["modalities: reproduced", "side: not testable here, in simulation"]
+
+
+def test_a_model_card_holds_the_latest_scorecard_alone(tmp_path: Path):
+    card = tmp_path / "model_card.md"
+    add_to_model_card(card, "| a |\n")
+    assert not card.exists()
+    card.write_text("# Card\n")
+    for table in ("| a |\n", "| b |\n"):
+        add_to_model_card(card, table)
+        assert card.read_text() == f"# Card\n\n## Verdicts\n\n{table}"
 
 
 @pytest.fixture

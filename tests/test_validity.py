@@ -15,11 +15,15 @@ import pandas as pd
 import pytest
 from test_alignment import classified, held_out_images
 from test_augmentation import DRAWS, SMALL, verdict
-from test_controls import run
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 
-from medisyn_lib.claims import c04_text_alignment, c05_memorization, c06_augmentation
+from medisyn_lib.claims import (
+    c04_text_alignment,
+    c05_memorization,
+    c06_augmentation,
+    c07_reference_standards,
+)
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.claims.c03_compute_efficiency import decide_saving
 from medisyn_lib.claims.claim import judge
@@ -166,17 +170,18 @@ def test_06_planted_gains(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_07_gain_and_par() -> None:
     """No gain by adjudication; beside one kind of grader exactly at the margin, beside the other on par."""
-    space: dict[str, Callable] = {}
-    run("07_reference_standards", space, "def above(")
-    above = space["above"]
-    assert sum(above(gains(k, 0.0), 0) is True for k in range(REPLICATES)) <= MOST_FALSE
-    assert sum(above(gains(k, 0.06), 0) is True for k in range(REPLICATES)) >= LEAST_SEEN
+    decide = c07_reference_standards.decide_adjudicated_tuning
+    assert sum(decide(gains(k, 0.0)) is True for k in range(REPLICATES)) <= MOST_FALSE
+    assert sum(decide(gains(k, 0.06)) is True for k in range(REPLICATES)) >= LEAST_SEEN
 
     def on_par(*effects: float) -> int:
-        return sum(
-            all(above(gains(2 * k + turn, e), -0.05) is True for turn, e in enumerate(effects))
+        outcomes = [
+            c07_reference_standards.decide_on_par(
+                [gains(2 * k + turn, effect) for turn, effect in enumerate(effects)]
+            )
             for k in range(REPLICATES)
-        )
+        ]
+        return sum(outcome.passed is True for outcome in outcomes)
 
     assert on_par(-0.05, 0.0) <= MOST_FALSE
     assert on_par(0.02, 0.02) >= LEAST_SEEN

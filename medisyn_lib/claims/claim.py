@@ -1,29 +1,46 @@
-"""From a rule to a verdict, the result files that hold both, and the scorecard read from them."""
+"""A claim of a paper: its rule, what was measured and controlled, and the verdict that follows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medisyn_lib.claims.rules import rule_sha
 
 if TYPE_CHECKING:  # statistics brings numpy, which the command line need not wait for
     from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.claims.rules import rule_sha
 
 # From best to worst: a run that could not test something says so before anything else.
 VERDICTS = ("reproduced", "partly", "not reproduced", "not testable here")
 NOT_TESTABLE = VERDICTS[-1]
-MEASURE_KINDS = (
-    "estimate",
-    "count",
-    "machine",
-)  # machine: seconds, energy, memory; no rule uses them
+# "machine" stands for seconds, energy and memory; no rule uses them.
+MEASURE_KINDS = ("estimate", "count", "machine")
+CONTROL_KINDS = ("positive", "negative")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a claim. `seeds` is how many training seeds it rests on; `encoder` may be None."""
+    """One number of a claim.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the claim.
+    kind : str
+        One of `MEASURE_KINDS`.
+    value, ci_low, ci_high : float or None
+        The number and its 95% interval; None where there is none.
+    n : int
+        Number of observations behind it.
+    seeds : int
+        Number of training seeds that it rests on.
+    unit : str
+        May be empty.
+    encoder : str or None
+        The encoder of the features that it was computed from.
+    """
 
     name: str
     kind: str
@@ -38,7 +55,21 @@ class Measure:
 
 @dataclass(frozen=True)
 class Control:
-    """An effect planted to be seen (positive) or a null that must show none (negative)."""
+    """An effect planted to be seen (positive) or a null that must show none (negative).
+
+    Attributes
+    ----------
+    name : str
+        Unique within the claim.
+    kind : str
+        One of `CONTROL_KINDS`.
+    expected : str
+        What must be seen, in words.
+    value : float or None
+        What was measured.
+    passed : bool
+        Whether it is as expected.
+    """
 
     name: str
     kind: str
@@ -49,7 +80,34 @@ class Control:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a paper: its rule, what was measured, the verdict that follows. ValueError where they clash."""
+    """One claim of a paper; `make_claim` makes it.
+
+    Attributes
+    ----------
+    id : str
+        Short name.
+    statement, source : str
+        What is claimed, and where.
+    rule : str
+        The rule of the verdict, fixed before the data.
+    rule_sha : str
+        The rule's fingerprint, `rules.rule_sha`.
+    verdict : str
+        One of `VERDICTS`.
+    primary : str
+        Name of the measure that the rule is about.
+    detectable : float or None
+        The smallest difference that the test could have seen.
+    measures : tuple of Measure
+        All that was measured.
+    controls : tuple of Control
+        All that was controlled.
+
+    Raises
+    ------
+    ValueError
+        If the parts contradict each other: see `_faults`.
+    """
 
     id: str
     statement: str
@@ -63,13 +121,13 @@ class Claim:
     controls: tuple[Control, ...]
 
     def __post_init__(self) -> None:
-        for wrong in self._faults():
-            raise ValueError(f"claim {self.id!r}: {wrong}")
+        for fault in self._faults():
+            raise ValueError(f"claim {self.id!r}: {fault}")
 
     @property
     def primary_measure(self) -> Measure:
         """The measure that the rule is about."""
-        return next(m for m in self.measures if m.name == self.primary)
+        return next(measure for measure in self.measures if measure.name == self.primary)
 
     def _faults(self) -> Iterator[str]:
         """What breaks the contract of a claim."""
@@ -78,19 +136,16 @@ class Claim:
             yield f"primary measure {self.primary!r} must be one of its measures and not of kind machine"
         if len({m.name for m in self.measures}) < len(self.measures):
             yield "two measures have one name"
-        for m in self.measures:
-            numbers = [x for x in (m.ci_low, m.value, m.ci_high) if x is not None]
-            if m.kind not in MEASURE_KINDS:
-                yield f"measure {m.name!r} is of unknown kind {m.kind!r}"
-            if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
-                yield f"measure {m.name!r} must be finite and inside its interval, got {numbers}"
-        for c in self.controls:
-            if c.kind not in ("positive", "negative") or not isinstance(c.passed, bool):
-                yield f"control {c.name!r} must be positive or negative, and passed or not"
+        for measure in self.measures:
+            yield from _faults_of_measure(measure)
+        for control in self.controls:
+            if control.kind not in CONTROL_KINDS or not isinstance(control.passed, bool):
+                yield f"control {control.name!r} must be positive or negative, and passed or not"
         if self.verdict not in VERDICTS or self.rule_sha != rule_sha(self.rule):
             yield "verdict or rule_sha is not as the rule says"
-        bare = any(m.kind == "estimate" and m.ci_low is None for m in primary)
-        if self.verdict != NOT_TESTABLE and (bare or not all(c.passed for c in self.controls)):
+        without_interval = any(_lacks_interval(measure) for measure in primary)
+        all_passed = all(control.passed for control in self.controls)
+        if self.verdict != NOT_TESTABLE and (without_interval or not all_passed):
             yield f"verdict {self.verdict!r} needs an interval and passed controls"
 
 
@@ -103,50 +158,110 @@ def measure(
     seeds: int = 1,
     encoder: str | None = None,
 ) -> Measure:
-    """A measure from an estimate and its interval."""
+    """Make a measure of an estimate and its interval."""
     return Measure(
-        name,
-        kind,
-        estimate.value,
-        estimate.ci_low,
-        estimate.ci_high,
-        estimate.n,
-        seeds,
-        unit,
-        encoder,
+        name=name,
+        kind=kind,
+        value=estimate.value,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+        n=estimate.n,
+        seeds=seeds,
+        unit=unit,
+        encoder=encoder,
     )
 
 
 def count(name: str, value: float, *, kind: str = "count", unit: str = "") -> Measure:
-    """A measure that needs no interval: a count, or with kind "machine" seconds, energy or memory."""
-    return Measure(name, kind, float(value), None, None, 1, 1, unit, None)
+    """Make a measure that needs no interval: a count, or with kind "machine" seconds, energy or memory."""
+    return Measure(
+        name=name,
+        kind=kind,
+        value=float(value),
+        ci_low=None,
+        ci_high=None,
+        n=1,
+        seeds=1,
+        unit=unit,
+        encoder=None,
+    )
 
 
 def judge(passed: bool | None, partly: bool = False, controls: Sequence[Control] = ()) -> str:
-    """The verdict of a rule: `passed` is None where it cannot be decided; any failed control voids it."""
+    """Turn a rule's outcome into a verdict.
+
+    Parameters
+    ----------
+    passed : bool or None
+        Whether the rule is met; None where it cannot be decided.
+    partly : bool
+        Whether a rule that is not met is met in part.
+    controls : sequence of Control
+        Any failed one makes the claim not testable.
+    """
     if passed is None or not all(control.passed for control in controls):
         return NOT_TESTABLE
-    return "reproduced" if passed else "partly" if partly else "not reproduced"
+    if passed:
+        return "reproduced"
+    return "partly" if partly else "not reproduced"
 
 
 def worst_verdict(verdicts: Iterable[str]) -> str:
-    """The worst verdict, in the order of VERDICTS; `not testable here` where there is none."""
+    """Return the worst verdict, in the order of VERDICTS; `not testable here` where there is none."""
     return max(verdicts, key=VERDICTS.index, default=NOT_TESTABLE)
 
 
 def make_claim(
-    *, passed: bool | None, partly: bool = False, measures: Sequence[Measure], controls: Sequence[Control] = (),
-    **of: Any,
-) -> Claim:  # fmt: skip
-    """A claim with the verdict that its rule and controls give; `of` are the other fields of `Claim`.
+    *,
+    id: str,
+    statement: str,
+    source: str,
+    rule: str,
+    passed: bool | None,
+    partly: bool = False,
+    primary: str,
+    detectable: float | None,
+    measures: Sequence[Measure],
+    controls: Sequence[Control] = (),
+) -> Claim:
+    """Make a claim with the verdict that its rule and controls give.
 
-    `passed` is the rule's outcome, None where undecidable, as without the primary's interval. ValueError as of `Claim`.
+    Parameters
+    ----------
+    passed, partly : bool or None, bool
+        The rule's outcome, as of `judge`; it cannot be decided where the primary measure lacks an interval.
+    id, statement, source, rule, primary, detectable, measures, controls
+        As of `Claim`.
+
+    Raises
+    ------
+    ValueError
+        As `Claim`.
     """
-    bare = {m.name for m in measures if m.kind == "estimate" and m.ci_low is None}
-    verdict, sha = (
-        judge(None if of["primary"] in bare else passed, partly, controls),
-        rule_sha(of["rule"]),
-    )
+    without_interval = {measure.name for measure in measures if _lacks_interval(measure)}
+    outcome = None if primary in without_interval else passed
     return Claim(
-        verdict=verdict, rule_sha=sha, measures=tuple(measures), controls=tuple(controls), **of
+        id=id,
+        statement=statement,
+        source=source,
+        rule=rule,
+        rule_sha=rule_sha(rule),
+        verdict=judge(outcome, partly, controls),
+        primary=primary,
+        detectable=detectable,
+        measures=tuple(measures),
+        controls=tuple(controls),
     )
+
+
+def _lacks_interval(measure: Measure) -> bool:
+    return measure.kind == "estimate" and measure.ci_low is None
+
+
+def _faults_of_measure(measure: Measure) -> Iterator[str]:
+    if measure.kind not in MEASURE_KINDS:
+        yield f"measure {measure.name!r} is of unknown kind {measure.kind!r}"
+    limits = (measure.ci_low, measure.value, measure.ci_high)
+    numbers = [number for number in limits if number is not None]
+    if not all(map(math.isfinite, numbers)) or numbers != sorted(numbers):
+        yield f"measure {measure.name!r} must be finite and inside its interval, got {numbers}"

@@ -6,19 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, worst_verdict
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.store import write_atomic
-
-if TYPE_CHECKING:  # statistics brings numpy, which the command line need not wait for
-    pass
-from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, worst_verdict
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one notebook found: a result file's content."""
+    """What one notebook found: a result file's content.
+
+    Attributes
+    ----------
+    provenance : dict
+        Where it comes from, `runtime.provenance.collect`.
+    verdict : str
+        The worst verdict of its main claims.
+    claims : tuple of Claim
+        All its claims.
+    """
 
     provenance: dict[str, Any]
     verdict: str
@@ -31,28 +38,50 @@ def write_result(
     claims: Sequence[Claim],
     main: Sequence[str] | None = None,
 ) -> None:
-    """Writes a result file, whole or not at all; its verdict is the worst of the `main` claims' (ids; all)."""
-    chosen = [c.verdict for c in claims if main is None or c.id in main]
+    """Write a result file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file.
+    provenance : mapping
+        As of `Result`.
+    claims : sequence of Claim
+        All claims of the notebook.
+    main : sequence of str, optional
+        Ids of the claims whose worst verdict is the result's; by default all.
+    """
+    verdicts = [claim.verdict for claim in claims if main is None or claim.id in main]
     content = {
         "provenance": dict(provenance),
-        "verdict": worst_verdict(chosen),
-        "claims": [asdict(c) for c in claims],
+        "verdict": worst_verdict(verdicts),
+        "claims": [asdict(claim) for claim in claims],
     }
     write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_result(path: Path) -> Result:
-    """A result file's content, checked. Raises InputError that names the file and what is wrong."""
+    """Read a result file and check it.
+
+    Raises
+    ------
+    InputError
+        If it is not a result file; the message names the file and the fault.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
-        for entry in content["claims"]:
-            entry["measures"] = tuple(Measure(**m) for m in entry["measures"])
-            entry["controls"] = tuple(Control(**c) for c in entry["controls"])
-        claims = tuple(Claim(**entry) for entry in content["claims"])
+        claims = tuple(_claim(entry) for entry in content["claims"])
         result = Result(dict(content["provenance"]), content["verdict"], claims)
         if result.verdict not in VERDICTS:
             raise ValueError(f"unknown verdict {result.verdict!r}")
         return result
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wrong = f"{type(error).__name__} {error}".replace("\n", " ")
-        raise InputError(f"result file {path}: {wrong}; run its notebook again") from error
+        fault = f"{type(error).__name__} {error}".replace("\n", " ")
+        raise InputError(f"result file {path}: {fault}; run its notebook again") from error
+
+
+def _claim(entry: dict[str, Any]) -> Claim:
+    """A claim from its JSON object."""
+    measures = tuple(Measure(**measure) for measure in entry["measures"])
+    controls = tuple(Control(**control) for control in entry["controls"])
+    return Claim(**(entry | {"measures": measures, "controls": controls}))

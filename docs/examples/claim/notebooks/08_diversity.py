@@ -33,10 +33,10 @@ out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 import time
 
 import numpy as np
+from medisyn_lib.diversity import diversity, vendi_score
 
 from medisyn_lib import claims, generators, quality
 from medisyn_lib import data as sources
-from medisyn_lib.diversity import diversity, vendi_score
 from medisyn_lib.statistics import Estimate, detectable_difference, standard_error
 
 start = time.perf_counter()

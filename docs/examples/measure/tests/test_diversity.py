@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from medisyn_lib.diversity import diversity, vendi_score
+
 from medisyn_lib.errors import InputError
 
 
