@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +26,8 @@ from medisyn_lib.runtime import distributed
 if TYPE_CHECKING:
     import datasets
 
-UNKEYED = {"keyed": False}  # metadata of a field that changes nothing about the outcome
-
-
-def unkeyed() -> Any:
-    """Declare a field that is left out of an artifact's key."""
-    return field(metadata=UNKEYED, kw_only=True)
+# Options of a field that changes nothing about the outcome and is left out of the key.
+UNKEYED: dict[str, Any] = {"metadata": {"keyed": False}, "kw_only": True}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import networks
 from medisyn_lib.models.weights import load_weights
-from medisyn_lib.pipeline.artifacts import Artifact, ImageSet, unkeyed
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.pipeline.embeddings import Embeddings
 from medisyn_lib.profiles import Profile
@@ -77,8 +77,8 @@ class Denoiser(TrainedDenoiser):
     modality: str | None
     latents: Latents
     embeddings: Embeddings
-    images: ImageSet = unkeyed()  # those of the latents
-    snapshots: tuple[int, ...] = unkeyed()  # steps after which weights are stored
+    images: ImageSet = field(**UNKEYED)  # those of the latents
+    snapshots: tuple[int, ...] = field(**UNKEYED)  # steps after which weights are stored
 
     @property
     def seed(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from medisyn_lib import modalities
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline.artifacts import Artifact, ImageSet, unkeyed
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.profiles import Profile
 from medisyn_lib.training import loop, text_encoder
@@ -45,7 +45,7 @@ class Embeddings(Artifact):
     width: int
     layers: int
     latents: Latents
-    images: ImageSet = unkeyed()  # those of the latents
+    images: ImageSet = field(**UNKEYED)  # those of the latents
 
     def make(self, folder: Path) -> None:
         """Train the text encoder and embed every caption."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline.artifacts import Artifact, unkeyed
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
 from medisyn_lib.pipeline.autoencoders import Autoencoder
 from medisyn_lib.pipeline.denoisers import TrainedDenoiser
 from medisyn_lib.pipeline.embeddings import Embeddings
@@ -49,7 +49,7 @@ class Generator(Artifact):
     modality: str | None
     seed: int
     after: int | None
-    source: str = unkeyed()
+    source: str = field(**UNKEYED)
 
     def make(self, folder: Path) -> None:
         """Write the pipeline and its model card."""

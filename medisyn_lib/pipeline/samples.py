@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medisyn_lib.pipeline.artifacts import ArrayArtifact, unkeyed
+from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact
 from medisyn_lib.sampling import pipeline
 from medisyn_lib.sampling.pipeline import (
     load_pipeline,
@@ -29,7 +29,7 @@ class Samples(ArrayArtifact):
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     call: dict[str, Any] = field(default_factory=dict)
-    model: str = unkeyed()
+    model: str = field(**UNKEYED)
 
     def count(self) -> int:
         """Return the number of images."""

@@ -7,7 +7,7 @@ all modalities (the generalist) or for one (a specialist) -> a pipeline folder. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +81,16 @@ class Study:
         """Return the images of a role as a memory-mapped dataset."""
         return self.image_set(role).load()
 
-    @cache  # noqa: B019 - a study lives as long as its notebook
+    @cached_property
+    def _classifiers(self) -> dict[tuple[str, int], Classifier]:
+        return {}
+
     def classifier(self, role: str = "evaluator", *, seed: int = 0) -> Classifier:
         """Return the classifier of modality and finding, trained on the patients of a role."""
-        return Classifier(classifier_plan(self.settings, seed), self.image_set(role))
+        if (role, seed) not in self._classifiers:
+            plan = classifier_plan(self.settings, seed)
+            self._classifiers[role, seed] = Classifier(plan, self.image_set(role))
+        return self._classifiers[role, seed]
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
@@ -126,22 +132,28 @@ class Study:
         """What the untrained denoisers of this study follow from."""
         return DenoiserShape(self.settings.size, self.settings.denoiser_widths, TEXT_WIDTH)
 
-    @cache  # noqa: B019
+    @cached_property
+    def _denoisers(self) -> dict[tuple[str | None, int, bool], Denoiser]:
+        return {}
+
     def denoiser(
         self, modality: str | None = None, *, seed: int = 0, long: bool = False
     ) -> Denoiser:
         """Return the generalist's denoiser, or a specialist's, with a tenth of the steps unless `long`."""
-        plan = denoiser_plan(self.settings, modality, seed=seed, long=long)
-        several = modality is None or long
-        return Denoiser(
-            plan=plan,
-            shape=self.denoiser_shape,
-            modality=modality,
-            latents=self.latents,
-            embeddings=self.embeddings,
-            images=self.image_set("generator"),
-            snapshots=snapshot_steps(plan) if several else (plan.steps,),
-        )
+        which = modality, seed, long
+        if which not in self._denoisers:
+            plan = denoiser_plan(self.settings, modality, seed=seed, long=long)
+            several = modality is None or long
+            self._denoisers[which] = Denoiser(
+                plan=plan,
+                shape=self.denoiser_shape,
+                modality=modality,
+                latents=self.latents,
+                embeddings=self.embeddings,
+                images=self.image_set("generator"),
+                snapshots=snapshot_steps(plan) if several else (plan.steps,),
+            )
+        return self._denoisers[which]
 
     def generator(
         self,
