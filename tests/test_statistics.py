@@ -91,8 +91,8 @@ def test_cluster_interval_covers():
 def test_cluster_proportion_covers_near_one():
     def draw(rng):
         group = np.repeat(np.arange(60), 3)
-        share = rng.beta(9.5, 0.5, size=60)  # mean 0.95
-        return rng.random(180) < share[group], group
+        proportion = rng.beta(9.5, 0.5, size=60)  # mean 0.95
+        return rng.random(180) < proportion[group], group
 
     assert simulated_coverage(cluster_proportion, draw, 0.95) >= 0.93
 

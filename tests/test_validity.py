@@ -14,21 +14,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_alignment import asked, table
-from test_augmentation import DRAWS, SMALL, notebook, verdict
+from test_augmentation import DRAWS, SMALL, verdict
 from test_controls import run
 from test_memorization import definitions as copies_definitions
 from test_memorization import rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 from test_quality import definitions
 
+from medisyn_lib.claims import c06_augmentation
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.claims.claim import judge
-from medisyn_lib.evaluation import memorization, neighbours, utility
+from medisyn_lib.evaluation import memorization, neighbours
 from medisyn_lib.evaluation.reference_standards import crossed
-from medisyn_lib.evaluation.utility import Images
+from medisyn_lib.evaluation.utility import training
+from medisyn_lib.evaluation.utility.images import Images, TaskImages, take
+from medisyn_lib.evaluation.utility.tasks import Task, make_task
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.models import encoders
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
-from medisyn_lib.pipeline import features
 from medisyn_lib.pipeline.index import VECTORS
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.statistics.estimates import Estimate
@@ -144,12 +147,13 @@ def gains(k: int, effect: float, draws: int = 8, patients: int = 60) -> Estimate
 def test_06_planted_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three specialties two gain; the nulls stand beside the rule's own tests."""
     monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels collects garbage at every call
-    decide = definitions("06_augmentation", LEAST=0.02)["decide"]
 
     def judged(*effects: float) -> Callable[[int], str]:
-        return lambda k: judge(
-            *decide([gains(3 * k + turn, e) for turn, e in enumerate(effects)], 8)
-        )
+        def once(k: int) -> str:
+            found = [gains(3 * k + turn, effect) for turn, effect in enumerate(effects)]
+            return judge(*c06_augmentation.decide(found, 8))
+
+        return once
 
     assert reproduced(judged(0.1, 0.1, 0.0)) >= LEAST_SEEN
     assert reproduced(judged(0.1, 0.0, 0.0)) <= MOST_FALSE  # one of three is not half of them
@@ -254,21 +258,21 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A generator that draws the finding asked for, as phantoms of other patients do, and one deaf to its prompts.
 
     Features are the images' means over squares of four pixels: the encoder's place is taken, all else is the
-    notebook's own. Two modalities with three findings each; each run deals 750 patients anew.
+    claim's own. Two modalities with three findings each; each run splits 750 patients anew.
     """
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
-    monkeypatch.setattr(utility, "AT_ONCE", 512)
+    monkeypatch.setattr(training, "RUNS_AT_ONCE", 512)
 
     def squares(pixels: np.ndarray) -> np.ndarray:
         n = len(pixels)
         return pixels.reshape(n, 8, 4, 8, 4, 3).mean((2, 4)).reshape(n, -1) / 64.0
 
-    monkeypatch.setattr(features, "features", squares)
+    monkeypatch.setattr(encoders, "features", squares)
 
     pools = {name: pool_of(name, 250) for name in AUGMENTED}
-    sizes = {"real": 60, "others": 90, "validation": 90, "test": 300, "synthetic": 60}
+    sizes = {"real": 60, "seen_by_generator": 90, "validation": 90, "test": 300, "synthetic": 60}
 
-    def task(modality: str, run: int, deaf: bool) -> utility.Task:
+    def task(modality: str, run: int, deaf: bool) -> Task:
         """Every role has as many images of each finding; `synthetic` those of patients that no other role has."""
         rng, pool = np.random.default_rng([run, deaf]), pools[modality]
         by_kind = [
@@ -280,21 +284,16 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         parts = {
             name: rows[end - n : end] for (name, n), end in zip(sizes.items(), ends, strict=True)
         }
-        images = {
-            name: Images(*(column[chosen] for column in pool)) for name, chosen in parts.items()
-        }
-        made = images.pop("synthetic")
-        return utility.make_task(
-            synthetic=[made._replace(finding=rng.permutation(made.finding)) if deaf else made],
-            **images,
-        )
+        images = {name: take(pool, chosen) for name, chosen in parts.items()}
+        synthetic = images.pop("synthetic")
+        if deaf:
+            synthetic = synthetic._replace(finding=rng.permutation(synthetic.finding))
+        return make_task(TaskImages(**images), synthetic=[synthetic])
 
     found = {}
     for deaf in (False, True):
         said = [
-            verdict(
-                notebook({name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED})
-            ).verdict
+            verdict({name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED}).verdict
             for run in range(RUNS)
         ]
         found[deaf] = pd.Series(said).value_counts()

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = (
+    1e-12  # of the value: a standard error below is what rounding leaves where all values are equal
+)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -19,13 +23,42 @@ class Estimate:
 
 
 def student(
-    value: float | None, variance: float | None, freedom: float, n: int, level: float = 0.95
+    value: float | None,
+    variance: float | None,
+    degrees_of_freedom: float,
+    n: int,
+    level: float = 0.95,
 ) -> Estimate:
-    """A value with Student's t interval of this variance; without one where there is no spread or no number."""
+    """Return a value with Student's t interval.
+
+    Parameters
+    ----------
+    value
+        The estimate; None or NaN where there is none.
+    variance
+        Of the estimate, not of the observations; None or NaN where unknown.
+    degrees_of_freedom
+        Of the variance; need not be whole.
+    n
+        Number of observations.
+    level
+        Confidence level, in (0, 1).
+
+    Returns
+    -------
+    estimate
+        Without an interval where there is no spread or no number.
+
+    References
+    ----------
+    Student, Biometrika 1908, 6(1):1-25.
+    """
     from scipy.stats import t
 
-    # Rounding leaves a speck where all values are equal; that is no spread.
-    if value is None or variance is None or not variance > (1e-12 * max(abs(value), 1e-300)) ** 2:
-        return Estimate(None if value is None or np.isnan(value) else value, None, None, n)
-    half = float(t.ppf((1 + level) / 2, freedom)) * variance**0.5
+    if value is None or np.isnan(value):
+        return Estimate(None, None, None, n)
+    # A NaN compares false, and so has no interval either.
+    if variance is None or not variance > (ROUNDING * max(abs(value), 1e-300)) ** 2:
+        return Estimate(value, None, None, n)
+    half = float(t.ppf((1 + level) / 2, degrees_of_freedom)) * variance**0.5
     return Estimate(value, value - half, value + half, n)

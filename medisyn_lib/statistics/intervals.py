@@ -1,16 +1,41 @@
-"""Intervals and tests that the claims rest on. An estimate that cannot have an interval has none."""
+"""Intervals that the claims rest on. An estimate that cannot have an interval has none."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from medisyn_lib.statistics.estimates import Estimate, student
-from medisyn_lib.statistics.jackknife import _jackknife
+from medisyn_lib.statistics.jackknife import delete_one_cluster
+
+__all__ = [
+    "cluster_interval",
+    "cluster_proportion",
+    "difference",
+    "exact_proportion",
+    "paired_difference",
+    "paired_shares",
+    "t_interval",
+    "wilson",
+]
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
-    """A proportion of independent trials with Wilson's score interval (Wilson 1927).
+    """Return a proportion of independent trials with Wilson's score interval.
 
-    `n` may be an effective number, not whole. Raises ValueError unless 0 <= successes <= n.
+    Parameters
+    ----------
+    successes, n
+        Of so many trials; either may be an effective number, not whole.
+    level
+        Confidence level, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        Unless 0 <= successes <= n.
+
+    References
+    ----------
+    Wilson, Journal of the American Statistical Association 1927, 22:209-212.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -18,14 +43,19 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
         raise ValueError(f"successes must lie between 0 and n, got {successes} of {n}")
     if n == 0:
         return Estimate(None, None, None, 0)
+    proportion = successes / n
     low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
-    return Estimate(
-        successes / n, min(float(low), successes / n), max(float(high), successes / n), int(n)
-    )
+    # Rounding may leave the proportion a speck outside.
+    return Estimate(proportion, min(float(low), proportion), max(float(high), proportion), int(n))
 
 
 def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """A proportion of n > 0 independent trials with Clopper and Pearson's interval (1934): never too narrow."""
+    """Return a proportion of n > 0 independent trials with Clopper and Pearson's interval: never too narrow.
+
+    References
+    ----------
+    Clopper and Pearson, Biometrika 1934, 26(4):404-413.
+    """
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(successes, n, alpha=1 - level, method="beta")
@@ -33,39 +63,85 @@ def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """The mean of independent values, (n,), say one a seed, with Student's t interval."""
+    """Return the mean of independent values (n,), say one per seed, with Student's t interval."""
     return cluster_interval(values, np.arange(np.size(values)), level)
 
 
 def cluster_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
-    """The mean over images, (n,), whose interval is by patient: `clusters`, (n,), any labels.
+    """Return the mean over images with its interval by patient.
 
-    Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients
-    (Efron and Stein 1981); with one image a patient it is the usual t interval.
+    Delete-one-patient jackknife with t quantiles of g - 1 degrees of freedom for g patients; with one
+    image per patient it is the usual t interval.
+
+    Parameters
+    ----------
+    values
+        Of each image, finite, (n,).
+    clusters
+        The patient of each, (n,), any labels.
+    level
+        Confidence level, in (0, 1).
+
+    References
+    ----------
+    Efron and Stein, Annals of Statistics 1981, 9(3):586-596.
     """
-    n, g, mean, variance = _jackknife(values, clusters)
-    return student(mean, variance, g - 1, n, level)
+    found = delete_one_cluster(values, clusters)
+    return student(found.mean, found.variance, found.clusters - 1, found.n, level)
 
 
 def cluster_proportion(successes: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
-    """A proportion over images, `successes` (n,) of 0 and 1, clustered by patient.
+    """Return a proportion over images with its interval by patient.
 
-    Wilson's interval at the effective number of images: n over the design effect of the jackknife
-    (Korn and Graubard 1998). Where all succeed or all fail the patients count, not the images.
+    Wilson's interval at the effective number of images: n over the design effect of the jackknife. Where
+    all succeed or all fail the patients count, not the images.
+
+    Parameters
+    ----------
+    successes
+        0 or 1 of each image, (n,).
+    clusters
+        The patient of each, (n,), any labels.
+    level
+        Confidence level, in (0, 1).
+
+    References
+    ----------
+    Korn and Graubard, Survey Methodology 1998, 24(2):193-201.
     """
-    n, g, share, variance = _jackknife(successes, clusters)
-    if g < 2 or share is None:
-        return Estimate(share, None, None, n)
-    simple = share * (1 - share) / n
-    effective = n / max(1.0, (variance or 0.0) / simple) if simple else float(g)
-    found = wilson(share * effective, effective, level)
-    return Estimate(share, found.ci_low, found.ci_high, n)
+    found = delete_one_cluster(successes, clusters)
+    proportion = found.mean
+    if found.clusters < 2 or proportion is None:
+        return Estimate(proportion, None, None, found.n)
+    independent = proportion * (1 - proportion) / found.n  # the variance, were images independent
+    if independent:
+        design_effect = max(1.0, (found.variance or 0.0) / independent)
+        effective_n = found.n / design_effect
+    else:
+        effective_n = float(found.clusters)
+    limits = wilson(proportion * effective_n, effective_n, level)
+    return Estimate(proportion, limits.ci_low, limits.ci_high, found.n)
 
 
 def paired_difference(
     a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95
 ) -> Estimate:
-    """Mean of `a` minus mean of `b`, both (n,) over the same images, with the interval by patient."""
+    """Return the mean of `a` minus the mean of `b` over the same images, with its interval by patient.
+
+    Parameters
+    ----------
+    a, b
+        Of each image, finite, (n,).
+    clusters
+        The patient of each, (n,), any labels.
+    level
+        Confidence level, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        Where `a` and `b` differ in length.
+    """
     if np.size(a) != np.size(b):
         raise ValueError(
             f"paired values must be as many on both sides, got {np.size(a)} and {np.size(b)}"
@@ -74,9 +150,9 @@ def paired_difference(
 
 
 def paired_shares(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
-    """`paired_difference` of right or wrong, 1 or 0, whose interval is there, too, where all patients differ alike.
+    """Return `paired_difference` of successes, 0 or 1, with an interval even where all patients differ alike.
 
-    Then the share that may be otherwise, by Wilson's limit over patients, bounds it.
+    Then the proportion that may be otherwise, by Wilson's limit over patients, bounds the difference.
     """
     found = paired_difference(a, b, clusters, level)
     if found.value is None or found.ci_low is not None:
@@ -85,24 +161,42 @@ def paired_shares(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float 
     if alike.ci_low is None:
         return found
     reach = (1 - alike.ci_low) * (1 + abs(found.value))
-    return Estimate(
-        found.value, max(-1.0, found.value - reach), min(1.0, found.value + reach), found.n
-    )
+    low = max(-1.0, found.value - reach)
+    high = min(1.0, found.value + reach)
+    return Estimate(found.value, low, high, found.n)
 
 
 def difference(
     a: ArrayLike, clusters_a: ArrayLike, b: ArrayLike, clusters_b: ArrayLike, level: float = 0.95
 ) -> Estimate:
-    """Mean of `a` minus mean of `b` over different images of different patients, say synthetic and real.
+    """Return the mean of `a` minus the mean of `b` over different images of different patients.
 
-    Jackknife by patient on each side, joined by Welch and Satterthwaite's degrees of freedom.
+    Jackknife by patient in each group, joined by Welch and Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    a, b
+        Of each image, finite, (n_a,) and (n_b,).
+    clusters_a, clusters_b
+        The patient of each, any labels.
+    level
+        Confidence level, in (0, 1).
+
+    References
+    ----------
+    Welch, Biometrika 1947, 34:28-35. Satterthwaite, Biometrics Bulletin 1946, 2(6):110-114.
     """
-    (n_a, g_a, mean_a, var_a), (n_b, g_b, mean_b, var_b) = (
-        _jackknife(a, clusters_a),
-        _jackknife(b, clusters_b),
-    )
-    value = None if mean_a is None or mean_b is None else mean_a - mean_b
-    if var_a is None or var_b is None or var_a + var_b == 0:
-        return Estimate(value, None, None, n_a + n_b)
-    freedom = (var_a + var_b) ** 2 / (var_a**2 / (g_a - 1) + var_b**2 / (g_b - 1))
-    return student(value, var_a + var_b, freedom, n_a + n_b, level)
+    first, second = delete_one_cluster(a, clusters_a), delete_one_cluster(b, clusters_b)
+    n = first.n + second.n
+    if first.mean is None or second.mean is None:
+        return Estimate(None, None, None, n)
+    value = first.mean - second.mean
+    if first.variance is None or second.variance is None:
+        return Estimate(value, None, None, n)
+    variance = first.variance + second.variance
+    if variance == 0:
+        return Estimate(value, None, None, n)
+    of_first = first.variance**2 / (first.clusters - 1)
+    of_second = second.variance**2 / (second.clusters - 1)
+    degrees_of_freedom = variance**2 / (of_first + of_second)
+    return student(value, variance, degrees_of_freedom, n, level)

@@ -1,0 +1,138 @@
+"""How much one arm does better than another: the contrasts of a task, and their mean over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.evaluation.reference_standards import crossed
+from medisyn_lib.evaluation.utility import arms
+from medisyn_lib.evaluation.utility.arms import Arm
+from medisyn_lib.evaluation.utility.images import TaskImages
+from medisyn_lib.evaluation.utility.scores import TaskScores, level
+from medisyn_lib.statistics.estimates import Estimate, student
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PRIMARY = "mixed 1:1"
+MORE_REAL = "more real data"
+SHUFFLED = "shuffled classes 1:1"
+SYNTHETIC_ALONE = "synthetic alone, as many"
+REAL_AND_SEEN = "real, n + N"
+CONTRASTS = (PRIMARY, MORE_REAL, SHUFFLED, SYNTHETIC_ALONE, REAL_AND_SEEN)
+
+
+def gain(scored: TaskScores, arm: Arm, over: Arm, measure: str = "AUROC") -> Estimate:
+    """Return how much higher a measure is in one arm than in another, over the draws that both have.
+
+    Differences are paired by draw of the real images and by test patient; the interval is crossed.
+    """
+    values = scored.by_arm[arm][measure]
+    baseline = scored.by_arm[over][measure]
+    draws = min(len(values), len(baseline))
+    return crossed(values[:draws] - baseline[:draws], scored.test_images)
+
+
+def largest_real_arm(scored: TaskScores) -> Arm:
+    """Return the arm of all n + N real images, those that the generator saw included."""
+    sizes = [arm.n for arm in scored.by_arm if arm.kind == arms.REAL]
+    return Arm(arms.REAL, max(sizes), 0)
+
+
+def contrasts(scored: TaskScores, sizes: Sequence[int]) -> dict[str, Estimate]:
+    """Compare with the smallest number of real images, augmented, what the rule and the controls speak of.
+
+    Parameters
+    ----------
+    scored
+        The scores of a task.
+    sizes
+        The task's numbers of real images. More real data are the largest of them where that arm was
+        trained, else all n + N.
+
+    Returns
+    -------
+    gains
+        The gain in AUROC of each of CONTRASTS.
+    """
+    smallest, largest = sizes[0], sizes[-1]
+    everything = largest_real_arm(scored)
+    more_real = arms.baseline_arm(largest)
+    if more_real not in scored.by_arm:
+        more_real = everything
+    compared = {
+        PRIMARY: arms.primary_arm(smallest),
+        MORE_REAL: more_real,
+        SHUFFLED: arms.shuffled_arm(smallest),
+        SYNTHETIC_ALONE: arms.synthetic_arm(smallest),
+        REAL_AND_SEEN: everything,
+    }
+    baseline = arms.baseline_arm(smallest)
+    return {name: gain(scored, arm, baseline) for name, arm in compared.items()}
+
+
+def mean_over_tasks(estimates: Sequence[Estimate], draws: int) -> Estimate:
+    """Average estimates over tasks, with Student's interval; draws of one task say nothing of another's.
+
+    Parameters
+    ----------
+    estimates
+        One per task, each resting on `draws` draws.
+    draws
+        Number of draws; the interval has one degree of freedom less.
+
+    Returns
+    -------
+    mean
+        Without an interval where one of the estimates has none, without a value where there are none.
+    """
+    from scipy.stats import t
+
+    n = sum(estimate.n for estimate in estimates)
+    if not estimates:
+        return Estimate(None, None, None, n)
+    mean = float(np.mean(np.array([estimate.value for estimate in estimates], np.float64)))
+    low = np.array([estimate.ci_low for estimate in estimates], np.float64)
+    high = np.array([estimate.ci_high for estimate in estimates], np.float64)
+    if np.isnan(low).any():
+        return Estimate(mean, None, None, n)
+    errors = (high - low) / 2 / t.ppf(0.975, draws - 1)
+    variance = float((errors**2).sum() / len(estimates) ** 2)
+    return student(mean, variance, draws - 1, n)
+
+
+def gains_by_ratio(scored: Mapping[str, TaskScores]) -> pd.DataFrame:
+    """Tabulate what synthetic images add to n real ones, both augmented, by n and ratio."""
+    import pandas as pd
+
+    rows = []
+    for task, of_task in scored.items():
+        for arm in of_task.by_arm:
+            if arm.kind == arms.MIXED_AUGMENTED:
+                found = gain(of_task, arm, arms.baseline_arm(arm.n))
+                rows.append((task, arm.n, arm.ratio, found.value, found.ci_low, found.ci_high))
+    return pd.DataFrame(rows, columns=["task", "n", "ratio", "gain", "low", "high"])
+
+
+def gains_by_class(
+    scored: Mapping[str, TaskScores], images: Mapping[str, TaskImages], n: int
+) -> pd.DataFrame:
+    """Tabulate the primary contrast class by class, the rarest of a task first: AUROC against the rest."""
+    import pandas as pd
+
+    rows = []
+    primary, baseline = arms.primary_arm(n), arms.baseline_arm(n)
+    for task, of_task in scored.items():
+        classes, counts = np.unique(images[task].real.finding, return_counts=True)
+        for k in np.argsort(counts, kind="stable"):
+            measure = f"AUROC {k}"
+            alone = level(of_task, baseline, measure)
+            found = gain(of_task, primary, baseline, measure)
+            proportion = counts[k] / counts.sum()
+            interval = (found.value, found.ci_low, found.ci_high)
+            rows.append((task, classes[k], proportion, alone.value, *interval))
+    columns = ["task", "class", "proportion of real", "AUROC real", "gain", "from", "to"]
+    return pd.DataFrame(rows, columns=columns)

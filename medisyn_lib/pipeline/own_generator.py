@@ -1,0 +1,162 @@
+"""A generator that sees a handful of images and nothing else.
+
+Its autoencoder is linear (whitened principal components of patches) and its text one random vector per finding.
+The denoiser, its training and its sampler are those of every generator here, only smaller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from medisyn_lib.models import networks
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import seeded
+from medisyn_lib.training import loop
+from medisyn_lib.training.denoiser import train_denoiser
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from sklearn.decomposition import PCA
+
+    from medisyn_lib.profiles import Profile
+
+WIDTHS = (64, 96)  # of the denoiser
+TEXT_WIDTH = 128
+
+
+@dataclass(frozen=True)
+class LinearAutoencoder:
+    """Principal components of square patches: each patch of DOWNSCALE pixels a side is one latent."""
+
+    components: PCA
+    side: int  # latents of an image's side
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Latents float32 (n, 16, side, side) of pixels uint8 (n, h, w, 3)."""
+        flat = self.components.transform(to_patches(pixels))
+        latents = flat.reshape(len(pixels), self.side, self.side, -1).transpose(0, 3, 1, 2)
+        return latents.astype(np.float32)
+
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """Pixels uint8 (n, h, w, 3) of latents (n, 16, side, side)."""
+        flat = self.components.inverse_transform(latents.permute(0, 2, 3, 1).flatten(0, 2).numpy())
+        cell = networks.DOWNSCALE
+        patches = flat.reshape(-1, self.side, self.side, cell, cell, 3).swapaxes(2, 3)
+        images = patches.reshape(-1, self.side * cell, self.side * cell, 3)
+        return np.rint((images + 1) * 127.5).clip(0, 255).astype(np.uint8)
+
+
+def to_patches(pixels: np.ndarray) -> np.ndarray:
+    """Cut images uint8 (n, h, w, 3) into patches, float64 in [-1, 1], (n * side * side, values of a patch)."""
+    cell = networks.DOWNSCALE
+    n, side = len(pixels), pixels.shape[1] // cell
+    grid = pixels.reshape(n, side, cell, side, cell, 3).swapaxes(2, 3)
+    return grid.reshape(n * side**2, -1) / 127.5 - 1
+
+
+def fit_linear_autoencoder(pixels: np.ndarray) -> LinearAutoencoder:
+    """Fit the autoencoder to images uint8 (n, h, w, 3)."""
+    from sklearn.decomposition import PCA
+
+    components = PCA(networks.LATENT_CHANNELS, whiten=True, svd_solver="full")
+    side = pixels.shape[1] // networks.DOWNSCALE
+    return LinearAutoencoder(components.fit(to_patches(pixels)), side)
+
+
+def random_embeddings(count: int, seed: int) -> np.ndarray:
+    """Draw `count` random text embeddings and append that of no text, zero: float32 (count + 1, 1, TEXT_WIDTH)."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(count + 1, 1, TEXT_WIDTH)).astype(np.float32)
+    embeddings[-1] = 0
+    return embeddings
+
+
+def own_generator_images(
+    pixels: np.ndarray,
+    findings: ArrayLike,
+    requested: ArrayLike,
+    *,
+    settings: Profile,
+    steps: int,
+    seed: int,
+) -> np.ndarray:
+    """Train a generator on these images alone and sample from it, or read from the store what it sampled.
+
+    Parameters
+    ----------
+    pixels, findings
+        The images, uint8 (n, h, w, 3), and the finding of each, str (n,).
+    requested
+        The finding of each image to sample, str (m,); each is among `findings`.
+    settings
+        Whose sampling steps and guidance.
+    steps
+        Optimiser steps of the denoiser.
+    seed
+        Of weights, training and sampling.
+
+    Returns
+    -------
+    images
+        uint8 (m, h, w, 3).
+    """
+    plan = loop.Plan(steps=steps, batch=16, rate=1.5e-3, seed=seed, average=0.999)
+    names, labels = np.unique(findings, return_inverse=True)
+    wanted = np.searchsorted(names, np.asarray(requested))
+
+    def make(directory: Path) -> None:
+        autoencoder = fit_linear_autoencoder(pixels)
+        latents = autoencoder.encode(pixels)
+        embeddings = random_embeddings(len(names), seed)
+        with seeded(seed):
+            denoiser = networks.denoiser(pixels.shape[1], WIDTHS, text_width=TEXT_WIDTH)
+        train_denoiser(denoiser, latents, embeddings, labels, plan, directory)
+        sampled = _sample(denoiser, latents.shape[1:], embeddings, wanted, settings, seed)
+        np.save(directory / "samples.npy", autoencoder.decode(sampled))
+
+    inputs = (pixels, labels, wanted)
+    step_settings = {
+        "plan": asdict(plan),
+        "content": [hashlib.sha256(array.tobytes()).hexdigest() for array in inputs],
+        "call": [settings.sampling_steps, settings.guidance],
+    }
+    code = (
+        "medisyn_lib.models.networks",
+        "medisyn_lib.training.loop",
+        "medisyn_lib.training.denoiser",
+        __name__,
+    )
+    entry = distributed.keep_together("own_samples", step_settings, make, code=code)
+    return np.load(entry / "samples.npy")
+
+
+def _sample(
+    denoiser: UNet2DConditionModel,
+    latent_shape: Sequence[int],
+    embeddings: np.ndarray,
+    wanted: np.ndarray,
+    settings: Profile,
+    seed: int,
+) -> torch.Tensor:
+    """Latents (m, *latent_shape), with classifier-free guidance (Ho and Salimans, arXiv 2207.12598)."""
+    no_text = np.full(len(wanted), -1)
+    text = torch.from_numpy(embeddings[np.append(wanted, no_text)])
+    sampler = networks.scheduler()
+    sampler.set_timesteps(settings.sampling_steps)
+    generator = torch.Generator().manual_seed(seed)
+    latents = torch.randn(len(wanted), *latent_shape, generator=generator)
+    with torch.inference_mode():
+        for time in sampler.timesteps:
+            both = denoiser(torch.cat([latents, latents]), time, text, return_dict=False)[0]
+            conditional, unconditional = both.chunk(2)
+            guided = unconditional + settings.guidance * (conditional - unconditional)
+            latents = sampler.step(guided, time, latents).prev_sample
+    return latents
