@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.pipeline.latents import latents_entry, load_latents
-from medisyn_lib.pipeline.study import MODELS_CODE, Study
-from medisyn_lib.runtime import distributed
-from medisyn_lib.training import loop
+from medisyn_lib import modalities
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact, ImageSet
+from medisyn_lib.pipeline.autoencoders import Latents
+from medisyn_lib.profiles import Profile
+from medisyn_lib.training import loop, text_encoder
 from medisyn_lib.training.text_encoder import embed_prompts, train_text_encoder
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH, TEXT_LAYERS = 128, 2
 
 
-def text_entry(study: Study) -> Path:
-    """Folder with `tokenizer/`, `text_encoder/`, `embeddings.npy` (m + 1, tokens, width), `caption.npy` (n,).
+class CaptionEmbeddings(NamedTuple):
+    """Embeddings float16 (m + 1, tokens, width), the last of the empty prompt; `caption` int64 (n,).
 
-    The last embedding is of the empty prompt; `caption` says which one belongs to each image.
+    `caption` says which embedding belongs to each image.
     """
-    latents = latents_entry(study)
-    plan = loop.TrainingPlan(study.settings.text_steps, batch=128, learning_rate=2e-3)
 
-    def make(directory: Path) -> None:
-        captions = study.images("generator")["caption"][:]
+    embeddings: np.ndarray
+    caption: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings(Artifact):
+    """A tokenizer, a text encoder and the embeddings of the training captions.
+
+    Its folder holds `tokenizer/`, `text_encoder/`, `embeddings.npy` and `caption.npy`.
+    """
+
+    step = "text"
+    code = (
+        networks,
+        *TRAINING_CODE,
+        text_encoder,
+        modalities,
+    )  # the captions' words are made in the last
+    plan: loop.TrainingPlan
+    width: int
+    layers: int
+    latents: Latents
+    images: ImageSet = field(**UNKEYED)  # those of the latents
+
+    def make(self, folder: Path) -> None:
+        """Train the text encoder and embed every caption."""
+        captions = self.images.load()["caption"][:]
         tokenizer, encoder = train_text_encoder(
-            captions, load_latents(latents), plan, directory, TEXT_WIDTH, TEXT_LAYERS
+            captions, self.latents.array(), self.plan, folder, self.width, self.layers
         )
         unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
-        tokenizer.save_pretrained(directory / "tokenizer")
-        encoder.save_pretrained(directory / "text_encoder")
+        tokenizer.save_pretrained(folder / "tokenizer")
+        encoder.save_pretrained(folder / "text_encoder")
         embeddings = embed_prompts(tokenizer, encoder, [*unique.tolist(), ""])
-        np.save(directory / "embeddings.npy", embeddings.astype(np.float16))
-        np.save(directory / "caption.npy", number.astype(np.int64))
+        np.save(folder / "embeddings.npy", embeddings.astype(np.float16))
+        np.save(folder / "caption.npy", number.astype(np.int64))
 
-    what = {"plan": asdict(plan), "width": TEXT_WIDTH, "layers": TEXT_LAYERS}
-    code = (
-        *MODELS_CODE,
-        "medisyn_lib.training.text_encoder",
-        "medisyn_lib.modalities",
-    )  # the captions' words are made there
-    return distributed.keep_together("text", what, make, inputs=[latents.name], code=code)
+    def load(self) -> CaptionEmbeddings:
+        """Return embeddings, memory-mapped, and which one belongs to each image."""
+        embeddings = np.load(self.folder / "embeddings.npy", mmap_mode="r")
+        return CaptionEmbeddings(embeddings, np.load(self.folder / "caption.npy"))
+
+    def load_encoder(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
+        """Return the tokenizer and the text encoder."""
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        tokenizer = CLIPTokenizer.from_pretrained(self.folder / "tokenizer")
+        return tokenizer, CLIPTextModel.from_pretrained(self.folder / "text_encoder")
+
+
+def text_plan(settings: Profile) -> loop.TrainingPlan:
+    """Return how a profile trains the text encoder."""
+    return loop.TrainingPlan(steps=settings.text_steps, batch=128, learning_rate=2e-3)

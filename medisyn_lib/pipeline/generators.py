@@ -1,88 +1,105 @@
-"""From a data source to trained generators, step by step, each step kept in the store.
-
-Images -> first stage -> latents; captions and latents -> text encoder -> embeddings; both -> one
-denoiser for all modalities (the generalist) or for one (a specialist) -> a diffusers folder.
-"""
+"""Finished generators: pipeline folders that plain diffusers loads without this package."""
 
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medisyn_lib.models import networks
-from medisyn_lib.runtime import distributed, store
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
+from medisyn_lib.pipeline.autoencoders import Autoencoder
+from medisyn_lib.pipeline.denoisers import TrainedDenoiser
+from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.profiles import PROFILES
+from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.sampling.pipeline import SAMPLING_FILE
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
-from medisyn_lib.pipeline.denoisers import denoiser_entry, load_denoiser
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.latents import autoencoder_entry, load_autoencoder
-from medisyn_lib.pipeline.study import Study
 
 
-def generator_entry(
-    study: Study,
-    modality: str | None = None,
-    *,
-    seed: int = 0,
-    step: int | None = None,
-    trained: Path | None = None,
-) -> Path:
-    """A finished generator: a folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
+@dataclass(frozen=True)
+class SamplingCall:
+    """How a generator is called by default."""
 
-    `step` takes the denoiser's weights from the way there; 0 leaves it untrained. `trained` is another entry of one.
+    num_inference_steps: int
+    guidance_scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Generator(Artifact):
+    """A folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
+
+    `after` takes the denoiser's weights after so many steps of its training; 0 leaves it untrained, None
+    takes the finished one.
     """
-    stage, words = autoencoder_entry(study), text_entry(study)
-    trained = trained or denoiser_entry(study, modality, seed=seed)
 
-    def make(directory: Path) -> None:
-        if accelerator().is_main_process:  # of several alone transformers lets this one save
-            assemble(directory, stage, words, load_denoiser(study, trained, seed, step), study)
-            cost = json.loads((trained / "compute.json").read_text("utf-8"))
-            store.write_atomic(directory / "README.md", model_card(study, modality, seed, cost))
+    step = "generator"
+    code = (networks, sys.modules[__name__])
+    autoencoder: Autoencoder
+    embeddings: Embeddings
+    denoiser: TrainedDenoiser
+    call: SamplingCall
+    profile: str
+    modality: str | None
+    seed: int
+    after: int | None
+    source: str = field(**UNKEYED)
 
-    what: dict[str, object] = {
-        "modality": modality,
-        "seed": seed,
-        "step": step,
-        "profile": study.profile,
-    }
-    what |= {"steps": study.settings.sampling_steps, "guidance": study.settings.guidance}
-    inputs = [stage.name, words.name, trained.name]
-    code = ("medisyn_lib.pipeline.generators", "medisyn_lib.models.networks")
-    return distributed.keep_together("generator", what, make, inputs=inputs, code=code)
+    def make(self, folder: Path) -> None:
+        """Write the pipeline and its model card."""
+        if not accelerator().is_main_process:  # transformers lets the first process alone save
+            return
+        net = self.denoiser.load(self.after)
+        assemble(folder, self.autoencoder, self.embeddings, net, self.call)
+        store.write_atomic(folder / "README.md", self.card())
+
+    def card(self) -> str:
+        """Return the model card (Markdown with Hugging Face metadata): `model_card.md`, filled in."""
+        kind = "the generalist for all modalities of its data"
+        if self.modality:
+            kind = f"a specialist for {self.modality}"
+        template = Path(__file__).with_name("model_card.md").read_text("utf-8")
+        return template.format(
+            kind=kind,
+            data=data_label(self.source),
+            profile=self.profile,
+            settings=PROFILES[self.profile],
+            seed=self.seed,
+            call=self.call,
+            cost=self.denoiser.compute(),
+        )
 
 
 def assemble(
-    directory: Path, stage: Path, words: Path, net: UNet2DConditionModel, study: Study
+    folder: Path,
+    autoencoder: Autoencoder,
+    embeddings: Embeddings,
+    net: UNet2DConditionModel,
+    call: SamplingCall,
 ) -> None:
-    """Writes the pipeline folder: stock classes only, so that it loads without this package."""
+    """Write a pipeline folder of stock classes only, so that it loads without this package."""
     from diffusers import StableDiffusionPipeline
-    from transformers import CLIPTextModel, CLIPTokenizer
 
+    tokenizer, text_encoder = embeddings.load_encoder()
     pipeline = StableDiffusionPipeline(
-        vae=load_autoencoder(stage), text_encoder=CLIPTextModel.from_pretrained(words / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(words / "tokenizer"), unet=net, scheduler=networks.scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.save_pretrained(directory, safe_serialization=True)
-    call = {
-        "num_inference_steps": study.settings.sampling_steps,
-        "guidance_scale": study.settings.guidance,
-    }
-    store.write_atomic(directory / SAMPLING_FILE, json.dumps(call))
-
-
-def model_card(study: Study, modality: str | None, seed: int, cost: dict[str, float]) -> str:
-    """The model card (Markdown with Hugging Face metadata) of a generator trained here: `model_card.md`, filled in."""
-    kind = (
-        f"a specialist for {modality}"
-        if modality
-        else "the generalist for all modalities of its data"
+        vae=autoencoder.load(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=net,
+        scheduler=networks.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
-    card = Path(__file__).with_name("model_card.md").read_text("utf-8")
-    return card.format(kind=kind, data=data_label(study.source), study=study, seed=seed, cost=cost)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    arguments = {
+        "num_inference_steps": call.num_inference_steps,
+        "guidance_scale": call.guidance_scale,
+    }
+    store.write_atomic(folder / SAMPLING_FILE, json.dumps(arguments))

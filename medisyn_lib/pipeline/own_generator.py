@@ -6,9 +6,9 @@ The denoiser, its training and its sampler are those of every generator here, on
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from medisyn_lib.models import networks
-from medisyn_lib.runtime import distributed
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, Pixels
 from medisyn_lib.runtime.device import seeded
-from medisyn_lib.training import loop
+from medisyn_lib.training import denoiser, loop
 from medisyn_lib.training.denoiser import train_denoiser
 
 if TYPE_CHECKING:
@@ -79,6 +79,56 @@ def random_embeddings(count: int, seed: int) -> np.ndarray:
     return embeddings
 
 
+@dataclass(frozen=True, eq=False)
+class OwnSamples(Artifact):
+    """Images of a generator that was trained on these images alone, `samples.npy`."""
+
+    step = "own_samples"
+    code = (networks, *TRAINING_CODE, denoiser, sys.modules[__name__])
+    plan: loop.TrainingPlan
+    images: Pixels
+    findings: tuple[str, ...]  # of each image
+    requested: tuple[str, ...]  # of each image to sample
+    sampling_steps: int
+    guidance: float
+
+    def make(self, folder: Path) -> None:
+        """Train the generator and sample from it."""
+        pixels, seed = self.images.array, self.plan.seed
+        names, labels = np.unique(self.findings, return_inverse=True)
+        wanted = np.searchsorted(names, np.asarray(self.requested))
+        autoencoder = fit_linear_autoencoder(pixels)
+        latents = autoencoder.encode(pixels)
+        embeddings = random_embeddings(len(names), seed)
+        with seeded(seed):
+            net = networks.denoiser(pixels.shape[1], WIDTHS, text_width=TEXT_WIDTH)
+        train_denoiser(net, latents, embeddings, labels, self.plan, folder)
+        sampled = self._sample(net, latents.shape[1:], embeddings, wanted)
+        np.save(folder / "samples.npy", autoencoder.decode(sampled))
+
+    def _sample(
+        self,
+        net: UNet2DConditionModel,
+        latent_shape: Sequence[int],
+        embeddings: np.ndarray,
+        wanted: np.ndarray,
+    ) -> torch.Tensor:
+        """Latents (m, *latent_shape), with classifier-free guidance (Ho and Salimans, arXiv 2207.12598)."""
+        no_text = np.full(len(wanted), -1)
+        text = torch.from_numpy(embeddings[np.append(wanted, no_text)])
+        sampler = networks.scheduler()
+        sampler.set_timesteps(self.sampling_steps)
+        generator = torch.Generator().manual_seed(self.plan.seed)
+        latents = torch.randn(len(wanted), *latent_shape, generator=generator)
+        with torch.inference_mode():
+            for time in sampler.timesteps:
+                both = net(torch.cat([latents, latents]), time, text, return_dict=False)[0]
+                conditional, unconditional = both.chunk(2)
+                guided = unconditional + self.guidance * (conditional - unconditional)
+                latents = sampler.step(guided, time, latents).prev_sample
+        return latents
+
+
 def own_generator_images(
     pixels: np.ndarray,
     findings: ArrayLike,
@@ -108,57 +158,14 @@ def own_generator_images(
     images
         uint8 (m, h, w, 3).
     """
-    plan = loop.TrainingPlan(
-        steps=steps, batch=16, learning_rate=1.5e-3, seed=seed, ema_decay=0.999
+    samples = OwnSamples(
+        plan=loop.TrainingPlan(
+            steps=steps, batch=16, learning_rate=1.5e-3, seed=seed, ema_decay=0.999
+        ),
+        images=Pixels(pixels),
+        findings=tuple(map(str, np.asarray(findings))),
+        requested=tuple(map(str, np.asarray(requested))),
+        sampling_steps=settings.sampling_steps,
+        guidance=settings.guidance,
     )
-    names, labels = np.unique(findings, return_inverse=True)
-    wanted = np.searchsorted(names, np.asarray(requested))
-
-    def make(directory: Path) -> None:
-        autoencoder = fit_linear_autoencoder(pixels)
-        latents = autoencoder.encode(pixels)
-        embeddings = random_embeddings(len(names), seed)
-        with seeded(seed):
-            denoiser = networks.denoiser(pixels.shape[1], WIDTHS, text_width=TEXT_WIDTH)
-        train_denoiser(denoiser, latents, embeddings, labels, plan, directory)
-        sampled = _sample(denoiser, latents.shape[1:], embeddings, wanted, settings, seed)
-        np.save(directory / "samples.npy", autoencoder.decode(sampled))
-
-    inputs = (pixels, labels, wanted)
-    step_settings = {
-        "plan": asdict(plan),
-        "content": [hashlib.sha256(array.tobytes()).hexdigest() for array in inputs],
-        "call": [settings.sampling_steps, settings.guidance],
-    }
-    code = (
-        "medisyn_lib.models.networks",
-        "medisyn_lib.training.loop",
-        "medisyn_lib.training.denoiser",
-        __name__,
-    )
-    entry = distributed.keep_together("own_samples", step_settings, make, code=code)
-    return np.load(entry / "samples.npy")
-
-
-def _sample(
-    denoiser: UNet2DConditionModel,
-    latent_shape: Sequence[int],
-    embeddings: np.ndarray,
-    wanted: np.ndarray,
-    settings: Profile,
-    seed: int,
-) -> torch.Tensor:
-    """Latents (m, *latent_shape), with classifier-free guidance (Ho and Salimans, arXiv 2207.12598)."""
-    no_text = np.full(len(wanted), -1)
-    text = torch.from_numpy(embeddings[np.append(wanted, no_text)])
-    sampler = networks.scheduler()
-    sampler.set_timesteps(settings.sampling_steps)
-    generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(len(wanted), *latent_shape, generator=generator)
-    with torch.inference_mode():
-        for time in sampler.timesteps:
-            both = denoiser(torch.cat([latents, latents]), time, text, return_dict=False)[0]
-            conditional, unconditional = both.chunk(2)
-            guided = unconditional + settings.guidance * (conditional - unconditional)
-            latents = sampler.step(guided, time, latents).prev_sample
-    return latents
+    return np.load(samples.folder / "samples.npy")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.functional import interpolate
 
-from medisyn_lib.runtime import distributed
+from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact
+from medisyn_lib.sampling import pipeline
 from medisyn_lib.sampling.pipeline import (
     load_pipeline,
     model_fingerprint,
@@ -18,37 +19,75 @@ from medisyn_lib.sampling.pipeline import (
 )
 
 
-def samples_entry(
-    generator: Path | str,
+@dataclass(frozen=True, eq=False)
+class Samples(ArrayArtifact):
+    """One image for each prompt and seed, uint8 (n, h, w, 3)."""
+
+    step = "samples"
+    code = (pipeline,)
+    fingerprint: str
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    call: dict[str, Any] = field(default_factory=dict)
+    model: str = field(**UNKEYED)
+
+    def count(self) -> int:
+        """Return the number of images."""
+        return len(self.prompts)
+
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Sample the images of some prompts."""
+        prompts, seeds = [self.prompts[i] for i in rows], [self.seeds[i] for i in rows]
+        return sample_images(load_pipeline(self.model), prompts, seeds, **self.call)
+
+
+def sample_prompts(
+    model: Path | str,
     prompts: Sequence[str],
     *,
     first_seed: int = 0,
     seeds: Sequence[int] = (),
+    side: int = 0,
     **changed: float,
-) -> Path:
-    """Folder with `samples.npy`, uint8 (n, h, w, 3): one image a prompt, of these seeds, else from `first_seed` on.
+) -> np.ndarray:
+    """Return one image for each prompt by a pipeline, cached.
 
-    `changed` are settings of the pipeline's call, such as guidance_scale, other than the generator's own.
+    Parameters
+    ----------
+    model : Path or str
+        A pipeline folder or a hub id.
+    prompts : sequence of str
+        One for each image.
+    first_seed : int
+        Seed of the first image; the next ones count on. Not used where `seeds` are given.
+    seeds : sequence of int
+        One for each image.
+    side : int
+        Side in pixels that images are brought to; 0 leaves them as the pipeline makes them.
+    **changed : float
+        Arguments of the pipeline's call, such as `guidance_scale`, other than the generator's own.
+
+    Returns
+    -------
+    ndarray
+        uint8 (n, h, w, 3), memory-mapped unless resized.
     """
-    call = sampling_settings(str(generator)) | changed
-    name = model_fingerprint(str(generator))
-    seeds = list(seeds) or list(range(first_seed, first_seed + len(prompts)))
-
-    def part(rows: np.ndarray) -> np.ndarray:
-        pipeline = load_pipeline(str(generator))
-        return sample_images(pipeline, [prompts[i] for i in rows], [seeds[i] for i in rows], **call)
-
-    what: dict[str, object] = {"prompts": list(prompts), "first_seed": seeds[0], "call": call}
-    if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
-        what["seeds"] = seeds
-    count, code = lambda: len(prompts), ("medisyn_lib.sampling.pipeline",)
-    return distributed.keep_array("samples", what, count, part, inputs=[name], code=code).parent
+    samples = Samples(
+        fingerprint=model_fingerprint(str(model)),
+        prompts=tuple(prompts),
+        seeds=tuple(seeds) or tuple(range(first_seed, first_seed + len(prompts))),
+        call=sampling_settings(str(model)) | changed,
+        model=str(model),
+    )
+    return resized(samples.array(), side)
 
 
-def load_samples(entry: Path, side: int = 0) -> np.ndarray:
-    """The images of a samples entry, memory-mapped, or brought to a `side` in pixels where theirs is another."""
-    images = np.load(entry / "samples.npy", mmap_mode="r")
+def resized(images: np.ndarray, side: int) -> np.ndarray:
+    """Bring uint8 images (n, h, w, 3) to a side in pixels (bilinear, antialiased); 0 leaves them."""
     if not side or images.shape[1:3] == (side, side):
         return images
+    import torch
+    from torch.nn.functional import interpolate
+
     pixels = torch.from_numpy(np.array(images)).movedim(3, 1)
     return interpolate(pixels, (side, side), mode="bilinear", antialias=True).movedim(1, 3).numpy()

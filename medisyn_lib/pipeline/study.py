@@ -1,4 +1,8 @@
-"""A study: one profile on one data source."""
+"""A study: one profile on one data source, and every artifact that follows from the two.
+
+Images -> autoencoder -> latents; captions and latents -> text encoder -> embeddings; both -> one denoiser for
+all modalities (the generalist) or for one (a specialist) -> a pipeline folder. A study asks for each once.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,37 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medisyn_lib.data import sources
+from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
+from medisyn_lib.pipeline.autoencoders import (
+    Autoencoder,
+    Latents,
+    Reconstruction,
+    ShippedAutoencoder,
+    TrainedAutoencoder,
+    autoencoder_plan,
+    shipped_sha256,
+)
+from medisyn_lib.pipeline.classifiers import Classifier, classifier_plan, has_classes
+from medisyn_lib.pipeline.denoisers import (
+    Denoiser,
+    DenoiserShape,
+    TrainedDenoiser,
+    denoiser_plan,
+    snapshot_steps,
+)
+from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings, text_plan
+from medisyn_lib.pipeline.generators import Generator, SamplingCall
 from medisyn_lib.profiles import PROFILES, Profile
 from medisyn_lib.runtime.paths import resolve_out
 from medisyn_lib.runtime.provenance import collect, data_label, run_name
 
 if TYPE_CHECKING:
     import datasets
-MODELS_CODE = (
-    "medisyn_lib.models.networks",
-    "medisyn_lib.training.batches",
-    "medisyn_lib.training.loop",
-    "medisyn_lib.training.schedules",
-)
+
+AUTOENCODER_ROLE = "first_stage"
 
 
 @dataclass(frozen=True)
@@ -28,7 +50,7 @@ class Study:
 
     profile: str
     source: str
-    retrain: bool = False  # the first stage from random weights instead of the shipped ones
+    autoencoder_from_scratch: bool = False  # in place of the shipped one
 
     @cached_property
     def settings(self) -> Profile:
@@ -40,32 +62,133 @@ class Study:
         """Data, profile and size in words, for the title of every figure."""
         return f"{data_label(self.source)}, profile {self.profile}, {self.settings.size} pixels"
 
-    def folder(self, out: str) -> Path:
-        """Where a notebook writes: `out`, or build/<profile>-<data> where that is empty."""
+    def out_folder(self, out: str) -> Path:
+        """Return where a notebook writes: `out`, or build/<profile>-<data> where that is empty."""
         return resolve_out(out or f"build/{run_name(self.profile, self.source)}")
 
     def provenance(self, seconds: float, flops: float) -> dict[str, Any]:
-        """The `provenance` of a result of this study (`medisyn_lib.provenance.collect`)."""
-        return collect(
-            self.profile,
-            self.source,
-            self.settings.seeds,
-            sources.fingerprint(self.source),
-            seconds,
-            flops,
-        )
+        """Return the `provenance` of a result of this study (`medisyn_lib.runtime.provenance`)."""
+        fingerprint = sources.fingerprint(self.source)
+        seeds = self.settings.seeds
+        return collect(self.profile, self.source, seeds, fingerprint, seconds, flops)
+
+    def image_set(self, role: str) -> ImageSet:
+        """Return which images a role has: as many per modality as the profile says."""
+        settings = self.settings
+        return ImageSet(self.source, role, settings.size, settings.images_of(role))
 
     def images(self, role: str) -> datasets.Dataset:
-        """The images of a role, as many a modality as the profile says."""
-        return sources.load(
-            self.source,
-            role=role,
-            size=self.settings.size,
-            per_modality=self.settings.images_of(role),
+        """Return the images of a role as a memory-mapped dataset."""
+        return self.image_set(role).load()
+
+    @cached_property
+    def _classifiers(self) -> dict[tuple[str, int], Classifier]:
+        return {}
+
+    def classifier(self, role: str = "evaluator", *, seed: int = 0) -> Classifier:
+        """Return the classifier of modality and finding, trained on the patients of a role."""
+        if (role, seed) not in self._classifiers:
+            plan = classifier_plan(self.settings, seed)
+            self._classifiers[role, seed] = Classifier(plan, self.image_set(role))
+        return self._classifiers[role, seed]
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """The frozen autoencoder that all generators of this study share.
+
+        Phantoms have the shipped one; other sources fine-tune it on the generator's patients. A source that
+        names no two classes keeps the shipped one, too, as no classifier could guide it.
+        """
+        scratch, images = self.autoencoder_from_scratch, self.image_set(AUTOENCODER_ROLE)
+        shipped = self.source == "phantom" or not has_classes(images)
+        if shipped and not scratch:
+            return ShippedAutoencoder(shipped_sha256())
+        return TrainedAutoencoder(
+            plan=autoencoder_plan(self.settings, from_scratch=scratch),
+            from_scratch=scratch,
+            weights_sha256=shipped_sha256(),
+            guide=self.classifier(AUTOENCODER_ROLE),
+            images=images,
         )
 
+    @cached_property
+    def latents(self) -> Latents:
+        """The latents of the generator's training images."""
+        return Latents(self.autoencoder, self.image_set("generator"))
 
-def data_settings(study: Study, role: str) -> dict[str, object]:
-    """What a step over a source's images depends on."""
-    n, size = study.settings.images_of(role), study.settings.size
-    return {"data": sources.fingerprint(study.source), "role": role, "images": n, "size": size}
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """The text encoder and the embeddings of the generator's training captions."""
+        return Embeddings(
+            text_plan(self.settings),
+            TEXT_WIDTH,
+            TEXT_LAYERS,
+            self.latents,
+            images=self.image_set("generator"),
+        )
+
+    @property
+    def denoiser_shape(self) -> DenoiserShape:
+        """What the untrained denoisers of this study follow from."""
+        return DenoiserShape(self.settings.size, self.settings.denoiser_widths, TEXT_WIDTH)
+
+    @cached_property
+    def _denoisers(self) -> dict[tuple[str | None, int, bool], Denoiser]:
+        return {}
+
+    def denoiser(
+        self, modality: str | None = None, *, seed: int = 0, long: bool = False
+    ) -> Denoiser:
+        """Return the generalist's denoiser, or a specialist's, with a tenth of the steps unless `long`."""
+        which = modality, seed, long
+        if which not in self._denoisers:
+            plan = denoiser_plan(self.settings, modality, seed=seed, long=long)
+            several = modality is None or long
+            self._denoisers[which] = Denoiser(
+                plan=plan,
+                shape=self.denoiser_shape,
+                modality=modality,
+                latents=self.latents,
+                embeddings=self.embeddings,
+                images=self.image_set("generator"),
+                snapshots=snapshot_steps(plan) if several else (plan.steps,),
+            )
+        return self._denoisers[which]
+
+    def generator(
+        self,
+        modality: str | None = None,
+        *,
+        seed: int = 0,
+        after: int | None = None,
+        denoiser: TrainedDenoiser | None = None,
+    ) -> Generator:
+        """Return the generalist as a pipeline folder, or a specialist.
+
+        Parameters
+        ----------
+        modality : str or None
+            Of a specialist; None is the generalist.
+        seed : int
+            Training seed.
+        after : int or None
+            Steps of training after which the denoiser is taken; 0 is untrained, None finished.
+        denoiser : TrainedDenoiser or None
+            Another denoiser to put in, such as an overfitted one.
+        """
+        call = SamplingCall(self.settings.sampling_steps, self.settings.guidance)
+        return Generator(
+            autoencoder=self.autoencoder,
+            embeddings=self.embeddings,
+            denoiser=denoiser or self.denoiser(modality, seed=seed),
+            call=call,
+            profile=self.profile,
+            modality=modality,
+            seed=seed,
+            after=after,
+            source=self.source,
+        )
+
+    def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
+        """Return images uint8 (n, h, w, 3) through the autoencoder and back, cached."""
+        return Reconstruction(self.autoencoder, Pixels(pixels)).array()

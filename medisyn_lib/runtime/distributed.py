@@ -1,8 +1,7 @@
-"""The processes that `accelerate launch` started, or this one alone: kept together, work dealt out, batches as one."""
+"""The processes that `accelerate launch` started, or this one alone: cached jointly, work dealt out, batches as one."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,20 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib.runtime import store
+from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.runtime.store import Names
 
 if TYPE_CHECKING:
     import torch
-from medisyn_lib.runtime.device import accelerator
+
+BLOCK_ROWS = 1024  # of an array that is written block by block
 
 
-def end() -> None:
-    """To be called last: wrapped models hold on to the processes' connection, which may abort a process as it ends."""
+def close_processes() -> None:
+    """Close the processes' connection; to be called last.
+
+    Wrapped models hold on to the connection, which may abort a process as it ends.
+    """
     accelerator().free_memory()
     accelerator().end_training()
 
 
-def keep_together(
+def cache_jointly(
     step: str,
     settings: Mapping[str, Any],
     make: Callable[[Path], None],
@@ -32,54 +36,61 @@ def keep_together(
     inputs: Names = (),
     code: Names = (),
 ) -> Path:
-    """`store.keep` under `accelerate launch`: the first process keeps, all make, and none goes on before it is kept."""
+    """Return a cached folder as `store.cache` does, made by all processes together.
+
+    The first process looks it up; if it is absent all make it, and none goes on before it is finished.
+    """
     from accelerate.utils import broadcast_object_list
 
     accel = accelerator()  # unlike a bare PartialState it sees processes on CPUs, too
 
-    def make_with_all(directory: Path) -> None:
-        broadcast_object_list([str(directory), None])
-        make(directory)
-        accel.wait_for_everyone()  # else the entry might be closed while a slower process still writes
+    def make_with_all(folder: Path) -> None:
+        broadcast_object_list([str(folder), None])
+        make(folder)
+        accel.wait_for_everyone()  # else the entry might be closed while a slower process writes
 
     if accel.is_main_process:
-        entry = store.keep(step, settings, make_with_all, inputs=inputs, code=code)
+        entry = store.cache(step, settings, make_with_all, inputs=inputs, code=code)
         broadcast_object_list([None, entry.name])
         return entry
-    told = [None, None]
-    while broadcast_object_list(told)[0]:
-        make(Path(str(told[0])))
+    message: list[str | None] = [None, None]  # the folder to fill, or the name of the finished one
+    while broadcast_object_list(message)[0]:
+        make(Path(str(message[0])))
         accel.wait_for_everyone()
-    return store.store_dir() / str(told[1])
+    return store.store_dir() / str(message[1])
 
 
-def keep_array(
-    step: str, settings: Mapping[str, Any], count: Callable[[], int], part: Callable[[np.ndarray], np.ndarray], *,
-    inputs: Names = (), code: Names = (),
-) -> Path:  # fmt: skip
-    """The file `<step>.npy` of an entry: what `part` makes of row numbers, int64 (k,), from 0 to `count()` - 1.
+def write_array(path: Path, n: int, block: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write an array of n rows to a `.npy` file; processes take blocks of rows in turn.
 
-    Processes take at most 1,024 rows at a time in turn; each part is (k, ...), of one type and shape of row.
+    Parameters
+    ----------
+    path : Path
+        The file, on a disk that all processes share.
+    n : int
+        Number of rows.
+    block : callable
+        Makes the rows of these numbers, int64 (k,), at most 1,024 at a time: an array (k, ...), always of
+        one type and shape of row.
     """
+    accel = accelerator()
+    size = min(BLOCK_ROWS, -(-n // accel.num_processes))
+    blocks = np.split(np.arange(n), range(size, n, size))
+    mine = blocks[accel.process_index :: accel.num_processes]
+    first = block(mine[0]) if mine else None
+    if accel.is_main_process and first is not None:
+        np.lib.format.open_memmap(path, "w+", first.dtype, (n, *first.shape[1:]))
+    accel.wait_for_everyone()
+    for number, rows in enumerate(mine):
+        values = first if number == 0 and first is not None else block(rows)
+        _write_rows(path, n, int(rows[0]), values)
 
-    def make(directory: Path) -> None:
-        accel, n, path = accelerator(), count(), directory / f"{step}.npy"
-        block = min(1024, -(-n // accel.num_processes))
-        own = np.split(np.arange(n), range(block, n, block))[
-            accel.process_index :: accel.num_processes
-        ]
-        made = map(part, own)
-        if (first := next(made, None)) is not None and accel.is_main_process:
-            np.lib.format.open_memmap(path, "w+", first.dtype, (n, *first.shape[1:]))
-        accel.wait_for_everyone()
-        with path.open("r+b") as file:  # not mapped, so that a full disk is an error and no crash
-            for rows, values in zip(
-                own, itertools.chain([] if first is None else [first], made), strict=True
-            ):
-                file.seek((int(rows[0]) - n) * values[0].nbytes, os.SEEK_END)
-                file.write(values.tobytes())
 
-    return keep_together(step, settings, make, inputs=inputs, code=code) / f"{step}.npy"
+def _write_rows(path: Path, n: int, start: int, values: np.ndarray) -> None:
+    """Write rows into their place; not mapped, so that a full disk is an error and no crash."""
+    with path.open("r+b") as file:
+        file.seek((start - n) * values[0].nbytes, os.SEEK_END)
+        file.write(values.tobytes())
 
 
 def all_gather(rows: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A content-addressed store: what was computed from what, kept whole or not at all.
+"""A content-addressed store: what was computed from what, cached whole or not at all.
 
 An entry is the folder `<store>/<key>/` with a `manifest.json` that lists every file's size and
 SHA-256. It is made in `<key>.tmp/` under a lock and renamed, so a reader never sees half of one.
@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,57 +32,58 @@ def _sources(module: str) -> list[Path]:
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)  # of a top-level name this imports nothing
     place = Path(str(spec and spec.origin)).parent.joinpath(*rest)
-    found = (
-        [place.with_suffix(".py")]
-        if place.with_suffix(".py").is_file()
-        else sorted(place.rglob("*.py"))
-    )
-    if not found:
+    file = place.with_suffix(".py")
+    sources = [file] if file.is_file() else sorted(place.rglob("*.py"))
+    if not sources:
         raise ValueError(f"no source of module {module!r}: name an importable module")
-    return found
+    return sources
 
 
 @functools.cache
 def code_hash(*module_names: str) -> str:
-    """SHA-256 (hex) of what the modules do: their syntax trees without docstrings and comments.
+    """Return the SHA-256 (hex) of what modules do: their syntax trees without docstrings and comments.
 
     A package's name covers all its modules; a table (`.toml`) beside a module counts with it. Nothing
     is imported. Raises ValueError for a module without source.
     """
     digest = hashlib.sha256()
-    for name, path in [
-        (module, path) for module in sorted(set(module_names)) for path in _sources(module)
-    ]:
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
-        digest.update(f"{name}/{path.name}\n{ast.dump(tree)}\n".encode())
-        if (table := path.with_suffix(".toml")).is_file():
-            digest.update(table.read_bytes())
+    for name in sorted(set(module_names)):
+        for path in _sources(name):
+            digest.update(f"{name}/{path.name}\n{_syntax(path)}\n".encode())
+            if (table := path.with_suffix(".toml")).is_file():
+                digest.update(table.read_bytes())
     return digest.hexdigest()
+
+
+def _syntax(path: Path) -> str:
+    """A source file's syntax tree as text, without docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def _named(
     step: str, settings: Mapping[str, Any], inputs: Names, code: Names
 ) -> tuple[str, dict[str, Any]]:
     """The name of an entry and what its manifest says it was made from."""
-    head = {
+    origin = {
         "step": step,
         "settings": dict(settings),
         "inputs": list(inputs),
         "code": code_hash(*code),
     }
-    text = json.dumps(head, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(origin, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:20]}", json.loads(text)
 
 
 def key(step: str, settings: Mapping[str, Any], inputs: Names = (), code: Names = ()) -> str:
-    """The name of an entry, `step-<20 hex>`: a hash of settings (JSON values), inputs' keys and the modules `code`."""
+    """Return the name of an entry, `step-<20 hex>`, a hash of what it is made from (see `cache`)."""
     return _named(step, settings, inputs, code)[0]
 
 
-def keep(
+def cache(
     step: str,
     settings: Mapping[str, Any],
     make: Callable[[Path], None],
@@ -89,30 +91,42 @@ def keep(
     inputs: Names = (),
     code: Names = (),
 ) -> Path:
-    """The folder that `make` fills for these settings, inputs and code: read if kept, else made.
+    """Return the folder of an entry: read if it is whole, else made.
 
-    `make` is handed `<key>.tmp/`; after an interruption that folder still holds what was there, so a maker goes on from
-    its own checkpoints. A kept entry with a missing, extra, truncated or altered file is named on stderr and made anew.
-    One process makes an entry, others wait for it. Raises InputError where the store cannot be written or is full.
+    One process makes an entry, others wait for it. An entry with a missing, extra, truncated or altered
+    file is named on stderr and made anew.
+
+    Parameters
+    ----------
+    step : str
+        What is made, in a word.
+    settings : mapping
+        JSON values that decide the outcome.
+    make : callable
+        Fills the folder `<key>.tmp/`. After an interruption that folder still holds what was there, so it
+        goes on from its own checkpoints.
+    inputs : sequence of str
+        Names of the entries that it is made from.
+    code : sequence of str
+        Modules whose code decides the outcome.
+
+    Raises
+    ------
+    InputError
+        Where the store cannot be written or is full.
     """
-    name, head = _named(step, settings, inputs, code)
+    name, origin = _named(step, settings, inputs, code)
     final = store_dir() / name
-    if _fault(final, head) is None:
+    if _fault(final, origin) is None:
         return final
-    from filelock import FileLock
-
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(final.parent / f"{name}.lock").acquire()
-    except (OSError, NotImplementedError) as error:
-        raise _refusal(error) from error
-    with lock:
-        if (fault := _fault(final, head)) is None:  # made by another process while this one waited
+    with _locked(final):
+        fault = _fault(final, origin)
+        if fault is None:  # made by another process while this one waited
             return final
         if final.exists():
             print(f"medisyn: store entry {name}: {fault}; making it anew", file=sys.stderr)
         try:
-            _make(final, head, make)
+            _make(final, origin, make)
         except Exception as error:
             if _is_full(error):
                 raise _refusal(error) from error
@@ -120,13 +134,24 @@ def keep(
     return final
 
 
-def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) -> None:
+def _locked(final: Path) -> AbstractContextManager[Any]:
+    """The lock of an entry, acquired."""
+    from filelock import FileLock
+
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(final.parent / f"{final.name}.lock").acquire()
+    except (OSError, NotImplementedError) as error:
+        raise _refusal(error) from error
+
+
+def _make(final: Path, origin: Mapping[str, Any], make: Callable[[Path], None]) -> None:
     folder = final.with_name(f"{final.name}.tmp")
     folder.mkdir(exist_ok=True)
     make(folder)
     for leftover in folder.rglob("*.tmp"):  # of a write that a kill cut short
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    manifest = {"schema": SCHEMA, **head, "files": _stamps(folder)}
+    manifest = {"schema": SCHEMA, **origin, "files": _stamps(folder)}
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1))
     for path in (*folder.rglob("*"), folder):
         _flush(path)
@@ -134,7 +159,7 @@ def _make(final: Path, head: Mapping[str, Any], make: Callable[[Path], None]) ->
 
 
 def replace_folder(fresh: Path, target: Path) -> None:
-    """Renames a finished folder to its final name; what lay there goes aside first, so the two never mix."""
+    """Rename a finished folder to its final name; what lay there goes aside first, so the two never mix."""
     old = target.with_name(f"{target.name}.old.tmp")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -144,7 +169,7 @@ def replace_folder(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
+def _fault(folder: Path, origin: Mapping[str, Any]) -> str | None:
     """What is wrong with an entry, in one line; None if every byte is as it was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -153,7 +178,7 @@ def _fault(folder: Path, head: Mapping[str, Any]) -> str | None:
         return f"{Path(str(error.filename)).name} cannot be read"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or damaged"
-    if manifest != {"schema": SCHEMA, **head}:
+    if manifest != {"schema": SCHEMA, **origin}:
         return f"{MANIFEST} is of another step or schema version"
     for name, stamp in listed.items():
         if present.pop(name, None) != stamp:
@@ -173,7 +198,7 @@ def _stamps(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -196,7 +221,7 @@ def _refusal(error: BaseException | None = None) -> InputError:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Writes a file (text as UTF-8) and its folder, whole or not at all: a .tmp sibling, flushed, then renamed."""
+    """Write a file (text as UTF-8) and its folder, whole or not at all: a .tmp sibling, flushed, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -209,13 +234,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def creatable(folder: Path) -> bool:
-    """Whether a folder can be written, or made where it does not exist yet."""
+    """Say whether a folder can be written, or made where it does not exist yet."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 def preflight_store() -> None:
-    """Raises InputError where the store can neither be written nor holds anything. Creates nothing."""
+    """Raise InputError where the store can neither be written nor holds anything. Create nothing."""
     # A finished store on a read-only disk serves what it has.
     if not creatable(store_dir()) and not any(store_dir().glob(f"*/{MANIFEST}")):
         raise _refusal()

@@ -12,7 +12,7 @@ from medisyn_lib.evaluation.utility.arms import RATIOS
 from medisyn_lib.evaluation.utility.images import Images, draw_order, take
 from medisyn_lib.pipeline.own_generator import own_generator_images
 from medisyn_lib.pipeline.paired_samples import SEEDS_APART
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 
 if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
@@ -41,8 +41,7 @@ def sample_released_model(study: Study, model: Path | str, modality: str, turn: 
     captions = captions.iloc[np.resize(draw_order(captions["finding"], turn), count)]
     prompts = captions["caption"].tolist()
     seeds = [SEEDS_APART * (turn + 1) + k for k in range(count)]
-    entry = samples_entry(model, prompts, seeds=seeds)
-    pixels = np.array(load_samples(entry, study.settings.size))
+    pixels = np.array(sample_prompts(model, prompts, seeds=seeds, side=study.settings.size))
     return _of_no_patient(pixels, captions["finding"].to_numpy())
 
 

@@ -1,0 +1,152 @@
+"""Artifacts: steps whose outcome is cached under what it was made from.
+
+An artifact is a dataclass. Its fields say what it is made from: settings, other artifacts (upstream), sets of
+images. Its class says which step it is and which modules' code decides the outcome. From these follows its
+key, so an artifact is made once, and made anew where any of them changes. Nothing climbs back up: an artifact
+holds its upstream artifacts and asks them for their folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import Field, asdict, dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from medisyn_lib.data import sources
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.runtime import distributed
+from medisyn_lib.training import batches, loop, schedules
+
+if TYPE_CHECKING:
+    import datasets
+
+# What decides the outcome of any training, besides the network and its loss.
+TRAINING_CODE: tuple[ModuleType, ...] = (loop, batches, schedules)
+# Options of a field that changes nothing about the outcome and is left out of the key.
+UNKEYED: dict[str, Any] = {"metadata": {"keyed": False}, "kw_only": True}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one role of a data source, of one size, at most `per_modality` of each modality."""
+
+    source: str
+    role: str
+    size: int
+    per_modality: int
+
+    def load(self) -> datasets.Dataset:
+        """Return the images as a memory-mapped dataset."""
+        return sources.load(
+            self.source, role=self.role, size=self.size, per_modality=self.per_modality
+        )
+
+    def pixels(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return all images, or those of some rows, as uint8 (n, h, w, 3)."""
+        return load_pixels(self.load(), rows)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column of all images, such as `modality`, as an array (n,)."""
+        return np.asarray(self.load()[name][:])
+
+    def key(self) -> dict[str, Any]:
+        """Return what these images are, whatever the source is called on this machine."""
+        return {
+            "data": sources.fingerprint(self.source),
+            "role": self.role,
+            "size": self.size,
+            "images": self.per_modality,
+        }
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images in memory, uint8 (n, h, w, 3), known by their own bytes."""
+
+    array: np.ndarray
+
+    def key(self) -> dict[str, Any]:
+        """Return the images' digest and shape."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.array).tobytes()).hexdigest()
+        return {"sha256": digest, "shape": list(self.array.shape)}
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact(ABC):
+    """One cached step; subclasses are dataclasses whose fields say what it is made from."""
+
+    step: ClassVar[str]
+    code: ClassVar[tuple[ModuleType, ...]]
+
+    @abstractmethod
+    def make(self, folder: Path) -> None:
+        """Fill a folder; after an interruption it still holds what was there."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The finished folder: read from the store if it is there, else made. All processes wait for it."""
+        return distributed.cache_jointly(
+            self.step,
+            self.settings(),
+            self.make,
+            inputs=[upstream.folder.name for upstream in self.upstream()],
+            code=[module.__name__ for module in self.code],
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields that are no artifacts, as JSON values."""
+        values = ((item.name, getattr(self, item.name)) for item in self._keyed_fields())
+        return {name: _as_json(value) for name, value in values if not _artifacts_in(value)}
+
+    def upstream(self) -> list[Artifact]:
+        """Return the artifacts among the fields, in their order."""
+        values = (getattr(self, item.name) for item in self._keyed_fields())
+        return [artifact for value in values for artifact in _artifacts_in(value)]
+
+    def _keyed_fields(self) -> Iterator[Field]:
+        return (item for item in fields(self) if item.metadata.get("keyed", True))
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayArtifact(Artifact):
+    """An artifact that is one array, `<step>.npy`, made block by block of rows by all processes."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Make the rows of these numbers, int64 (k,): an array (k, ...) of one type and shape of row."""
+
+    def make(self, folder: Path) -> None:
+        """Write the array into a folder."""
+        distributed.write_array(folder / self.path_name, self.count(), self.block)
+
+    @property
+    def path_name(self) -> str:
+        """The array's file name in the folder."""
+        return f"{self.step}.npy"
+
+    def array(self) -> np.ndarray:
+        """Return the array, memory-mapped."""
+        return np.load(self.folder / self.path_name, mmap_mode="r")
+
+
+def _artifacts_in(value: Any) -> list[Artifact]:
+    """An artifact as a list of one; of anything else none."""
+    return [value] if isinstance(value, Artifact) else []
+
+
+def _as_json(value: Any) -> Any:
+    """A field's value as it stands in the key."""
+    if isinstance(value, (ImageSet, Pixels)):
+        return value.key()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
