@@ -25,7 +25,7 @@ class First(Artifact):
     step = "first"
     code = (errors,)
     plan: Plan
-    note: str = field(**UNKEYED, default="")
+    note: str = field(metadata=UNKEYED, kw_only=True, default="")
 
     def make(self, folder: Path) -> None:
         MADE.append(self.step)

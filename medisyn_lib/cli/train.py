@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     sources.preflight(arguments.data)
     folders = suite(Study(arguments.profile, arguments.data))
     accelerator().print(*folders, sep="\n")
-    distributed.end()
+    distributed.close_processes()
     return 0

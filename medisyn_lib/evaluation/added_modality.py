@@ -12,14 +12,13 @@ from medisyn_lib.pipeline.added_modality import (
     LEARNERS,
     TUNED_GENERALIST,
     Learner,
-    added_modality_entry,
+    added_modality_denoiser,
     added_plan,
     angiograms,
     with_angiogram_captions,
 )
 from medisyn_lib.pipeline.denoisers import snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.jackknife import delete_group
@@ -85,10 +84,10 @@ def _stops(study: Study, learner: Learner, origin: str) -> dict[int, Path]:
     seed = study.settings.seeds[0]
     stops = {}
     if learner.from_generalist:
-        stops[0] = generator_entry(study, seed=seed)
-    entry = added_modality_entry(study, learner, origin)
+        stops[0] = study.generator(seed=seed).folder
+    learnt = added_modality_denoiser(study, learner, origin)
     for step in snapshot_steps(added_plan(study, learner))[-2:]:
-        stops[step] = generator_entry(study, seed=seed, step=step, trained=entry)
+        stops[step] = study.generator(seed=seed, after=step, denoiser=learnt).folder
     return stops
 
 
@@ -99,8 +98,8 @@ def forgetting(
 
     Above zero the tuned generalist is worse than the one that it was tuned from.
     """
-    entry = added_modality_entry(study, TUNED_GENERALIST, origin)
-    tuned = generator_entry(study, seed=study.settings.seeds[0], trained=entry)
+    learnt = added_modality_denoiser(study, TUNED_GENERALIST, origin)
+    tuned = study.generator(seed=study.settings.seeds[0], denoiser=learnt).folder
     n = min(curves.images, IMAGES)
     sampled = sample_modalities(tuned, split, curves.modalities, 0, n)
     effects = {}

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from medisyn_lib.data import check
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.denoisers import UntrainedDenoiser
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import cluster_proportion, paired_difference
 from medisyn_lib.training.classifier import AttributeClassifier
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import datasets
     import pandas as pd
 
@@ -81,20 +79,18 @@ def classify(
 
 
 def classify_untrained(
-    study: Study, classifier: AttributeClassifier, held_out: datasets.Dataset, *, trained: Path
+    study: Study, classifier: AttributeClassifier, held_out: datasets.Dataset
 ) -> pd.DataFrame:
-    """Classify images of untrained denoisers, a few captions each; column `network` says which one.
-
-    `trained` is the entry of the trained denoiser whose untrained start they share, but for the seed.
-    """
+    """Classify images of untrained denoisers, a few captions each; column `network` says which one."""
     import pandas as pd
 
     parts = []
     for seed in range(UNTRAINED_NETWORKS):
-        untrained = generator_entry(study, seed=seed, step=0, trained=trained)
+        denoiser = UntrainedDenoiser(study.denoiser_shape, seed)
+        untrained = study.generator(seed=seed, denoiser=denoiser).folder
         first = UNTRAINED_STRIDE // UNTRAINED_NETWORKS * seed
         requested = held_out.select(range(first, len(held_out), UNTRAINED_STRIDE))
-        images = load_samples(samples_entry(untrained, requested["caption"][:]))
+        images = sample_prompts(untrained, requested["caption"][:])
         parts.append(classify(classifier, images, requested).assign(network=seed))
     return pd.concat(parts, ignore_index=True)
 

@@ -7,6 +7,7 @@ and grade.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment
 from medisyn_lib.modalities import COUNT_WORDS
 from medisyn_lib.models.tensors import in_batches, to_tensor
-from medisyn_lib.pipeline.classifiers import classifier_entry
+from medisyn_lib.pipeline.artifacts import Artifact
+from medisyn_lib.pipeline.classifiers import Classifier
 from medisyn_lib.pipeline.study import Study
-from medisyn_lib.runtime import store
 from medisyn_lib.training.classifier import AttributeClassifier, feature_maps
 
 if TYPE_CHECKING:
@@ -47,10 +47,8 @@ class AttributeEvaluator:
 
 def load_evaluator(study: Study) -> AttributeEvaluator:
     """Load, or train first, the evaluator of a study."""
-    from safetensors.numpy import load_file
-
-    heads = load_file(heads_entry(study) / "heads.safetensors")
-    return AttributeEvaluator(AttributeClassifier(classifier_entry(study)), heads)
+    classifier = study.classifier()
+    return AttributeEvaluator(classifier.load(), AttributeHeads(classifier).load())
 
 
 def labels(images: datasets.Dataset, *, only_captioned: bool = True) -> pd.DataFrame:
@@ -159,21 +157,28 @@ def fit_heads(features: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray
     return heads
 
 
-def heads_entry(study: Study) -> Path:
-    """Folder with `heads.safetensors`: the `Heads` of a study's classifier, from evaluator patients."""
-    from safetensors.numpy import save_file
+@dataclass(frozen=True, eq=False)
+class AttributeHeads(Artifact):
+    """The `Heads` of a classifier, fitted to evaluator patients: `heads.safetensors`."""
 
-    trained = classifier_entry(study)
+    step = "heads"
+    code = (sys.modules[__name__],)
+    classifier: Classifier
 
-    def make(directory: Path) -> None:
-        images = study.images("evaluator")
-        features, _ = features_and_logits(AttributeClassifier(trained), load_pixels(images))
-        heads = fit_heads(features[:, :-1], labels(images, only_captioned=False))
-        save_file(heads, directory / "heads.safetensors")
+    def make(self, folder: Path) -> None:
+        """Fit the heads to the classifier's own training images."""
+        from safetensors.numpy import save_file
 
-    return store.keep(
-        "heads", {}, make, inputs=[trained.name], code=("medisyn_lib.evaluation.attributes",)
-    )
+        images = self.classifier.images
+        features, _ = features_and_logits(self.classifier.load(), images.pixels())
+        heads = fit_heads(features[:, :-1], labels(images.load(), only_captioned=False))
+        save_file(heads, folder / "heads.safetensors")
+
+    def load(self) -> Heads:
+        """Return the fitted heads."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.folder / "heads.safetensors")
 
 
 def recover(

@@ -10,7 +10,7 @@ import numpy as np
 from medisyn_lib.evaluation import attributes
 from medisyn_lib.evaluation.alignment import accuracy
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.jackknife import delete_group
 
@@ -126,10 +126,13 @@ def guidance_sweep(
     requested = attributes.labels(thrice)
     points = []
     for scale in guidance_scales(settings.guidance):
-        entry = samples_entry(
-            generator, thrice["caption"][:], first_seed=FIRST_SEED, guidance_scale=scale
+        images = sample_prompts(
+            generator,
+            thrice["caption"][:],
+            first_seed=FIRST_SEED,
+            side=real.shape[1],
+            guidance_scale=scale,
         )
-        images = load_samples(entry, real.shape[1])
         recovered = attributes.recover(evaluator, images, requested)
         named = recovered[recovered["attribute"] != "modality"]
         ratio = diversity_ratio(diversity(images), reference, patients)

@@ -13,7 +13,6 @@ from medisyn_lib.evaluation.fidelity import kernel_distance
 from medisyn_lib.pipeline.arms import GENERALIST, SPECIALIST
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import patients_of, rows_of, sample_modalities
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import student
@@ -74,20 +73,20 @@ def sample_quality_curves(
     limit
         Images per checkpoint, modality and seed, at most.
     """
-    plan = denoiser_plan(study)
+    plan = denoiser_plan(study.settings)
     steps = snapshot_steps(plan)
     features, patients = {}, {}
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
         checkpoints = []
         for step in steps[:-1]:
-            generator = generator_entry(study, seed=seed, step=step)
+            generator = study.generator(seed=seed, after=step).folder
             checkpoints.append(sample_modalities(generator, split, modalities, number, limit))
-        finished = generator_entry(study, seed=seed)
+        finished = study.generator(seed=seed).folder
         checkpoints.append(
             sample_modalities(finished, split, modalities, number, limit, whole=True)
         )
         for name in modalities:
-            special = generator_entry(study, name, seed=seed)
+            special = study.generator(name, seed=seed).folder
             # All of them, as in notebook 02, so that the samples in the store serve both.
             by_specialist = sample_modalities(special, split, [name], number)[name][:limit]
             real = load_pixels(split, rows_of(split, name, limit))

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from medisyn_lib.pipeline.denoisers import denoiser_entry, load_denoiser, new_denoiser
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images, sampling_settings
 
@@ -26,7 +25,7 @@ def serving_table(study: Study, generator: Path, modalities: int) -> pd.DataFram
     """Tabulate parameters and bytes of one generalist and of a suite with a denoiser per modality."""
     import pandas as pd
 
-    denoiser = new_denoiser(study, study.settings.seeds[0])
+    denoiser = study.denoiser_shape.new(study.settings.seeds[0])
     parameters = sum(tensor.numel() for tensor in denoiser.parameters())
     sizes = _bytes_by_part(generator)
     shared = sum(sizes.values()) - sizes["unet"]
@@ -51,15 +50,14 @@ def machine_costs(study: Study, generator: Path, prompt: str) -> MachineCosts:
     """Time one image of a generator and the loading of a denoiser, and read the peak memory."""
     import resource
 
-    seed = study.settings.seeds[0]
-    denoiser = denoiser_entry(study, seed=seed)
-
+    denoiser = study.denoiser(seed=study.settings.seeds[0])
+    denoiser.ensure()
     pipeline = load_pipeline(str(generator))
     start = time.perf_counter()
     sample_images(pipeline, [prompt], [0], **sampling_settings(str(generator)))
     latency = time.perf_counter() - start
     start = time.perf_counter()
-    load_denoiser(study, denoiser, seed)
+    denoiser.load()
     loading = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return MachineCosts(latency, loading, peak)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.arms import GENERALIST, SPECIALIST
-from medisyn_lib.pipeline.denoisers import denoiser_plan, new_denoiser, snapshot_steps
+from medisyn_lib.pipeline.denoisers import StoredDenoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.suite import TrainedModel
@@ -62,25 +60,20 @@ class SuiteCosts:
         return np.mean(list(self.specialists.values()), 0)
 
 
-def read_cost(entry: Path) -> dict[str, float]:
-    """Read what training a denoiser took: steps, images, flops, flops_per_image, seconds."""
-    return dict(json.loads((entry / "compute.json").read_text("utf-8")))
-
-
-def training_costs(denoisers: Mapping[TrainedModel, Path]) -> pd.DataFrame:
+def training_costs(denoisers: Mapping[TrainedModel, StoredDenoiser]) -> pd.DataFrame:
     """Tabulate what training each denoiser took: model (its kind), images seen, TFLOP, seconds."""
     import pandas as pd
 
     rows = []
-    for model, entry in denoisers.items():
-        cost = read_cost(entry)
+    for model, denoiser in denoisers.items():
+        cost = denoiser.compute()
         seconds = cost.get("seconds", np.nan)
         rows.append((model.kind, cost["images"], cost["flops"] / 1e12, seconds))
     return pd.DataFrame(rows, columns=["model", "images seen", "TFLOP", "seconds"])
 
 
 def suite_costs(
-    study: Study, denoisers: Mapping[TrainedModel, Path], modalities: int
+    study: Study, denoisers: Mapping[TrainedModel, StoredDenoiser], modalities: int
 ) -> SuiteCosts:
     """Count the operations behind the autoencoder, a generalist's checkpoints and the specialists.
 
@@ -94,13 +87,13 @@ def suite_costs(
         How many the data have.
     """
     first = study.settings.seeds[0]
-    per_image = read_cost(denoisers[TrainedModel(GENERALIST, "", first)])["flops_per_image"]
-    plan = denoiser_plan(study)
+    per_image = denoisers[TrainedModel(GENERALIST, "", first)].compute()["flops_per_image"]
+    plan = denoiser_plan(study.settings)
     checkpoints = tuple(per_image * plan.batch * step for step in snapshot_steps(plan))
     specialists: dict[str, tuple[float, ...]] = {}
-    for model, entry in denoisers.items():
+    for model, denoiser in denoisers.items():
         if model.kind == SPECIALIST:
-            flops = read_cost(entry)["flops"]
+            flops = denoiser.compute()["flops"]
             specialists[model.modality] = (*specialists.get(model.modality, ()), flops)
     return SuiteCosts(modalities, _shared_autoencoder_flops(study), checkpoints, specialists)
 
@@ -110,7 +103,7 @@ def denoiser_operations(study: Study) -> tuple[int, dict[str, int]]:
     side = study.settings.size // networks.DOWNSCALE
     latents = torch.zeros(1, networks.LATENT_CHANNELS, side, side)
     text = torch.zeros(1, networks.CONTEXT, TEXT_WIDTH)
-    loss = FlowMatching(new_denoiser(study, study.settings.seeds[0]))
+    loss = FlowMatching(study.denoiser_shape.new(study.settings.seeds[0]))
     return count_flops(lambda: loss(latents, latents, torch.zeros(1), text).backward())
 
 
@@ -141,7 +134,7 @@ def _shared_autoencoder_flops(study: Study) -> int:
 
 
 def cost_table(
-    denoisers: Mapping[TrainedModel, Path], costs: SuiteCosts, watts: float
+    denoisers: Mapping[TrainedModel, StoredDenoiser], costs: SuiteCosts, watts: float
 ) -> pd.DataFrame:
     """Tabulate the mean cost of a model of each kind, of a whole suite and of the shared autoencoder.
 

@@ -10,7 +10,7 @@ import numpy as np
 from medisyn_lib.evaluation.attributes import AttributeEvaluator, recover
 from medisyn_lib.evaluation.prompt_pairs import normal_finding
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import cluster_proportion, paired_shares
 
@@ -108,8 +108,9 @@ def word_effects(
     """
 
     def seen(column: str) -> np.ndarray:
-        entry = samples_entry(generator, list(pairs[column]), first_seed=FIRST_SEED)
-        return subject_seen(evaluator, np.array(load_samples(entry, side)), pairs)
+        prompts = list(pairs[column])
+        images = sample_prompts(generator, prompts, first_seed=FIRST_SEED, side=side)
+        return subject_seen(evaluator, np.array(images), pairs)
 
     table = pairs.assign(before=seen("first_prompt"), after=seen("changed_prompt"))
     return {

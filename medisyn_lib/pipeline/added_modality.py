@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, ImageSet
+from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.pipeline.denoisers import (
-    denoiser_entry,
+    Denoiser,
+    StoredDenoiser,
     denoiser_plan,
-    load_denoiser,
-    new_denoiser,
     snapshot_steps,
+    write_compute,
 )
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.latents import latents_entry, load_latents
-from medisyn_lib.runtime.store import keep, write_atomic
-from medisyn_lib.sampling.pipeline import load_pipeline
-from medisyn_lib.training import loop
+from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.training import autoencoder, denoiser, loop
 from medisyn_lib.training.autoencoder import encode
 from medisyn_lib.training.denoiser import train_denoiser
 from medisyn_lib.training.text_encoder import embed_prompts
 
 if TYPE_CHECKING:
     import datasets
+    from diffusers import UNet2DConditionModel
 
     from medisyn_lib.pipeline.study import Study
 
 BLACK = 16  # of 255: what no channel exceeds is outside the eye
-CODE = (
-    "medisyn_lib.pipeline.added_modality",
-    "medisyn_lib.training.denoiser",
-    "medisyn_lib.models.networks",
-    "medisyn_lib.training.loop",
-    "medisyn_lib.training.autoencoder",
-)
 
 
 class Learner(NamedTuple):
@@ -96,91 +88,90 @@ def with_angiogram_captions(images: datasets.Dataset) -> datasets.Dataset:
 
 def added_plan(study: Study, learner: Learner) -> loop.TrainingPlan:
     """Plan the training of a learner; both take the same number of steps."""
-    plan = denoiser_plan(study)
+    plan = denoiser_plan(study.settings)
     learning_rate = plan.learning_rate / learner.rate_divisor
     return replace(plan, steps=study.settings.eleventh_steps, learning_rate=learning_rate)
 
 
-def added_modality_entry(study: Study, learner: Learner, origin: str) -> Path:
-    """Train a learner on the new modality, with the first training seed.
+@dataclass(frozen=True, eq=False)
+class AddedModalityDenoiser(StoredDenoiser):
+    """A learner's denoiser, trained on the new modality; autoencoder and text encoder stay as they are."""
+
+    step = "eleventh"
+    code = (networks, *TRAINING_CODE, autoencoder, denoiser, sys.modules[__name__])
+    plan: loop.TrainingPlan
+    learner: Learner
+    origin: str  # modality whose images the new one is made from
+    latents: Latents
+    embeddings: Embeddings
+    generalist: Denoiser
+    images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
+
+    def untrained(self) -> UNet2DConditionModel:
+        """Return the network that the generalist started from."""
+        return self.generalist.untrained()
+
+    def make(self, folder: Path) -> None:
+        """Train it; store weights, the loss history and what the training cost."""
+        images = self._new_images()
+        if self.learner.from_generalist:
+            net = self.generalist.load()
+            images = self._with_old_images(images)
+        else:
+            net = self.untrained()
+        train_denoiser(
+            net,
+            images.latents,
+            images.embeddings,
+            images.caption,
+            self.plan,
+            folder,
+            snapshot_steps(self.plan),
+        )
+        write_compute(folder, self.plan, self.generalist.compute()["flops_per_image"])
+
+    def _new_images(self) -> TrainingImages:
+        """The new modality's training images, with the embeddings of new and old captions."""
+        images = self.images.load()
+        rows = np.flatnonzero(np.array(images["modality"][:]) == self.origin)
+        pixels, captions = angiograms(images.select(rows))
+        unique, caption = np.unique(captions, return_inverse=True)
+        tokenizer, text_encoder = self.embeddings.load_encoder()
+        new = embed_prompts(tokenizer, text_encoder, unique.tolist())
+        embeddings = np.concatenate([new, self.embeddings.load().embeddings])
+        latents = encode(self.latents.autoencoder.load(), pixels)
+        return TrainingImages(latents, embeddings, caption)
+
+    def _with_old_images(self, new: TrainingImages) -> TrainingImages:
+        """As many of the generalist's old images beside the new ones, evenly spaced."""
+        latents, (old_embeddings, caption) = self.latents.array(), self.embeddings.load()
+        new_captions = len(new.embeddings) - len(old_embeddings)
+        rows = np.linspace(0, len(latents) - 1, len(new.latents)).astype(int)
+        return TrainingImages(
+            np.concatenate([new.latents, latents[rows]]),
+            new.embeddings,
+            np.concatenate([new.caption, caption[rows] + new_captions]),
+        )
+
+
+def added_modality_denoiser(study: Study, learner: Learner, origin: str) -> AddedModalityDenoiser:
+    """Return a learner's denoiser of a study, trained with the first training seed.
 
     Parameters
     ----------
     study
-        Profile and data. Its autoencoder and text encoder stay as they are.
+        Profile and data.
     learner
         One of `LEARNERS`.
     origin
         Modality whose images the new one is made from.
-
-    Returns
-    -------
-    Path
-        Folder as of `denoisers.denoiser_entry`.
     """
-    seed = study.settings.seeds[0]
-    latents, prompts = latents_entry(study), text_entry(study)
-    generalist = denoiser_entry(study, seed=seed)
-    plan = added_plan(study, learner)
-    settings = {
-        "version": 1,
-        "kind": learner.name,
-        "plan": asdict(plan),
-        "widths": study.settings.denoiser_widths,
-        "origin": origin,
-    }
-    make = partial(_train, study=study, learner=learner, plan=plan, origin=origin)
-    inputs = [latents.name, prompts.name, generalist.name]
-    return keep("eleventh", settings, make, inputs=inputs, code=CODE)
-
-
-def _train(
-    directory: Path, study: Study, learner: Learner, plan: loop.TrainingPlan, origin: str
-) -> None:
-    """Train a learner into a store folder, which also says what that took."""
-    seed = study.settings.seeds[0]
-    net = new_denoiser(study, seed)
-    images = _new_images(study, origin)
-    if learner.from_generalist:
-        net = load_denoiser(study, denoiser_entry(study, seed=seed), seed)
-        images = _with_old_images(study, images)
-    train_denoiser(
-        net,
-        images.latents,
-        images.embeddings,
-        images.caption,
-        plan,
-        directory,
-        snapshot_steps(plan),
-    )
-    generalist_cost = denoiser_entry(study, seed=seed) / "compute.json"
-    per_image = json.loads(generalist_cost.read_text("utf-8"))["flops_per_image"]
-    seen = plan.steps * plan.batch
-    cost = {"steps": plan.steps, "images": seen, "flops": per_image * seen}
-    write_atomic(directory / "compute.json", json.dumps(cost))
-
-
-def _new_images(study: Study, origin: str) -> TrainingImages:
-    """The new modality's training images, with the embeddings of new and old captions."""
-    images = study.images("generator")
-    rows = np.flatnonzero(np.array(images["modality"][:]) == origin)
-    pixels, captions = angiograms(images.select(rows))
-    shared = load_pipeline(str(generator_entry(study, seed=study.settings.seeds[0])))
-    unique, caption = np.unique(captions, return_inverse=True)
-    new = embed_prompts(shared.tokenizer, shared.text_encoder, unique.tolist())
-    old = np.load(text_entry(study) / "embeddings.npy")
-    return TrainingImages(encode(shared.vae, pixels), np.concatenate([new, old]), caption)
-
-
-def _with_old_images(study: Study, new: TrainingImages) -> TrainingImages:
-    """As many of the generalist's old images beside the new ones, evenly spaced."""
-    latents = load_latents(latents_entry(study))
-    caption = np.load(text_entry(study) / "caption.npy")
-    old_embeddings = len(np.load(text_entry(study) / "embeddings.npy", mmap_mode="r"))
-    new_captions = len(new.embeddings) - old_embeddings
-    rows = np.linspace(0, len(latents) - 1, len(new.latents)).astype(int)
-    return TrainingImages(
-        np.concatenate([new.latents, latents[rows]]),
-        new.embeddings,
-        np.concatenate([new.caption, caption[rows] + new_captions]),
+    return AddedModalityDenoiser(
+        plan=added_plan(study, learner),
+        learner=learner,
+        origin=origin,
+        latents=study.latents,
+        embeddings=study.embeddings,
+        generalist=study.denoiser(seed=study.settings.seeds[0]),
+        images=study.image_set("generator"),
     )

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # What decides the outcome of any training, besides the network and its loss.
 TRAINING_CODE: tuple[ModuleType, ...] = (loop, batches, schedules)
-# Options of a field that changes nothing about the outcome and is left out of the key.
-UNKEYED: dict[str, Any] = {"metadata": {"keyed": False}, "kw_only": True}
+# Metadata of a field that changes nothing about the outcome and is left out of the key.
+UNKEYED = {"keyed": False}
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,16 @@ class Artifact(ABC):
             self.settings(),
             self.make,
             inputs=[upstream.folder.name for upstream in self.upstream()],
-            code=[module.__name__ for module in self.code],
+            code=[module.__name__ for module in self.modules()],
         )
+
+    def modules(self) -> tuple[ModuleType, ...]:
+        """Return the modules whose code decides the outcome."""
+        return self.code
+
+    def ensure(self) -> None:
+        """Make it now, if it is not in the store."""
+        _ = self.folder
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that are no artifacts, as JSON values."""

@@ -22,10 +22,8 @@ from medisyn_lib.pipeline.arms import (
     ArmKey,
     Images,
 )
-from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import Denoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.latents import reconstructed
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
 from medisyn_lib.pipeline.suite import TrainedModel
 from medisyn_lib.sampling.pipeline import resolve_model
@@ -70,10 +68,10 @@ def paired_images(
     """
     images: Images = {}
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
-        general = resolve_model(generator) if generator else generator_entry(study, seed=seed)
+        general = resolve_model(generator) if generator else study.generator(seed=seed).folder
         by_generalist = sample_modalities(general, split, modalities, number, whole=True)
         for name in modalities:
-            special = generator_entry(study, name, seed=seed)
+            special = study.generator(name, seed=seed).folder
             by_specialist = sample_modalities(special, split, [name], number)
             images[ArmKey(REAL, name, number)] = load_pixels(split, rows_of(split, name))
             images[ArmKey(GENERALIST, name, number)] = by_generalist[name]
@@ -94,8 +92,8 @@ def control_images(
     """
     from scipy.ndimage import gaussian_filter
 
-    half = denoiser_plan(study).steps // 2
-    half_trained = generator_entry(study, seed=study.settings.seeds[0], step=half)
+    half = denoiser_plan(study.settings).steps // 2
+    half_trained = study.generator(seed=study.settings.seeds[0], after=half).folder
     by_half_trained = sample_modalities(half_trained, split, modalities, 0)
     images: Images = {}
     for name in modalities:
@@ -104,25 +102,25 @@ def control_images(
         images[ArmKey(HALF_TRAINED, name, 0)] = by_half_trained[name]
         images[ArmKey(OTHER_PATIENTS, name, 0)] = others
         images[ArmKey(BLURRED, name, 0)] = gaussian_filter(others, (0, 1, 1, 0))
-        images[ArmKey(AUTOENCODED, name, 0)] = reconstructed(study, real)
+        images[ArmKey(AUTOENCODED, name, 0)] = study.reconstruct(real)
     return images
 
 
 def long_specialist_images(
     study: Study,
-    denoisers: Mapping[TrainedModel, Path],
+    denoisers: Mapping[TrainedModel, Denoiser],
     split: datasets.Dataset,
     own_best: Mapping[str, OwnBest],
 ) -> Images:
     """Sample the long specialists, finished and at their own best checkpoint."""
     images: Images = {}
-    *_, finished = snapshot_steps(denoiser_plan(study))
-    for model, entry in denoisers.items():
+    *_, finished = snapshot_steps(denoiser_plan(study.settings))
+    for model, denoiser in denoisers.items():
         if model.kind != LONG_SPECIALIST:
             continue
         name = model.modality
-        long = generator_entry(study, name, seed=model.seed, step=finished, trained=entry)
-        by_long = sample_modalities(long, split, [name], 0)
+        long = study.generator(name, seed=model.seed, after=finished, denoiser=denoiser)
+        by_long = sample_modalities(long.folder, split, [name], 0)
         by_best = sample_modalities(own_best[name].generator, split, [name], 0)
         images[ArmKey(LONG_SPECIALIST, name, 0)] = by_long[name]
         images[ArmKey(OWN_BEST, name, 0)] = by_best[name]
@@ -131,7 +129,7 @@ def long_specialist_images(
 
 def choose_own_best(
     study: Study,
-    denoisers: Mapping[TrainedModel, Path],
+    denoisers: Mapping[TrainedModel, Denoiser],
     calibration: datasets.Dataset,
     measure: Callable[..., float],
 ) -> dict[str, OwnBest]:
@@ -154,9 +152,9 @@ def choose_own_best(
         By modality.
     """
     chosen = {}
-    for model, entry in denoisers.items():
+    for model, denoiser in denoisers.items():
         if model.kind == LONG_SPECIALIST:
-            candidates = _checkpoints(study, model, entry)
+            candidates = _checkpoints(study, model, denoiser)
             distances = [
                 _distance(generator, calibration, model.modality, measure)
                 for generator in candidates.values()
@@ -176,12 +174,12 @@ def _distance(
     return measure(real=real, synthetic=cached_features(sampled[modality]))
 
 
-def _checkpoints(study: Study, model: TrainedModel, entry: Path) -> dict[str, Path]:
+def _checkpoints(study: Study, model: TrainedModel, denoiser: Denoiser) -> dict[str, Path]:
     """Generators of a long specialist's checkpoints, and the specialist of equal exposure."""
     checkpoints = {}
-    for step in snapshot_steps(denoiser_plan(study)):
-        checkpoints[str(step)] = generator_entry(
-            study, model.modality, seed=model.seed, step=step, trained=entry
-        )
-    checkpoints["equal exposure"] = generator_entry(study, model.modality, seed=model.seed)
+    for step in snapshot_steps(denoiser_plan(study.settings)):
+        checkpoint = study.generator(model.modality, seed=model.seed, after=step, denoiser=denoiser)
+        checkpoints[str(step)] = checkpoint.folder
+    equal_exposure = study.generator(model.modality, seed=model.seed)
+    checkpoints["equal exposure"] = equal_exposure.folder
     return checkpoints

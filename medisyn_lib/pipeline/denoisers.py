@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,20 +38,17 @@ class DenoiserShape:
     text_width: int
 
     def new(self, seed: int) -> UNet2DConditionModel:
-        """Return the untrained denoiser that generalist and specialists of a seed all start from."""
+        """Return a denoiser with random weights of this seed."""
         with seeded(seed):
             return networks.denoiser(self.size, self.widths, text_width=self.text_width)
 
 
-class TrainedDenoiser(Artifact):
+class StoredDenoiser(Artifact):
     """A folder of a trained denoiser: `step-N.safetensors`, `history.csv`, `compute.json`."""
 
-    shape: DenoiserShape
-
-    @property
-    def seed(self) -> int:
-        """The seed that its training started from."""
-        raise NotImplementedError
+    @abstractmethod
+    def untrained(self) -> UNet2DConditionModel:
+        """Return the network as it was before any training."""
 
     def compute(self) -> dict[str, Any]:
         """Return what the training cost: steps, images, FLOPs an image and in all, seconds."""
@@ -58,7 +56,7 @@ class TrainedDenoiser(Artifact):
 
     def load(self, step: int | None = None) -> UNet2DConditionModel:
         """Return the denoiser after `step` steps, by default all of its plan; 0 is the untrained one."""
-        net = self.shape.new(self.seed)
+        net = self.untrained()
         if step is None:
             step = self.compute()["steps"]
         if step:
@@ -67,7 +65,7 @@ class TrainedDenoiser(Artifact):
 
 
 @dataclass(frozen=True, eq=False)
-class Denoiser(TrainedDenoiser):
+class Denoiser(StoredDenoiser):
     """The generalist's denoiser, or with a `modality` a specialist's, trained from scratch."""
 
     step = "denoiser"
@@ -77,13 +75,14 @@ class Denoiser(TrainedDenoiser):
     modality: str | None
     latents: Latents
     embeddings: Embeddings
-    images: ImageSet = field(**UNKEYED)  # those of the latents
-    snapshots: tuple[int, ...] = field(**UNKEYED)  # steps after which weights are stored
+    images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
+    snapshots: tuple[int, ...] = field(
+        metadata=UNKEYED, kw_only=True
+    )  # steps after which weights are stored
 
-    @property
-    def seed(self) -> int:
-        """The seed of its training."""
-        return self.plan.seed
+    def untrained(self) -> UNet2DConditionModel:
+        """Return the network that generalist and specialists of a seed all start from."""
+        return self.shape.new(self.plan.seed)
 
     def make(self, folder: Path) -> None:
         """Train it; store weights, the loss history and what the training cost."""
@@ -91,7 +90,7 @@ class Denoiser(TrainedDenoiser):
         if self.modality is not None:
             rows = self._rows_of_modality()
             latents, caption = latents[rows], caption[rows]
-        net = self.shape.new(self.seed)
+        net = self.untrained()
         flops_per_image = denoiser_flops(net, latents.shape[-1], self.shape.text_width)
         start = time.perf_counter()
         train_denoiser(net, latents, embeddings, caption, self.plan, folder, self.snapshots)
@@ -104,6 +103,25 @@ class Denoiser(TrainedDenoiser):
             fault = "the data have no such images; leave it out"
             raise InputError(f"specialist for {self.modality!r}: {fault}")
         return rows
+
+
+@dataclass(frozen=True, eq=False)
+class UntrainedDenoiser(StoredDenoiser):
+    """A denoiser with random weights: a control."""
+
+    step = "untrained"
+    code = (networks,)
+    shape: DenoiserShape
+    seed: int
+
+    def untrained(self) -> UNet2DConditionModel:
+        """Return the network."""
+        return self.shape.new(self.seed)
+
+    def make(self, folder: Path) -> None:
+        """Store that nothing was trained."""
+        nothing = {"steps": 0, "images": 0, "flops_per_image": 0.0, "flops": 0.0}
+        store.write_atomic(folder / "compute.json", json.dumps(nothing))
 
 
 def write_compute(
@@ -141,6 +159,6 @@ def snapshot_steps(plan: loop.TrainingPlan) -> tuple[int, ...]:
     return tuple(sorted({max(1, plan.steps // fraction) for fraction in (8, 4, 2, 1)}))
 
 
-def flops_of(denoisers: Iterable[TrainedDenoiser]) -> float:
+def flops_of(denoisers: Iterable[StoredDenoiser]) -> float:
     """Return the floating-point operations that training these denoisers took, together."""
     return sum(trained.compute()["flops"] for trained in denoisers)

@@ -50,7 +50,7 @@ class Embeddings(Artifact):
     width: int
     layers: int
     latents: Latents
-    images: ImageSet = field(**UNKEYED)  # those of the latents
+    images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
 
     def make(self, folder: Path) -> None:
         """Train the text encoder and embed every caption."""

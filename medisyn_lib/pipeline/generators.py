@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
 from medisyn_lib.pipeline.autoencoders import Autoencoder
-from medisyn_lib.pipeline.denoisers import TrainedDenoiser
+from medisyn_lib.pipeline.denoisers import StoredDenoiser
 from medisyn_lib.pipeline.embeddings import Embeddings
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime import store
@@ -43,13 +43,13 @@ class Generator(Artifact):
     code = (networks, sys.modules[__name__])
     autoencoder: Autoencoder
     embeddings: Embeddings
-    denoiser: TrainedDenoiser
+    denoiser: StoredDenoiser
     call: SamplingCall
     profile: str
     modality: str | None
     seed: int
     after: int | None
-    source: str = field(**UNKEYED)
+    source: str = field(metadata=UNKEYED, kw_only=True)
 
     def make(self, folder: Path) -> None:
         """Write the pipeline and its model card."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
-from medisyn_lib.pipeline.study import MODELS_CODE, Study
-from medisyn_lib.runtime.distributed import keep_together
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, Pixels
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.sampling.pipeline import resolve_model
+from medisyn_lib.training import classifier, loop
 from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
 if TYPE_CHECKING:
     import datasets
+
+    from medisyn_lib.pipeline.study import Study
 
 
 class GradedImages(NamedTuple):
@@ -42,19 +43,33 @@ class Logits(NamedTuple):
     test: np.ndarray
 
 
-def grading_network_entry(images: GradedImages, *, steps: int, seed: int) -> Path:
-    """Return the folder of an `AttributeClassifier` of grades, trained for so many steps; kept in the store."""
-    plan = X
-    modality = ["fundus"] * len(images.grades)
-    finding = [f"grade {grade}" for grade in images.grades]
-    content = [sha256(array.tobytes()).hexdigest() for array in images]
+@dataclass(frozen=True, eq=False)
+class GradingNetwork(Artifact):
+    """An `AttributeClassifier` of the grades of fundus images."""
 
-    def make(directory: Path) -> None:
-        train_classifier(images.pixels, modality, finding, plan, directory)
+    step = "grading"
+    code = (networks, *TRAINING_CODE, classifier)
+    plan: loop.TrainingPlan
+    pixels: Pixels
+    grades: tuple[int, ...]
 
-    what = {"plan": asdict(plan), "content": content}
-    code = ("medisyn_lib.training.classifier", *MODELS_CODE)
-    return keep_together("grading", what, make, code=code)
+    def make(self, folder: Path) -> None:
+        """Train it and write weights and class names."""
+        modality = ["fundus"] * len(self.grades)
+        finding = [f"grade {grade}" for grade in self.grades]
+        train_classifier(self.pixels.array, modality, finding, self.plan, folder)
+
+    def load(self) -> AttributeClassifier:
+        """Return the trained network."""
+        return AttributeClassifier(self.folder)
+
+
+def train_grading_network(images: GradedImages, *, steps: int, seed: int) -> AttributeClassifier:
+    """Return a network that grades, trained on these images for so many steps; cached."""
+    plan = loop.TrainingPlan(
+        steps=steps, batch=32, learning_rate=3e-3, seed=seed, weight_decay=0.05
+    )
+    return GradingNetwork(plan, Pixels(images.pixels), tuple(images.grades.tolist())).load()
 
 
 def graded_images(images: datasets.Dataset, grades: np.ndarray) -> GradedImages:
@@ -68,12 +83,11 @@ def grading_networks(
 ) -> list[Logits]:
     """Train one network per training seed, and compute its logits of the tuning and the test images."""
     tuning_pixels, test_pixels = load_pixels(tuning), load_pixels(test)
-    networks = []
+    logits = []
     for seed in study.settings.seeds:
-        entry = grading_network_entry(training, steps=study.settings.grading.steps, seed=seed)
-        network = AttributeClassifier(entry)
-        networks.append(Logits(network.scores(tuning_pixels), network.scores(test_pixels)))
-    return networks
+        network = train_grading_network(training, steps=study.settings.grading.steps, seed=seed)
+        logits.append(Logits(network.scores(tuning_pixels), network.scores(test_pixels)))
+    return logits
 
 
 def graded_synthetic_images(study: Study, generator: str) -> GradedImages:
@@ -85,6 +99,6 @@ def graded_synthetic_images(study: Study, generator: str) -> GradedImages:
     images = study.images("generator")
     fundus = np.flatnonzero(np.array(images["modality"][:]) == "fundus")
     prompts = images.select(fundus[:n].tolist())
-    model = resolve_model(generator) if generator else str(generator_entry(study))
-    pixels = load_samples(samples_entry(model, prompts["caption"][:]), study.settings.size)
+    model = resolve_model(generator) if generator else study.generator().folder
+    pixels = sample_prompts(model, prompts["caption"][:], side=study.settings.size)
     return GradedImages(pixels, np.array(prompts["grade"][:]))

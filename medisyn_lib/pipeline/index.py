@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.runtime import distributed
+from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact, Artifact
 
 if TYPE_CHECKING:
     import datasets
 
-VECTORS = "index.npy"
 
+@dataclass(frozen=True, eq=False)
+class Index(ArrayArtifact):
+    """What a description makes of each training image, float32 (n, d).
 
-def index_entry(
-    images: datasets.Dataset,
-    describe: Callable[[np.ndarray], np.ndarray],
-    what: Mapping[str, Any],
-    inputs: Sequence[str] = (),
-    code: Sequence[str] = (),
-) -> Path:
-    """Index images by a description, 1,024 in memory at a time.
-
-    Parameters
+    Attributes
     ----------
-    images : n images
-    describe : makes float (m, d) of uint8 (m, h, w, 3)
-    what, inputs, code : which images and which description (`store.keep`)
-
-    Returns
-    -------
-    Folder with `index.npy`, float32 (n, d), which can be memory-mapped
+    content : dict
+        Which images, and which description.
+    encoder : Artifact or None
+        The trained encoder that describes, if one does.
+    images : datasets.Dataset
+        The images.
+    describe : callable
+        Makes float (m, d) of uint8 (m, h, w, 3).
+    describe_code : tuple of modules
+        Whose code decides the description.
     """
 
-    def part(rows: np.ndarray) -> np.ndarray:
-        return describe(load_pixels(images, rows)).astype(np.float32)
+    step = "index"
+    code = ()
+    content: dict[str, Any]
+    encoder: Artifact | None
+    images: datasets.Dataset = field(metadata=UNKEYED, kw_only=True)
+    describe: Callable[[np.ndarray], np.ndarray] = field(metadata=UNKEYED, kw_only=True)
+    describe_code: tuple[ModuleType, ...] = field(metadata=UNKEYED, kw_only=True)
 
-    def count() -> int:
-        return len(images)
+    def modules(self) -> tuple[ModuleType, ...]:
+        """Return the modules whose code decides the description."""
+        return self.describe_code
 
-    return distributed.keep_array("index", what, count, part, inputs=inputs, code=code).parent
+    def count(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Describe the images of some rows."""
+        return self.describe(load_pixels(self.images, rows)).astype(np.float32)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.pipeline.denoisers import denoiser_entry, load_denoiser, snapshot_steps
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.latents import latents_entry, load_latents
-from medisyn_lib.pipeline.study import MODELS_CODE, Study
-from medisyn_lib.runtime import store
-from medisyn_lib.runtime.distributed import keep_together
-from medisyn_lib.training import loop
+from medisyn_lib.models import networks
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE
+from medisyn_lib.pipeline.autoencoders import Latents
+from medisyn_lib.pipeline.denoisers import (
+    Denoiser,
+    StoredDenoiser,
+    snapshot_steps,
+    write_compute,
+)
+from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.training import denoiser, loop
 from medisyn_lib.training.denoiser import train_denoiser
 
 if TYPE_CHECKING:
     import datasets
+    from diffusers import UNet2DConditionModel
+
+    from medisyn_lib.pipeline.study import Study
 
 OVERFITTED_IMAGES = 64
 BATCH = 16
@@ -52,29 +58,37 @@ def overfitted_rows(images: datasets.Dataset, n: int = OVERFITTED_IMAGES) -> np.
     return np.sort(turn.index[:n].to_numpy())
 
 
-def overfitted_entry(study: Study, rows: np.ndarray) -> Path:
-    """Folder of the generalist's denoiser, trained on with these rows of the generator's images alone."""
-    base, latents = denoiser_entry(study), latents_entry(study)
-    words = text_entry(study)
-    plan = overfitted_plan(study)
+@dataclass(frozen=True, eq=False)
+class OverfittedDenoiser(StoredDenoiser):
+    """The generalist's denoiser, trained on with some rows of the generator's images alone."""
 
-    def make(directory: Path) -> None:
-        net = load_denoiser(study, base).train()
-        few = load_latents(latents)[rows]
-        embeddings = np.load(words / "embeddings.npy")
-        caption = np.load(words / "caption.npy")[rows]
-        train_denoiser(net, few, embeddings, caption, plan, directory, snapshot_steps(plan))
-        flops_per_image = json.loads((base / "compute.json").read_text("utf-8"))["flops_per_image"]
-        n_seen = plan.steps * plan.batch
-        cost = {
-            "steps": plan.steps,
-            "images": n_seen,
-            "flops_per_image": flops_per_image,
-            "flops": n_seen * flops_per_image,
-        }
-        store.write_atomic(directory / "compute.json", json.dumps(cost))
+    step = "overfitted"
+    code = (networks, *TRAINING_CODE, denoiser)
+    plan: loop.TrainingPlan
+    rows: tuple[int, ...]
+    base: Denoiser
+    latents: Latents
+    embeddings: Embeddings
 
-    settings = {"plan": asdict(plan), "rows": rows.tolist()}
-    code = (*MODELS_CODE, "medisyn_lib.training.denoiser")
-    inputs = [base.name, latents.name, words.name]
-    return keep_together("overfitted", settings, make, inputs=inputs, code=code)
+    def untrained(self) -> UNet2DConditionModel:
+        """Return the network that the generalist started from."""
+        return self.base.untrained()
+
+    def make(self, folder: Path) -> None:
+        """Train it on; store weights, the loss history and what the training cost."""
+        net, rows = self.base.load().train(), list(self.rows)
+        embeddings, caption = self.embeddings.load()
+        few, snapshots = self.latents.array()[rows], snapshot_steps(self.plan)
+        train_denoiser(net, few, embeddings, caption[rows], self.plan, folder, snapshots)
+        write_compute(folder, self.plan, self.base.compute()["flops_per_image"])
+
+
+def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
+    """Return the generalist's denoiser of a study, overfitted to some rows of the generator's images."""
+    return OverfittedDenoiser(
+        overfitted_plan(study),
+        tuple(rows.tolist()),
+        study.denoiser(),
+        study.latents,
+        study.embeddings,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 
 if TYPE_CHECKING:
     import datasets
@@ -110,8 +110,8 @@ def sample_modalities(
     else:
         sampled = np.concatenate(list(rows_by_modality.values()))
     seeds = (SEEDS_APART * split_number + sampled).tolist()
-    entry = samples_entry(model, split.select(sampled)["caption"][:], seeds=seeds)
-    images = load_samples(entry, split[0]["image"].width)
+    prompts = split.select(sampled)["caption"][:]
+    images = sample_prompts(model, prompts, seeds=seeds, side=split[0]["image"].width)
     return {
         name: images[np.flatnonzero(np.isin(sampled, rows))]
         for name, rows in rows_by_modality.items()

@@ -29,7 +29,7 @@ class Samples(ArrayArtifact):
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     call: dict[str, Any] = field(default_factory=dict)
-    model: str = field(**UNKEYED)
+    model: str = field(metadata=UNKEYED, kw_only=True)
 
     def count(self) -> int:
         """Return the number of images."""

@@ -28,7 +28,7 @@ from medisyn_lib.pipeline.classifiers import Classifier, classifier_plan, has_cl
 from medisyn_lib.pipeline.denoisers import (
     Denoiser,
     DenoiserShape,
-    TrainedDenoiser,
+    StoredDenoiser,
     denoiser_plan,
     snapshot_steps,
 )
@@ -161,7 +161,7 @@ class Study:
         *,
         seed: int = 0,
         after: int | None = None,
-        denoiser: TrainedDenoiser | None = None,
+        denoiser: StoredDenoiser | None = None,
     ) -> Generator:
         """Return the generalist as a pipeline folder, or a specialist.
 
@@ -173,7 +173,7 @@ class Study:
             Training seed.
         after : int or None
             Steps of training after which the denoiser is taken; 0 is untrained, None finished.
-        denoiser : TrainedDenoiser or None
+        denoiser : StoredDenoiser or None
             Another denoiser to put in, such as an overfitted one.
         """
         call = SamplingCall(self.settings.sampling_steps, self.settings.guidance)

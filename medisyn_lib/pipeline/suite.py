@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medisyn_lib.pipeline.arms import GENERALIST, LONG_SPECIALIST, SPECIALIST
-from medisyn_lib.pipeline.denoisers import denoiser_entry
+from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def compared_modalities(specialists: Sequence[str], reasons: Mapping[str, str]) 
 
 def train_denoisers(
     study: Study, modalities: Sequence[str], *, long_specialists: bool = False
-) -> dict[TrainedModel, Path]:
+) -> dict[TrainedModel, Denoiser]:
     """Train the denoisers of generalist and specialists, for each training seed.
 
     Parameters
@@ -62,21 +61,22 @@ def train_denoisers(
     Returns
     -------
     dict
-        The store's entry of each. A seed's generalist comes last, as notebook 01 may be training
+        Each by what it is. A seed's generalist comes last, as notebook 01 may be training
         it at the same time.
     """
     denoisers = {}
     for seed in study.settings.seeds:
         for name in modalities:
-            entry = denoiser_entry(study, name, seed=seed)
-            denoisers[TrainedModel(SPECIALIST, name, seed)] = entry
-        denoisers[TrainedModel(GENERALIST, "", seed)] = denoiser_entry(study, seed=seed)
+            denoisers[TrainedModel(SPECIALIST, name, seed)] = study.denoiser(name, seed=seed)
+        denoisers[TrainedModel(GENERALIST, "", seed)] = study.denoiser(seed=seed)
     if long_specialists:
         first = study.settings.seeds[0]
         for name in study.settings.long_specialists:
             if name in modalities:
-                entry = denoiser_entry(study, name, seed=first, long=True)
-                denoisers[TrainedModel(LONG_SPECIALIST, name, first)] = entry
+                long = study.denoiser(name, seed=first, long=True)
+                denoisers[TrainedModel(LONG_SPECIALIST, name, first)] = long
+    for denoiser in denoisers.values():
+        denoiser.ensure()  # in this order
     return denoisers
 
 
@@ -87,7 +87,7 @@ def suite(study: Study) -> list[Path]:
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
         present = [name for name in study.settings.specialists if name in set(split["modality"][:])]
         for name in (None, *present):
-            generator = generator_entry(study, name, seed=seed)
+            generator = study.generator(name, seed=seed).folder
             generators.append(generator)
             modalities = present if name is None else [name]
             images = sample_modalities(generator, split, modalities, number, whole=name is None)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from medisyn_lib.pipeline.denoisers import denoiser_entry, denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.denoisers import Denoiser, denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 
 FIRST_SEED = 7
 
 
-def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, Path]:
-    """Train the generalist and the profile's specialists for these modalities: entries by name."""
-    denoisers = {"generalist": denoiser_entry(study)}
+def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, Denoiser]:
+    """Train the generalist and the profile's specialists for these modalities: by name."""
+    denoisers = {"generalist": study.denoiser()}
     for name in study.settings.specialists:
         if name in modalities:
-            denoisers[f"specialist {name}"] = denoiser_entry(study, name)
+            denoisers[f"specialist {name}"] = study.denoiser(name)
     return denoisers
 
 
@@ -33,7 +31,7 @@ def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarr
         Images, uint8 (prompts, h, w, 3), by optimiser step, from 0, the untrained one.
     """
     samples = {}
-    for step in (0, *snapshot_steps(denoiser_plan(study))):
-        snapshot = generator_entry(study, step=step)
-        samples[step] = load_samples(samples_entry(snapshot, prompts, first_seed=FIRST_SEED))
+    for step in (0, *snapshot_steps(denoiser_plan(study.settings))):
+        snapshot = study.generator(after=step).folder
+        samples[step] = sample_prompts(snapshot, prompts, first_seed=FIRST_SEED)
     return samples

@@ -148,10 +148,10 @@ def synthetic_images(generator: str, items: Sequence[Item], seed: int) -> np.nda
     """
     if (Path(generator) / "metadata.csv").is_file():
         return _finished_images(generator, items, seed)
-    from medisyn_lib.pipeline.samples import load_samples, samples_entry
+    from medisyn_lib.pipeline.samples import sample_prompts
 
     prompts = [item["caption"] for item in items]
-    return np.array(load_samples(samples_entry(generator, prompts, first_seed=seed)))
+    return np.array(sample_prompts(generator, prompts, first_seed=seed))
 
 
 def _finished_images(folder: str, items: Sequence[Item], seed: int) -> np.ndarray:

@@ -91,7 +91,7 @@ def draw(
         "contents": [hashlib.sha256(content).hexdigest() for content in contents],
         "packages": [version(package) for package in ("matplotlib", "seaborn", "pillow")],
     }
-    entry = store.keep("figure", settings, make, code=CODE)
+    entry = store.cache("figure", settings, make, code=CODE)
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     store.write_atomic(out / f"{stem}.csv", text)
     for path in entry.iterdir():

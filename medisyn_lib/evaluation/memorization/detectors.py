@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from medisyn_lib.data import sources
 from medisyn_lib.evaluation import neighbours
+from medisyn_lib.evaluation.memorization import window_descriptors
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
 from medisyn_lib.models import encoders
 from medisyn_lib.models.tensors import in_batches, to_tensor
-from medisyn_lib.pipeline.index import VECTORS, index_entry
-from medisyn_lib.pipeline.reidentification import reidentification_entry
-from medisyn_lib.runtime import store
-from medisyn_lib.training.reidentification import ReidentificationEncoder
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, Pixels
+from medisyn_lib.pipeline.index import Index
+from medisyn_lib.pipeline.reidentification import Reidentification, reidentification_of
+from medisyn_lib.training import reidentification
 
 if TYPE_CHECKING:
     import datasets
@@ -30,14 +32,15 @@ SMALL_INDEX = 20  # of an index below 200 images it is compared with the n/20-th
 ENCODER_SIDE = 128  # pixels: smaller images are not enlarged for EfficientNet-Lite0
 
 
-class Detector(NamedTuple):
-    """A way to compare images: the folder of the training images' index, and what describes queries.
+@dataclass(frozen=True)
+class Detector:
+    """A way to compare images: the training images' index, and what describes queries.
 
     `describe` makes float32 (q, d), or (q, v, d) for v views of each, of uint8 images (q, h, w, 3).
     """
 
     name: str
-    index_folder: Path
+    index: Index
     describe: Callable[[np.ndarray], np.ndarray]
 
 
@@ -79,18 +82,19 @@ def copy_detectors(
         _pixel_detector(images, settings),
         _photograph_detector(images, settings, encoder),
     ]
-    reidentification = reidentification_entry(study)
-    if reidentification is not None:
-        detectors.append(_reidentification_detector(images, settings, reidentification))
+    encoder_of_patients = reidentification_of(study)
+    if encoder_of_patients is not None:
+        detectors.append(_reidentification_detector(images, settings, encoder_of_patients))
     return detectors
 
 
 def _pixel_detector(images: datasets.Dataset, settings: Mapping[str, Any]) -> Detector:
-    index = index_entry(
-        images,
-        centre_window,
+    index = Index(
         {**settings, "detector": "pixels"},
-        code=("medisyn_lib.evaluation.memorization.window_descriptors",),
+        None,
+        images=images,
+        describe=centre_window,
+        describe_code=(window_descriptors,),
     )
     return Detector("pixels", index, query_windows)
 
@@ -99,25 +103,30 @@ def _photograph_detector(
     images: datasets.Dataset, settings: Mapping[str, Any], encoder: str
 ) -> Detector:
     describe = photograph_encoder(encoder)
-    index = index_entry(
-        images,
-        describe,
+    index = Index(
         {**settings, "detector": encoder},
-        code=("medisyn_lib.models.encoders",),
+        None,
+        images=images,
+        describe=describe,
+        describe_code=(encoders,),
     )
     return Detector(encoder, index, describe)
 
 
 def _reidentification_detector(
-    images: datasets.Dataset, settings: Mapping[str, Any], folder: Path
+    images: datasets.Dataset, settings: Mapping[str, Any], encoder: Reidentification
 ) -> Detector:
-    embed = ReidentificationEncoder(folder)
+    embed = encoder.load()
 
     def describe_with_mirror(pixels: np.ndarray) -> np.ndarray:
         return np.stack([embed(pixels), embed(pixels[:, :, ::-1])], axis=1)
 
-    index = index_entry(
-        images, embed, {**settings, "detector": "reidentification"}, inputs=[folder.name]
+    index = Index(
+        {**settings, "detector": "reidentification"},
+        encoder,
+        images=images,
+        describe=embed,
+        describe_code=(reidentification,),
     )
     return Detector("reidentification", index, describe_with_mirror)
 
@@ -162,30 +171,35 @@ def match(
     return Matches(ratio, row)
 
 
+@dataclass(frozen=True, eq=False)
+class Search(Artifact):
+    """The nearest training images of queries, by one detector: `distance.npy` and `row.npy`."""
+
+    step = "matches"
+    code = (neighbours, window_descriptors)
+    index: Index
+    queries: Pixels
+    rows: tuple[int, ...] | None  # search only these rows of the index
+    describe: Callable[[np.ndarray], np.ndarray] = field(metadata=UNKEYED, kw_only=True)
+    nearest: int = NEAREST
+    small_index: int = SMALL_INDEX
+
+    def make(self, folder: Path) -> None:
+        """Search, exactly."""
+        index = self.index.array()
+        if self.rows is not None:
+            index = index[list(self.rows)]
+        k = min(self.nearest, max(2, len(index) // self.small_index))
+        found = neighbours.nearest(self.describe(self.queries.array), index, k)
+        np.save(folder / "distance.npy", found.distance)
+        np.save(folder / "row.npy", found.row)
+
+
 def _match_one(detector: Detector, pixels: np.ndarray, rows: np.ndarray | None) -> Matches:
     """Search in one detector's index: fields (q,)."""
-
-    def make(directory: Path) -> None:
-        index = np.load(detector.index_folder / VECTORS, mmap_mode="r")
-        if rows is not None:
-            index = index[rows]
-        k = min(NEAREST, max(2, len(index) // SMALL_INDEX))
-        found = neighbours.nearest(detector.describe(pixels), index, k)
-        np.save(directory / "distance.npy", found.distance)
-        np.save(directory / "row.npy", found.row)
-
-    settings: dict[str, Any] = {
-        "images": hashlib.sha256(pixels.tobytes()).hexdigest(),
-        "nearest": [NEAREST, SMALL_INDEX],
-    }
-    if rows is not None:
-        settings["rows"] = rows.tolist()
-    code = (
-        "medisyn_lib.evaluation.neighbours",
-        "medisyn_lib.evaluation.memorization.window_descriptors",
-    )
-    entry = store.keep("matches", settings, make, inputs=[detector.index_folder.name], code=code)
-    distance = np.load(entry / "distance.npy")
-    row = np.load(entry / "row.npy")[:, 0]
+    within = None if rows is None else tuple(rows.tolist())
+    search = Search(detector.index, Pixels(pixels), within, describe=detector.describe)
+    distance = np.load(search.folder / "distance.npy")
+    row = np.load(search.folder / "row.npy")[:, 0]
     ratio = distance[:, 0] / np.maximum(distance[:, -1], 1e-12)
     return Matches(ratio, row if rows is None else rows[row])

@@ -12,7 +12,7 @@ import numpy as np
 
 from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
 from medisyn_lib.evaluation.memorization.detectors import Detector, match
-from medisyn_lib.evaluation.memorization.images import sample_prompts
+from medisyn_lib.evaluation.memorization.images import sample_at_study_size
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -38,6 +38,6 @@ def attempt_extraction(
     rows = np.rint(np.linspace(0, len(images) - 1, n)).astype(int).tolist()
     captions = images.select(rows)["caption"][:]
     seeds = [FIRST_SEED + SEEDS_APART * turn for turn in range(SEEDS)]
-    samples = [sample_prompts(study, model, captions, seed) for seed in seeds]
+    samples = [sample_at_study_size(study, model, captions, seed) for seed in seeds]
     ratio = match(detectors, np.concatenate(samples)).ratio
     return proportion_flagged(flag_copies(ratio, calibration))

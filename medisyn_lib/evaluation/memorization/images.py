@@ -12,9 +12,8 @@ import numpy as np
 from medisyn_lib.data import sources
 from medisyn_lib.data.pixels import centre_square
 from medisyn_lib.errors import InputError
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.sampling.pipeline import resolve_model
 
 if TYPE_CHECKING:
@@ -103,11 +102,11 @@ def judged_images(study: Study, generator: str = "", seed: int = 0) -> JudgedIma
     A folder of finished images is taken whole. A pipeline, by default the study's generalist, is given
     the captions of held-out images, the first of them with this seed.
     """
-    model = resolve_model(generator) if generator else str(generator_entry(study))
+    model = resolve_model(generator) if generator else str(study.generator().folder)
     if _is_image_folder(Path(model)):
         return JudgedImages(model, True, _finished_images(model, study.settings.size))
     captions = study.images("test")["caption"][:]
-    return JudgedImages(model, False, sample_prompts(study, model, captions, seed))
+    return JudgedImages(model, False, sample_at_study_size(study, model, captions, seed))
 
 
 def _is_image_folder(folder: Path) -> bool:
@@ -121,7 +120,9 @@ def _finished_images(folder: str, size: int) -> np.ndarray:
     return np.stack([np.asarray(centre_square(image, size)) for image in opened])
 
 
-def sample_prompts(study: Study, model: str, prompts: Sequence[str], first_seed: int) -> np.ndarray:
+def sample_at_study_size(
+    study: Study, model: Path | str, prompts: Sequence[str], first_seed: int
+) -> np.ndarray:
     """Sample one image per prompt, uint8 (n, h, h, 3) at the study's size, with consecutive seeds."""
-    entry = samples_entry(model, prompts, first_seed=first_seed)
-    return np.array(load_samples(entry, study.settings.size))
+    size = study.settings.size
+    return np.array(sample_prompts(model, prompts, first_seed=first_seed, side=size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,9 +10,6 @@ import torch
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.images import RealImages, first_of_each_patient
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline.denoisers import load_denoiser
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.latents import autoencoder_entry, load_autoencoder
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import exact_proportion
 from medisyn_lib.statistics.jackknife import delete_group
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
     import datasets
     from diffusers import UNet2DConditionModel
 
+    from medisyn_lib.pipeline.denoisers import StoredDenoiser
     from medisyn_lib.pipeline.study import Study
 
 FLOW_TIMES = (0.3, 0.5, 0.7)  # of (0, 1), 1 being noise
@@ -81,18 +78,18 @@ def membership_inference(members: np.ndarray, others: np.ndarray) -> MembershipI
 
 
 def infer_membership(
-    study: Study, denoiser: Path, real: RealImages, members: np.ndarray | None = None
+    study: Study, denoiser: StoredDenoiser, real: RealImages, members: np.ndarray | None = None
 ) -> MembershipInference:
     """Compare a denoiser's losses on its training images with those on held-out ones.
 
     Parameters
     ----------
-    denoiser : folder of a trained denoiser of the study
+    denoiser : a trained denoiser of the study
     real : gives the held-out images, of which up to 200, evenly spread, are taken
     members : int (n,), rows of the images of the study's generator; if None, as many as there are
         non-members, one per patient
     """
-    net = load_denoiser(study, denoiser)
+    net = denoiser.load()
     training = study.images("generator")
     n = min(len(real.held_out), MOST)
     if members is None:
@@ -118,16 +115,9 @@ def image_losses(
     study: Study, net: UNet2DConditionModel, images: datasets.Dataset, rows: np.ndarray
 ) -> np.ndarray:
     """Compute `flow_matching_losses` of some images with their captions: float64 (n,)."""
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    vae = load_autoencoder(autoencoder_entry(study))
-    words = text_entry(study)
-    latents = torch.from_numpy(encode(vae, load_pixels(images, rows)))
-    text = embed_prompts(
-        CLIPTokenizer.from_pretrained(words / "tokenizer"),
-        CLIPTextModel.from_pretrained(words / "text_encoder"),
-        images.select(list(rows))["caption"][:],
-    )
+    latents = torch.from_numpy(encode(study.autoencoder.load(), load_pixels(images, rows)))
+    tokenizer, text_encoder = study.embeddings.load_encoder()
+    text = embed_prompts(tokenizer, text_encoder, images.select(list(rows))["caption"][:])
     generator = torch.Generator().manual_seed(NOISE_SEED)
     noise = torch.randn(latents.shape, generator=generator)
     return flow_matching_losses(net, latents, torch.from_numpy(text).float(), noise)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,14 +11,14 @@ import numpy as np
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
-from medisyn_lib.evaluation.memorization.images import RealImages, sample_prompts
+from medisyn_lib.evaluation.memorization.images import RealImages, sample_at_study_size
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, flag_and_test
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.overfitted import (
     BATCH,
     OVERFITTED_IMAGES,
-    overfitted_entry,
+    OverfittedDenoiser,
+    overfitted_denoiser,
     overfitted_rows,
     overfitted_steps,
 )
@@ -56,14 +55,14 @@ class Overfitted:
 
     Attributes
     ----------
-    entry : folder of its denoiser
+    denoiser : its denoiser
     rows : int (n,), the images that it was overfitted to, among those of the study's generator
     index_rows : int (n,), the same among those of the detectors' index
     calibration : float (m, l), ratios of the calibration images against these images alone
     snapshots : after half of its steps, and at the end
     """
 
-    entry: Path
+    denoiser: OverfittedDenoiser
     rows: np.ndarray
     index_rows: np.ndarray
     calibration: np.ndarray
@@ -87,19 +86,19 @@ def overfit(
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
     calibration = match(detectors, load_pixels(real.calibration), index_rows).ratio
-    entry = overfitted_entry(study, rows)
+    denoiser = overfitted_denoiser(study, rows)
     n_prompts = min(len(rows), OVERFITTED_IMAGES)
     asked = rows[np.linspace(0, len(rows) - 1, n_prompts).astype(int)]
     captions = images.select(asked.tolist())["caption"][:]
 
     def sample(step: int) -> Snapshot:
-        model = str(generator_entry(study, trained=entry, step=step))
-        pixels = sample_prompts(study, model, captions, FIRST_SEED)
+        model = study.generator(denoiser=denoiser, after=step).folder
+        pixels = sample_at_study_size(study, model, captions, FIRST_SEED)
         matches = match(detectors, pixels, index_rows)
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
 
     snapshots = tuple(sample(step) for step in overfitted_steps(study)[-2:])
-    return Overfitted(entry, rows, index_rows, calibration, snapshots)
+    return Overfitted(denoiser, rows, index_rows, calibration, snapshots)
 
 
 def overfit_further_sizes(
@@ -140,12 +139,12 @@ def flagged_during_training(
     -------
     dict of passes over the training images to bool (n,)
     """
-    plan = denoiser_plan(study)
+    plan = denoiser_plan(study.settings)
     split = evaluation_splits(study)[0]
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
     for step in snapshot_steps(plan)[:-1]:
-        model = generator_entry(study, step=step)
+        model = study.generator(after=step).folder
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
         ratio = match(detectors, pixels).ratio

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 
 from medisyn_lib.evaluation.utility.arms import Run
 from medisyn_lib.evaluation.utility.tasks import Task
-from medisyn_lib.runtime import store
+from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
 
 
 class Setting(NamedTuple):
@@ -103,16 +105,28 @@ def train_classifiers(task: Task, runs: Sequence[Run], steps: int) -> np.ndarray
         Of each class in the test images, float32 (runs, test images, classes).
     """
 
-    def make(directory: Path) -> None:
-        chunks = [
-            train_side_by_side(task, runs[start : start + RUNS_AT_ONCE], steps)
-            for start in range(0, len(runs), RUNS_AT_ONCE)
-        ]
-        np.save(directory / "probabilities.npy", np.concatenate(chunks))
+    trained = TrainedClassifiers(_fingerprint(task, runs), steps, task=task, runs=tuple(runs))
+    return np.load(trained.folder / "probabilities.npy")
 
-    settings = {"content": _fingerprint(task, runs), "steps": steps}
-    entry = store.keep("heads", settings, make, code=(__name__,))
-    return np.load(entry / "probabilities.npy")
+
+@dataclass(frozen=True, eq=False)
+class TrainedClassifiers(Artifact):
+    """What classifiers of some runs say of the test images: `probabilities.npy`."""
+
+    step = "heads"
+    code = (sys.modules[__name__],)
+    content: str  # digest of the task and the runs
+    steps: int
+    task: Task = field(metadata=UNKEYED, kw_only=True)
+    runs: tuple[Run, ...] = field(metadata=UNKEYED, kw_only=True)
+
+    def make(self, folder: Path) -> None:
+        """Train the classifiers, some at a time."""
+        chunks = [
+            train_side_by_side(self.task, self.runs[start : start + RUNS_AT_ONCE], self.steps)
+            for start in range(0, len(self.runs), RUNS_AT_ONCE)
+        ]
+        np.save(folder / "probabilities.npy", np.concatenate(chunks))
 
 
 def _fingerprint(task: Task, runs: Sequence[Run]) -> str:
