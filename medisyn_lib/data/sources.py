@@ -19,7 +19,7 @@ from medisyn_lib.data.kinds import KINDS
 from medisyn_lib.data.rows import Row, require
 from medisyn_lib.data.splits import ROLES, SPLIT_OF_ROLE, SPLITS, role_of, stable_fraction
 from medisyn_lib.modalities import MODALITIES
-from medisyn_lib.runtime.store import keep
+from medisyn_lib.runtime.store import cache
 
 if TYPE_CHECKING:
     import datasets
@@ -183,7 +183,7 @@ def load(
     def make(folder: Path) -> None:
         records.write(folder, make_records, arguments, workers=workers)
 
-    return _opened(keep("data", settings, make, code=(*CODE, module.__name__)))
+    return _opened(cache("data", settings, make, code=(*CODE, module.__name__)))
 
 
 def _opened(folder: Path) -> datasets.Dataset:
