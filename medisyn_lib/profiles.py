@@ -89,9 +89,9 @@ class Profile:
     seeds: tuple[int, ...] = (0,)  # of training
     quality_images: int = 60  # 02, 03: test images, and prompts, for each training seed
     eleventh_steps: int = 32  # 03: to add a modality
-    # Of `full` 8 to 20 read alike (96.5 to 96.7% of findings, n = 600), at equal distances.
+    # Of `full` 8 to 20 are classified alike (96.5 to 96.7% of findings, n = 600), at equal distances.
     sampling_steps: int = 10
-    # On calibration patients 3 and 6 read alike (57% and 56% of findings, n = 300).
+    # On calibration patients 3 and 6 are classified alike (57% and 56% of findings, n = 300).
     guidance: float = 4.0
     modality_floor: float = 0.95  # claim 01: fraction of prompts whose modality is recovered
     finding_margin: float = 0.15  # claim 01: how far below real images finding accuracy may lie

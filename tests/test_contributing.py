@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md does what it says: its files, put into a copy of the project, work there."""
+"""The examples of additions work: their files, put into a copy of the project, do what the page says."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ from medisyn_lib.claims.claim import VERDICTS
 from medisyn_lib.modalities import MODALITIES
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-BLOCKS = re.findall(
-    r"^```\w+ title=\"([^\"]+)\"( add)?\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL
-)
+EXAMPLES = ROOT / "docs" / "examples"
 
 
-def section(heading: str) -> list[tuple[str, bool, str]]:
-    """The files of one section of the page: path, whether it is added to one that is there, content."""
-    text = TEXT.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    found = [(path, bool(add), content) for path, add, content in BLOCKS if content in text]
-    assert found, heading
-    return found
-
-
-def follow(copy: Path, *headings: str) -> None:
-    """A copy of the library, the tests and the notebooks' folder in which these sections were followed."""
+def follow(copy: Path, *names: str) -> None:
+    """A copy of the library, the tests and the notebooks' folder to which these examples were added."""
     shutil.copytree(
         ROOT / "medisyn_lib", copy / "medisyn_lib", ignore=shutil.ignore_patterns("__pycache__")
     )
     (copy / "notebooks").mkdir()
     (copy / "tests").mkdir()
-    for path, add, content in (block for heading in headings for block in section(heading)):
-        assert (copy / path).exists() == add, path
-        (copy / path).write_text(
-            (copy / path).read_text("utf-8") + "\n" + content if add else content
-        )
+    for name in names:
+        for file in files_of(name):
+            add_file(copy, file.relative_to(EXAMPLES / name), file.read_text("utf-8"))
+
+
+def files_of(name: str) -> list[Path]:
+    """The files of one example."""
+    found = [path for path in sorted((EXAMPLES / name).rglob("*")) if path.is_file()]
+    assert found, name
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def add_file(copy: Path, path: Path, content: str) -> None:
+    """A new file, or lines appended to the one that a `.add` file is named after."""
+    if path.suffix == ".add":
+        target = copy / path.with_suffix("")
+        target.write_text(target.read_text("utf-8") + "\n" + content)
+    else:
+        assert not (copy / path).exists(), path
+        (copy / path).write_text(content)
 
 
 def inside(copy: Path, *command: str) -> str:
@@ -58,24 +62,19 @@ def inside(copy: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_every_file_of_the_page_is_tried() -> None:
-    headings = re.findall(r"^## (Add .*)$", TEXT, flags=re.MULTILINE)
-    assert [heading.split(":")[0] for heading in headings] == [
-        "Add a modality", "Add a measure", "Add a claim", "Add a data source",
-    ]  # fmt: skip
-    assert (
-        sum(len(section(heading)) for heading in headings) == len(BLOCKS) == TEXT.count(" title=")
-    )
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", TEXT) if not re.match(r"[a-z]+:", link)]
-    assert links and all((ROOT / link).exists() for link in links)
+def test_every_example_is_described_and_tried() -> None:
+    page = (EXAMPLES / "README.md").read_text("utf-8")
+    described = re.findall(r"^## `(\w+)/`", page, flags=re.MULTILINE)
+    assert described == ["modality", "measure", "claim", "source"]
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(described)
+    source = Path(__file__).read_text("utf-8")
+    assert all(re.search(rf"follow\(.*\"{name}\"", source) for name in described)
 
 
 def test_an_eleventh_modality_is_one_new_file_and_one_table_row(tmp_path: Path) -> None:
-    blocks = section("Add a modality")
-    assert [(path, add) for path, add, _ in blocks] == [
-        ("medisyn_lib/modalities.toml", True), ("medisyn_lib/phantoms/mammography.py", False),
-    ]  # fmt: skip
-    follow(tmp_path, "Add a modality")
+    paths = [str(path.relative_to(EXAMPLES / "modality")) for path in files_of("modality")]
+    assert paths == ["medisyn_lib/modalities.toml.add", "medisyn_lib/phantoms/mammography.py"]
+    follow(tmp_path, "modality")
     code = """
 import json
 from medisyn_lib.cli.main import main
@@ -85,7 +84,8 @@ check.PHANTOMS_CHECKED = 20
 images = sources.load("phantom", role="test", per_modality=12)
 own = images.filter(lambda row: row["modality"] == "mammography", load_from_cache_file=False)
 told = {"modalities": list(MODALITIES), "loaded": sorted(set(images["modality"])), "captions": own["caption"][:],
-        "findings": sorted(set(own["finding"])), "specialty": own["specialty"][0], "testable": check.testable("phantom")}
+        "findings": sorted(set(own["finding"])), "specialty": own["specialty"][0],
+        "testable": check.testable("phantom")}
 print(json.dumps(told))
 assert main(["data", "check", "phantom"]) == 0 and main(["data", "list"]) == 0
 """
@@ -105,7 +105,7 @@ assert main(["data", "check", "phantom"]) == 0 and main(["data", "list"]) == 0
 
 
 def test_the_eleventh_phantom_keeps_the_contract_of_the_ten(tmp_path: Path) -> None:
-    follow(tmp_path, "Add a modality")
+    follow(tmp_path, "modality")
     shutil.copy(ROOT / "tests" / "test_phantoms.py", tmp_path / "tests")
     said = inside(
         tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", "mammography"
@@ -114,7 +114,7 @@ def test_the_eleventh_phantom_keeps_the_contract_of_the_ten(tmp_path: Path) -> N
 
 
 def test_a_measure_passes_its_own_tests(tmp_path: Path) -> None:
-    follow(tmp_path, "Add a measure")
+    follow(tmp_path, "measure")
     said = inside(
         tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_diversity.py"
     )
@@ -123,7 +123,7 @@ def test_a_measure_passes_its_own_tests(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_claim_runs_and_reaches_the_scorecard(tmp_path: Path) -> None:
-    follow(tmp_path, "Add a measure", "Add a claim")
+    follow(tmp_path, "measure", "claim")
     inside(tmp_path, "-m", "jupytext", "--to", "ipynb", "notebooks/08_diversity.py")
     inside(
         tmp_path,
@@ -143,7 +143,7 @@ def test_a_claim_runs_and_reaches_the_scorecard(tmp_path: Path) -> None:
 
 
 def test_a_data_source_is_listed_checked_and_loaded(tmp_path: Path) -> None:
-    follow(tmp_path, "Add a data source")
+    follow(tmp_path, "source")
     rng = np.random.default_rng(0)
     for number in range(60):
         folder = tmp_path / "images" / ("Benign", "Not benign")[number % 2]

@@ -148,7 +148,7 @@ BIG = np.zeros((20, 20, 24, 3), np.uint8)
         ({"train_labels": np.full(20, 0.5)}, "train_labels has dtype float64"),
         ({"train_labels": np.full(20, 7)}, "label 7 is out of range"),
         ({"train_labels": np.full(20, -1)}, "labels from -1"),
-        ({"train_labels": np.zeros((20, 2), int)}, "one label an image"),
+        ({"train_labels": np.zeros((20, 2), int)}, "one label per image"),
         ({"train_labels": np.zeros(20, int)}, "class 'moderate_npdr' has no train image"),
         (
             {"train_labels": np.zeros(20, int), "class_names": None},
@@ -362,7 +362,7 @@ def test_fingerprint_of_a_folder_follows_its_images(tmp_path):
         ({"file_name": "../x.png"}, "leads out of the folder"),
         ({"file_name": "/etc/hostname"}, "leads out of the folder"),
         ({"file_name": "link.jpg"}, "leads out of the folder"),
-        ({"file_name": "1.png"}, "'1.png' stands there twice"),
+        ({"file_name": "1.png"}, "'1.png' is listed twice"),
         ({"file_name": "bad.jpg"}, "bad.jpg is no image"),
         ({"file_name": "cut.jpg.png"}, "cut.jpg.png is damaged"),
         ({"file_name": "deep.tif"}, "more than 8 bits"),

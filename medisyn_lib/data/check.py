@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["NearDuplicate", "check_source", "near_duplicates", "testable"]
 
 MIN_TEST_PATIENTS = 20
-PHANTOMS_CHECKED = 150  # a split and modality: phantoms have no end
+PHANTOMS_CHECKED = 150  # per split and modality: phantoms have no end
 THUMBNAIL = (16, 16)  # pixels, to compare images by
 
 
@@ -85,7 +85,7 @@ def _why_not_testable(images: pandas.DataFrame) -> str:
 def check_source(source: str) -> list[dict[str, Any]]:
     """Count what a source holds.
 
-    Of phantoms 150 a split and modality are looked at.
+    Of phantoms 150 per split and modality are examined.
 
     Parameters
     ----------

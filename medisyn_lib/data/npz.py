@@ -69,7 +69,7 @@ def archives(source: str) -> Iterator[Archive]:
     paths = sorted(source_folder(source).glob("*.npz"))
     require(
         paths,
-        f"data source {source!r}: no npz file there: put one <modality>.npz a modality in it",
+        f"data source {source!r}: no npz file there: put one <modality>.npz per modality in it",
     )
     yield from (Archive(path, path.stem) for path in paths)
 
@@ -106,12 +106,13 @@ def checked_name(source: str) -> tuple[list[str], int]:
     where = f"data source {source!r}"
     for name in names:
         require(
-            name != "chestmnist", f"{where}: {name} has several labels an image: choose another set"
+            name != "chestmnist",
+            f"{where}: {name} has several labels per image: choose another set",
         )
         require(
             name in MODALITY_OF, f"{where}: no set {name!r}: choose among {', '.join(MODALITY_OF)}"
         )
-    require(len(set(names)) == len(names), f"{where}: a name stands there twice: keep one")
+    require(len(set(names)) == len(names), f"{where}: a name is listed twice: keep one")
     require(
         size in ("", *RESOLUTIONS),
         f"{where}: no size {size!r}: choose among {', '.join(RESOLUTIONS)}",

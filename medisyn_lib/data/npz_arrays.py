@@ -157,7 +157,7 @@ def _check_labels(labels: np.ndarray, images: int, where: str) -> None:
     require(
         labels.shape in ((images,), (images, 1)),
         f"{where}_labels has {size} labels for {images} images: "
-        "give one label an image, (n,) or (n, 1)",
+        "give one label per image, (n,) or (n, 1)",
     )
     require(
         labels.dtype.kind in "iu" or not size,

@@ -56,7 +56,7 @@ def open_images(
     Raises
     ------
     InputError
-        For an image that is broken, too large or of more than 8 bits a channel.
+        For an image that is broken, too large or of more than 8 bits per channel.
     """
     for row in rows:
         yield _opened(row["place"], open_one)
@@ -85,7 +85,7 @@ def _opened(place: str, open_one: Callable[[str], Image.Image]) -> Image.Image:
         ) from error
     require(
         image.mode[0] not in "IF",
-        f"{place} has more than 8 bits a channel (mode {image.mode}): window it to 8 bits first",
+        f"{place} has more than 8 bits per channel (mode {image.mode}): window it to 8 bits first",
     )
     return image
 

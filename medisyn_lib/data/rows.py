@@ -87,7 +87,7 @@ def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> lis
 
 def _check_images_are_unique(rows: Sequence[Row], where: str) -> None:
     name, times = Counter(row["image_id"] for row in rows).most_common(1)[0]
-    require(times == 1, f"{where}: the image {name!r} stands there twice: keep one of them")
+    require(times == 1, f"{where}: the image {name!r} is listed twice: keep one of them")
 
 
 def _check_patients_have_one_split(rows: Sequence[Row], where: str) -> None:

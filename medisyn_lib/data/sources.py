@@ -220,7 +220,7 @@ def _check_numbers(
     """Raise InputError for a size, a cap or a seed that is out of range."""
     low, high = sizes
     require(
-        low <= size <= high, f"size {size}: images of {source} have {low} to {high} pixels a side"
+        low <= size <= high, f"size {size}: images of {source} have {low} to {high} pixels per side"
     )
     require(
         seed >= 0 and (per_modality is None or per_modality > 0),

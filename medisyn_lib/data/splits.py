@@ -1,6 +1,6 @@
 """Splits and roles: each patient is assigned once, by a stable hash.
 
-`first_stage` is the role of the autoencoder's images, the first stage of a latent diffusion model
+`first_stage` is the role of the autoencoder's images, the "first stage" of a latent diffusion model
 (Rombach et al. 2022, arXiv:2112.10752).
 """
 

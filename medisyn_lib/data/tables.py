@@ -165,7 +165,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
                 result = [dict(json.loads(line)) for line in file if line.strip()]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
-            f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object a line"
+            f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object per line"
         ) from error
     for name in ("file_name", "text"):
         require(

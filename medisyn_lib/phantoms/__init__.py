@@ -1,6 +1,6 @@
 """Digital phantoms of ten modalities: the embedded data source. They are drawn, not patients.
 
-One module a modality, named after its key, with two functions:
+One module per modality, named after its key, with two functions:
 
 - `draw_patient(rng, finding) -> dict`: the factors that all images of a patient share;
 - `draw_image(rng, patient, size) -> (array, dict)`: one acquisition of that patient, float in [0, 1],

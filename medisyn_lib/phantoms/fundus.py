@@ -52,7 +52,7 @@ IMAGE: dict[str, Range] = {
 }
 
 GRADES = ("no_dr", "mild_npdr", "moderate_npdr", "severe_npdr", "pdr")
-EXTENSIVE = 20  # haemorrhages a quadrant: more than this in all four is severe
+EXTENSIVE = 20  # haemorrhages per quadrant: more than this in all four is severe
 # How many spots a quadrant has by ICDR grade: from the first number to below the second.
 MICROANEURYSMS = ((0, 1), (2, 5), (1, 4), (1, 5), (1, 4))
 HAEMORRHAGES = ((0, 1), (0, 1), (1, 5), (12, 20), (1, 8))
@@ -131,7 +131,7 @@ def icdr_grade(
     """
     if len(haemorrhages) != 4 or min(haemorrhages) < 0:
         raise InputError(
-            f"haemorrhages: {list(haemorrhages)} given; give four counts, one a quadrant, none negative"
+            f"haemorrhages: {list(haemorrhages)} given; give four counts, one per quadrant, none negative"
         )
     if neovascularisation or preretinal_haemorrhage:
         return 4

@@ -160,8 +160,8 @@ def _glands(rng: Rng, patient: Factors, factors: Factors, size: int) -> _Tissue:
 def _placed_glands(rng: Rng, number: int, scale: float) -> list[_Gland]:
     """Up to `number` glands thrown like darts, none touching another."""
     placed: list[_Gland] = []
-    for x, y, share in rng.uniform((-1.05, -1.05, 0.34), (1.05, 1.05, 0.55), (60, 3)).tolist():
-        radius = share * scale
+    for x, y, extent in rng.uniform((-1.05, -1.05, 0.34), (1.05, 1.05, 0.55), (60, 3)).tolist():
+        radius = extent * scale
         apart = all(np.hypot(x - g.x, y - g.y) > 1.02 * (radius + g.radius) for g in placed)
         if apart and len(placed) < number:
             placed.append(_Gland(x, y, radius))
