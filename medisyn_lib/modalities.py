@@ -62,11 +62,6 @@ class Modality:
     appearance: str
     medmnist: Sequence[str] = ()
 
-    @property
-    def looks_like(self) -> str:
-        """The former name of `appearance`."""
-        return self.appearance
-
 
 def _finding(key: str, words: Sequence[str]) -> Finding:
     """A finding from its row of the table: the plain phrase first, then paraphrases."""

@@ -43,7 +43,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f00_data_tour
 
 study = Study(profile, data)
-folder = study.folder(out)
+folder = study.out_folder(out)
 print(f"{len(SPECIALTIES)} specialties, {len(MODALITIES)} modalities; data: {study.scale}")
 
 # %% [markdown]
@@ -57,7 +57,7 @@ table = pd.DataFrame(
         "specialty": row.specialty,
         "modality": row.names[0],
         "findings": ", ".join(finding.name for finding in row.findings),
-        "real images look like": row.looks_like,
+        "real images look like": row.appearance,
     }
     for row in MODALITIES.values()
 )

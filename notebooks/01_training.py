@@ -54,11 +54,8 @@ from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import published
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment
-from medisyn_lib.pipeline.classifiers import classifier_entry
 from medisyn_lib.pipeline.denoisers import flops_of
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.latents import reconstructed
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.training_progress import snapshot_samples, trained_denoisers
 from medisyn_lib.reporting.figures import f01_training
@@ -66,7 +63,6 @@ from medisyn_lib.reporting.model_card import copy_model_card
 from medisyn_lib.reporting.words import control_in_words, interval_in_words
 from medisyn_lib.sampling.pipeline import resolve_model
 from medisyn_lib.training.autoencoder import peak_signal_to_noise
-from medisyn_lib.training.classifier import AttributeClassifier
 
 # %%
 print(c01_training.RULE)
@@ -74,7 +70,7 @@ print(c01_training.RULE)
 # %%
 start = time.perf_counter()
 study = Study(profile, data, retrain_first_stage)
-settings, folder = study.settings, study.folder(out)
+settings, folder = study.settings, study.out_folder(out)
 held_out = study.images("test")  # of patients that no model here was trained on
 real = load_pixels(held_out)
 modality = np.array(held_out["modality"][:])
@@ -92,7 +88,7 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 
 # %% tags=["nbval-ignore-output"]
 if not generator:
-    decoded = reconstructed(study, real)
+    decoded = study.reconstruct(real)
     decibels = peak_signal_to_noise(real=real, decoded=decoded)
     for name in names:
         print(f"{name:18} about {np.round(decibels[modality == name].mean()):.0f} dB")
@@ -131,8 +127,8 @@ if not generator:
 # One synthetic image for each caption of the held-out images. Here eight of each modality, not chosen by eye.
 
 # %%
-judged = resolve_model(generator) if generator else str(generator_entry(study))
-synthetic = load_samples(samples_entry(judged, held_out["caption"][:]), settings.size)
+judged = resolve_model(generator) if generator else str(study.generator().folder)
+synthetic = sample_prompts(judged, held_out["caption"][:], side=settings.size)
 shown = f01_training.rows_shown(modality)
 for row in shown[::8]:
     print(held_out[row]["caption"])
@@ -145,15 +141,14 @@ f01_training.prompts(synthetic, held_out, shown, study, folder)
 # captions. Of untrained denoisers there are five, as each has its own accidental answer to a word.
 
 # %%
-classifier = AttributeClassifier(classifier_entry(study))
+classifier = study.classifier().load()
 classified = {
     "real": alignment.classify(classifier, real, held_out),
     "synthetic": alignment.classify(classifier, synthetic, held_out),
     "deranged": alignment.classify(classifier, synthetic, alignment.derange(held_out)),
 }
 if not generator:
-    generalist = denoisers["generalist"]
-    untrained = alignment.classify_untrained(study, classifier, held_out, trained=generalist)
+    untrained = alignment.classify_untrained(study, classifier, held_out)
     classified["untrained"] = untrained
 
 # %%

@@ -71,7 +71,7 @@ print(c02_quality.RULE)
 # %%
 start = time.perf_counter()
 study = Study(profile, data)
-folder = study.folder(out)
+folder = study.out_folder(out)
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 calibration = evaluation_splits(study, "calibration")[0]  # other patients'
 modalities = compared_modalities(study.settings.specialists, check.testable(splits[0]))

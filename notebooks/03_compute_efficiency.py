@@ -59,9 +59,8 @@ from medisyn_lib.data import check
 from medisyn_lib.evaluation import efficiency, serving, training_costs
 from medisyn_lib.evaluation.added_modality import distances_while_learning, forgetting
 from medisyn_lib.evaluation.quality_curves import curve_points, sample_quality_curves
-from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_entry, choose_origin
+from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_denoiser, choose_origin
 from medisyn_lib.pipeline.denoisers import flops_of
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import evaluation_splits
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.suite import compared_modalities, train_denoisers
@@ -72,7 +71,7 @@ print(c03_compute_efficiency.RULE)
 # %%
 start = time.perf_counter()
 study = Study(profile, data)
-folder = study.folder(out)
+folder = study.out_folder(out)
 seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 present = check.testable(splits[0])
@@ -171,7 +170,7 @@ f03_compute_efficiency.break_even(even, costs, study, folder)
 
 # %% tags=["nbval-ignore-output"]
 origin = choose_origin(present, modalities)
-added = [added_modality_entry(study, learner, origin) for learner in LEARNERS]
+added = [added_modality_denoiser(study, learner, origin) for learner in LEARNERS]
 learning = distances_while_learning(study, splits[0], origin, images_per_point)
 print(learning[["model", "images seen", "KID"]].round(2).to_string(index=False))
 
@@ -193,7 +192,7 @@ for name, effect in forgotten.items():
 # the modality changes.
 
 # %%
-finished = generator_entry(study, seed=seeds[0])
+finished = study.generator(seed=seeds[0]).folder
 print(serving.serving_table(study, finished, len(present)).round(0).to_string())
 
 # %% tags=["nbval-ignore-output"]

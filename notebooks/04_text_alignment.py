@@ -51,10 +51,8 @@ from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment, attribute_accuracy, attributes, word_changes
 from medisyn_lib.evaluation.guidance_sweep import guidance_sweep
 from medisyn_lib.evaluation.prompt_pairs import captions_naming_two, examples, prompt_pairs
-from medisyn_lib.pipeline.denoisers import denoiser_entry, flops_of
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.latents import reconstructed
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.denoisers import flops_of
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reader_study import analysis, answers, page_preview, planted_skill, simulated_study
 from medisyn_lib.reporting.figures import f04_text_alignment
@@ -75,11 +73,11 @@ print(*c04_text_alignment.RULES.values(), sep="\n\n")
 # %%
 start = time.perf_counter()
 study = Study(profile, data)
-settings, folder = study.settings, study.folder(out)
-judged = resolve_model(generator) if generator else str(generator_entry(study))
+settings, folder = study.settings, study.out_folder(out)
+judged = resolve_model(generator) if generator else str(study.generator().folder)
 held_out = study.images("test")
 real = load_pixels(held_out)
-synthetic = load_samples(samples_entry(judged, held_out["caption"][:]), settings.size)
+synthetic = sample_prompts(judged, held_out["caption"][:], side=settings.size)
 modalities, testable = alignment.judged_modalities(held_out)
 requested = attributes.labels(held_out).query("modality in @modalities")
 print(requested.groupby("attribute", sort=False).size().to_string())
@@ -95,7 +93,7 @@ print(requested.groupby("attribute", sort=False).size().to_string())
 evaluator = attributes.load_evaluator(study)
 recovered = {"real": attributes.recover(evaluator, real, requested)}
 if not generator:
-    autoencoded = reconstructed(study, real)
+    autoencoded = study.reconstruct(real)
     recovered["real, first stage"] = attributes.recover(evaluator, autoencoded, requested)
 recovered["synthetic"] = attributes.recover(evaluator, synthetic, requested)
 deranged = attributes.deranged_labels(held_out, modalities)
@@ -214,7 +212,7 @@ realistic = c04_text_alignment.claim_realistic(
 )
 claims = [aligned, followed, realistic]
 main = [claim.id for claim in claims if readers or claim is not realistic]
-flops = 0.0 if generator else flops_of([denoiser_entry(study)])
+flops = 0.0 if generator else flops_of([study.denoiser()])
 provenance = study.provenance(time.perf_counter() - start, flops)
 results.write_result(folder / "results" / "04_text_alignment.json", provenance, claims, main)
 

@@ -57,14 +57,14 @@ from medisyn_lib.evaluation.memorization.extraction import attempt_extraction
 from medisyn_lib.evaluation.memorization.images import judged_images, real_images
 from medisyn_lib.evaluation.memorization.membership import infer_membership
 from medisyn_lib.evaluation.memorization.planted_copies import plant_copies
-from medisyn_lib.pipeline.denoisers import denoiser_entry, flops_of
+from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f05_memorization
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
 study = Study(profile, data)
-folder = study.folder(out)
+folder = study.out_folder(out)
 print(c05_memorization.RULE)
 
 # %% [markdown]
@@ -194,11 +194,11 @@ estimate_table({"nearer to training": nearer} | ({"extracted": extraction} if ex
 # 0.5 if nothing can be told. Only of a model trained here can the losses be had.
 
 # %% tags=["nbval-ignore-output"]
-trained_here = [overfitted.entry]
-membership = {"overtrained": infer_membership(study, overfitted.entry, real, overfitted.rows)}
+trained_here = [overfitted.denoiser]
+membership = {"overtrained": infer_membership(study, overfitted.denoiser, real, overfitted.rows)}
 if not generator:
-    trained_here.append(denoiser_entry(study))
-    membership["generalist"] = infer_membership(study, denoiser_entry(study), real)
+    trained_here.append(study.denoiser())
+    membership["generalist"] = infer_membership(study, study.denoiser(), real)
 estimate_table({name: inference.auc for name, inference in membership.items()})
 
 # %% [markdown]

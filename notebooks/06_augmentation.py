@@ -54,8 +54,7 @@ from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import published
 from medisyn_lib.evaluation.utility import gains, images, learning_curves, scenarios, scores
 from medisyn_lib.evaluation.utility.synthetic_images import sample_released_models
-from medisyn_lib.pipeline.denoisers import denoiser_entry, flops_of
-from medisyn_lib.pipeline.generators import generator_entry
+from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f06_augmentation
 from medisyn_lib.sampling.pipeline import resolve_model
@@ -63,7 +62,7 @@ from medisyn_lib.sampling.pipeline import resolve_model
 start = time.perf_counter()
 study = Study(profile, data)
 settings = study.settings.augmentation
-folder = study.folder(out)
+folder = study.out_folder(out)
 figures = folder / "figures"
 
 # %%
@@ -95,8 +94,8 @@ print(images.roles_table(study, tasks).to_string())
 
 # %%
 seeds = [] if generator else study.settings.seeds
-trained = [denoiser_entry(study, seed=seed) for seed in seeds]
-models = [generator_entry(study, seed=seed) for seed in seeds] or [resolve_model(generator)]
+trained = [study.denoiser(seed=seed) for seed in seeds]
+models = [study.generator(seed=seed).folder for seed in seeds] or [resolve_model(generator)]
 synthetic = sample_released_models(study, models, tasks)
 print(f"{settings.synthetic_images} synthetic images per task, of {len(models)} generator(s)")
 

@@ -68,7 +68,7 @@ from medisyn_lib.reporting.estimate_tables import in_words
 from medisyn_lib.reporting.figures import f07_reference_standards
 
 start, study = time.perf_counter(), Study(profile, data)
-folder, settings = study.folder(out), study.settings.grading
+folder, settings = study.out_folder(out), study.settings.grading
 for name, rule in c07_reference_standards.RULES.items():
     print(f"{name}: {rule}\n")
 

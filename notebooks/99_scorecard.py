@@ -34,7 +34,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 
 study = Study(profile, data)
-folder = study.folder(out)
+folder = study.out_folder(out)
 rows = scorecard(folder / "results")
 table = scorecard_markdown(rows)
 store.write_atomic(folder / "scorecard.md", table)

@@ -280,11 +280,3 @@ def _records(
     for (number, row), image in zip(chosen, pixels, strict=True):
         patient_role = role or role_of(row["split"], row["patient_id"])
         yield records.sample(row, image, role=patient_role, size=size, seed=(seed, number))
-
-
-def __getattr__(name: str) -> Any:
-    """Find `testable` and `check` where they live now, in `medisyn_lib.data.check`."""
-    if name in ("testable", "check"):
-        check = importlib.import_module("medisyn_lib.data.check")
-        return check.testable if name == "testable" else check.check_source
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
