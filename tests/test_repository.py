@@ -216,6 +216,7 @@ def words_of(path: Path) -> str:
     """A page's text; of a Python file its comments, docstrings and names, on one line."""
     text = path.read_text("utf-8")
     if path.suffix == ".md":
+        text = re.sub(r"<!-- scorecard.*?end of scorecard -->", "", text, flags=re.DOTALL)
         return " ".join(text.split())
     comments, names = [], []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

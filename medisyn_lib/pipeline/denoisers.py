@@ -26,6 +26,7 @@ from medisyn_lib.training import denoiser, flops, loop
 from medisyn_lib.training.denoiser import denoiser_flops, train_denoiser
 
 if TYPE_CHECKING:
+    import pandas as pd
     from diffusers import UNet2DConditionModel
 
 
@@ -53,6 +54,12 @@ class StoredDenoiser(Artifact):
     def compute(self) -> dict[str, Any]:
         """Return what the training cost: steps, images, FLOPs an image and in all, seconds."""
         return json.loads((self.folder / "compute.json").read_text("utf-8"))
+
+    def history(self) -> pd.DataFrame:
+        """Return the training loss: `step` and `loss`, at about 200 steps."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / loop.HISTORY)
 
     def load(self, step: int | None = None) -> UNet2DConditionModel:
         """Return the denoiser after `step` steps, by default all of its plan; 0 is the untrained one."""

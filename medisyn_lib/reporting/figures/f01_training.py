@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
 
+    from medisyn_lib.pipeline.denoisers import StoredDenoiser
     from medisyn_lib.pipeline.study import Study
 
 LOSSES = FigureSpec(
@@ -66,13 +67,13 @@ def reconstructions(
     return draw(FIRST_STAGE, table, folder / "figures", tiles, real=real)
 
 
-def training_history(denoisers: Mapping[str, Path], batch: int) -> pd.DataFrame:
-    """Read the smoothed losses of trained denoisers (entries by name): images_seen, loss, model."""
+def training_history(denoisers: Mapping[str, StoredDenoiser], batch: int) -> pd.DataFrame:
+    """Read the smoothed losses of trained denoisers (by name): images_seen, loss, model."""
     import pandas as pd
 
     parts = []
-    for model, entry in denoisers.items():
-        history = pd.read_csv(entry / "history.csv").rename(columns={"step": "images_seen"})
+    for model, denoiser in denoisers.items():
+        history = denoiser.history().rename(columns={"step": "images_seen"})
         history["images_seen"] *= batch
         history["loss"] = history["loss"].rolling(SMOOTHED, 1, center=True).mean()
         parts.append(history.assign(model=model))

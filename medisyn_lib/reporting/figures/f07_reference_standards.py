@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.evaluation.grading.discrepancies import mode_draws
-from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.drawing import curves, forest
 from medisyn_lib.reporting.estimate_tables import expand_estimates
 from medisyn_lib.reporting.render import FigureSpec, draw
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
     from medisyn_lib.pipeline.grading_network import GradedImages
+    from medisyn_lib.pipeline.study import Study
 
 MODES = FigureSpec(
     "07_modes",
