@@ -40,7 +40,7 @@ profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
-retrain_first_stage: bool = False  # True: train the first stage from random weights, too
+retrain_autoencoder: bool = False  # True: train the autoencoder from random weights, too
 
 # %%
 import time
@@ -69,7 +69,7 @@ print(c01_training.RULE)
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data, retrain_first_stage)
+study = Study(profile, data, retrain_autoencoder)
 settings, folder = study.settings, study.out_folder(out)
 held_out = study.images("test")  # of patients that no model here was trained on
 real = load_pixels(held_out)
@@ -81,7 +81,7 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 # ## Autoencoder
 #
 # It turns 64 x 64 x 3 pixels into 8 x 8 x 16 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
-# every generator here. On phantoms it is the one shipped with this package (`retrain_first_stage` trains it from
+# every generator here. On phantoms it is the one shipped with this package (`retrain_autoencoder` trains it from
 # scratch); other data adapt it, on the generator's patients only. It was trained to preserve what a classifier of its
 # own sees, which judges nothing here. Its loss of detail, in peak signal-to-noise ratio of held-out images after
 # encoding and decoding, bounds what any generator can reach.

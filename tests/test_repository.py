@@ -56,7 +56,7 @@ PRIVATE_TERMS = {
     r"surely (better|worse|lower|higher)": "the 95% interval excluding zero",
     r"throw-?away": "auxiliary",
     r"on the clock": "wall-clock",
-    r"over-?trained": "overfitted",
+    r"over-trained": "overfitted",
     r"keep_together|kept together": "cached jointly",
     r"put in, not found": "assumed by construction",
     r"NO_TEXT": "caption dropout",
@@ -66,7 +66,7 @@ PRIVATE_TERMS = {
     r"leaders": "exceedances",
     r"suspicions?": "joint conformal p-value",
     r"looks_like": "describes",
-    r"(?<!degrees_of_)(?<!degrees of )freedom": "degrees_of_freedom",
+    r"(?<!degrees_of_)(?<!degrees of )(?<!degree of )freedom": "degrees_of_freedom",
     r"(?<!\")(?<!\*)first stage(?!\")(?!\*)": "autoencoder (quoted where the term is introduced)",
 }
 

@@ -35,7 +35,7 @@ PROGRESS = FigureSpec(
 FIRST_STAGE = FigureSpec(
     "01_first_stage",
     contact_sheet,
-    shows="Held-out images, and what is left of each after the first stage: the best that a generator here can do.",
+    shows="Held-out images and their reconstructions by the autoencoder: the best that a generator here can do.",
 )
 PROMPTS = FigureSpec(
     "01_prompts",
@@ -45,7 +45,7 @@ PROMPTS = FigureSpec(
 READ_BACK = FigureSpec(
     "01_read_back",
     forest,
-    shows="How often modality and finding of the prompt are read back from synthetic images, against real ones.",
+    shows="How often modality and finding of the prompt are recovered from synthetic images, and from real ones.",
     columns={"modality": "label", "share": "value", "images": "group", "what": "panel"},
     labels={"xlabel": "share of images read right"},
 )

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 READ_BACK = FigureSpec(
     "04_read_back",
     forest,
-    shows="Each attribute of the prompt read back, from real images (the ceiling) to deranged captions (chance).",
+    shows="Each attribute of the prompt recovered, from real images (the ceiling) to deranged captions (chance).",
 )
 BY_MODALITY = FigureSpec(
     "04_by_modality",
     forest,
-    shows="Findings and other attributes read back, by modality.",
+    shows="Findings and other attributes recovered, by modality.",
 )
 WORD_BY_WORD = FigureSpec(
     "04_word_by_word",
