@@ -6,6 +6,7 @@ Tables come from `evaluation` with columns of estimates; titles name the phantom
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +167,7 @@ def synthetic(
 
 def _scale(study: Study, *counts: str) -> str:
     """The end of a title: phantoms, profile and counts; graders are simulated on phantoms whatever the study's data."""
-    return f"({', '.join([Study(study.profile, 'phantom').scale, *counts])})"
+    return f"({', '.join([replace(study, source='phantom').scale, *counts])})"
 
 
 def _test_images(study: Study) -> str:
