@@ -14,13 +14,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import pairs
-from safetensors.numpy import load_file, save
-from sklearn.decomposition import PCA
 
 from medisyn_lib.claims.pilot import PILOT, Pilot, primary_measure
 from medisyn_lib.data import check
@@ -45,6 +42,9 @@ from medisyn_lib.statistics.noninferiority import (
     effect_of_one_seed,
     margin,
 )
+
+if TYPE_CHECKING:
+    import datasets
 
 MEASURES = ("KID", "FD_pc")
 COMPONENTS = 10
@@ -114,6 +114,8 @@ def compare_generators(
 
 def principal_axes(real: Features) -> np.ndarray:
     """Fit principal axes (d, c) to real features, centred within each modality."""
+    from sklearn.decomposition import PCA
+
     values = [np.asarray(features) for features in real.values()]
     centred = np.concatenate([features - features.mean(0) for features in values])
     least = min(map(len, values)) * 9 // 10  # a jackknife leaves some out
@@ -158,6 +160,8 @@ def rounded_limits(effect: Estimate) -> list[float | None]:
 
 def write(name: str, frozen: Mapping[str, Any], axes: np.ndarray) -> None:
     """Put one run's numbers beside those of the others."""
+    from safetensors.numpy import load_file, save
+
     axes_file = PILOT.with_suffix(".safetensors")
     runs = json.loads(PILOT.read_text("utf-8"))["runs"] if PILOT.exists() else {}
     runs[name] = frozen
