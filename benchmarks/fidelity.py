@@ -2,31 +2,36 @@
 
     python benchmarks/fidelity.py [--n 10000] [--width 1280]
 
-Each side runs in a process of its own, so that its peak memory is its own; the seconds leave out
+Each arm runs in a process of its own, so that its peak memory is its own; the seconds leave out
 imports and the drawing of features. Prints a table and the ratios.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pairs
 
-SIDES = {
+ARMS = {
     "reference": "torch-fidelity FD and KID, prdc",
     "float64": "ours, float64",
     "float32": "ours, float32 blocks",
 }
 OVERLAPS = ("precision", "recall", "density", "coverage")
+KID_SUBSET = 1000  # torch-fidelity's default
+
+Measures = Callable[..., Mapping[str, float]]
 
 
-def features(n: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of positive features of low effective rank, the second a little wider."""
+def draw_features(n: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw two sets of positive features of low effective rank, (n, width) each, the second a little wider."""
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(64, width)) / 8
     sets = [
@@ -36,97 +41,103 @@ def features(n: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(sets[0], 0), np.maximum(sets[1], 0)
 
 
-def reference(real: np.ndarray, synthetic: np.ndarray) -> dict[str, float]:
-    """The reference libraries with their defaults (KID: 100 subsets of 1,000)."""
+def by_references(*, real: np.ndarray, synthetic: np.ndarray) -> dict[str, float]:
+    """Measure by the reference libraries with their defaults (KID: 100 subsets of 1,000)."""
     import torch
     from prdc import compute_prdc
     from torch_fidelity import metric_fid, metric_kid
 
-    both = [torch.from_numpy(rows) for rows in (real, synthetic)]
-    moments = [metric_fid.fid_features_to_statistics(rows) for rows in both]
-    found = {
-        "FD": metric_fid.fid_statistics_to_metric(*moments, verbose=False)[
-            "frechet_inception_distance"
-        ]
+    both = [torch.from_numpy(features) for features in (real, synthetic)]
+    moments = [metric_fid.fid_features_to_statistics(features) for features in both]
+    distance = metric_fid.fid_statistics_to_metric(*moments, verbose=False)
+    subset = min(KID_SUBSET, len(real))
+    kernel = metric_kid.kid_features_to_metric(*both, verbose=False, kid_subset_size=subset)
+    return {
+        "FD": distance["frechet_inception_distance"],
+        "KID": kernel["kernel_inception_distance_mean"],
+        **compute_prdc(real, synthetic, nearest_k=5),
     }
-    kid = metric_kid.kid_features_to_metric(
-        *both, verbose=False, kid_subset_size=min(1000, len(real))
-    )
-    found["KID"] = kid["kernel_inception_distance_mean"]
-    return found | compute_prdc(real, synthetic, nearest_k=5)
 
 
-def ours(real: np.ndarray, synthetic: np.ndarray, dtype: str) -> dict[str, float]:
-    """All measures of the library; KID over all pairs, with its variance."""
+def by_ours(*, real: np.ndarray, synthetic: np.ndarray, dtype: str) -> dict[str, float]:
+    """Measure all by the library; KID over all pairs, with its variance."""
     from medisyn_lib.evaluation import fidelity
 
-    found = fidelity.block_measures(real=real, synthetic=synthetic, dtype=dtype)
-    return {"FD": fidelity.frechet_distance(real=real, synthetic=synthetic)} | found
+    distance = fidelity.frechet_distance(real=real, synthetic=synthetic)
+    by_block = fidelity.block_measures(real=real, synthetic=synthetic, dtype=dtype)
+    return {"FD": distance, **by_block}
 
 
-def run_side(side: str, n: int, width: int) -> None:
-    """Measures one side, after a warm-up on a few rows that loads what is imported late; prints JSON."""
-    real, synthetic = features(n, width)
-    work = reference if side == "reference" else lambda a, b: ours(a, b, side)
-    work(real[:50], synthetic[:50])
-    wall, processor = time.perf_counter(), time.process_time()
-    values = work(real, synthetic)
-    spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(
-        "\n"
-        + json.dumps(spent | {"peak": peak, "values": {k: float(v) for k, v in values.items()}})
-    )
+def run_arm(name: str, n: int, width: int) -> None:
+    """Measure one arm, after a warm-up on a few rows that loads what is imported late; prints JSON."""
+    real, synthetic = draw_features(n, width)
+    measure: Measures = by_references if name == "reference" else partial(by_ours, dtype=name)
+    measure(real=real[:50], synthetic=synthetic[:50])
+    wall_clock, processor = time.perf_counter(), time.process_time()
+    values = measure(real=real, synthetic=synthetic)
+    cost = {
+        "seconds": time.perf_counter() - wall_clock,
+        "processor": time.process_time() - processor,
+        "peak": pairs.peak_memory(),
+    }
+    plain = {measure_name: float(value) for measure_name, value in values.items()}
+    print("\n" + json.dumps(cost | {"values": plain}))
+
+
+def run_apart(name: str, n: int, width: int) -> dict[str, Any]:
+    """Return what `run_arm` prints, in a process of its own."""
+    command = [sys.executable, __file__, f"--n={n}", f"--width={width}", f"--side={name}"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(json.loads(printed.splitlines()[-1]))
 
 
 def main() -> None:
-    """Runs the sides one after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--side", choices=SIDES)
-    options = parser.parse_args()
+    """Run the arms one after the other."""
+    options = arguments()
     if options.side:
-        run_side(options.side, options.n, options.width)
+        run_arm(options.side, options.n, options.width)
         return
-    found = {}
-    print(
-        f"| n = {options.n}, width {options.width} "
-        "| seconds | processor seconds | peak memory (GB) |\n|---|---|---|---|"
-    )
-    for side, words in SIDES.items():
-        command = [
-            sys.executable,
-            __file__,
-            "--side",
-            side,
-            "--n",
-            str(options.n),
-            "--width",
-            str(options.width),
-        ]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found[side] = row = json.loads(out.splitlines()[-1])
-        print(
-            f"| {words} | {row['seconds']:.1f} | {row['processor']:.1f} | {row['peak']:.2f} |",
-            flush=True,
+    columns = "| seconds | processor seconds | peak memory (GB) |"
+    print(f"| n = {options.n}, width {options.width} {columns}\n|---|---|---|---|")
+    results = {}
+    for name, words in ARMS.items():
+        results[name] = one = run_apart(name, options.n, options.width)
+        seconds = f"{one['seconds']:.1f} | {one['processor']:.1f}"
+        print(f"| {words} | {seconds} | {one['peak']:.2f} |", flush=True)
+    report_speed(results)
+    report_differences({name: one["values"] for name, one in results.items()})
+
+
+def report_speed(results: Mapping[str, Mapping[str, float]]) -> None:
+    """Print how many times as fast as the reference ours is."""
+    for name in ("float64", "float32"):
+        wall_clock, processor = (
+            results["reference"][unit] / results[name][unit] for unit in ("seconds", "processor")
         )
-    for side in ("float64", "float32"):
-        times = [found["reference"][unit] / found[side][unit] for unit in ("seconds", "processor")]
-        print(
-            f"\n{side}: {times[0]:.1f} times as fast as the reference ({times[1]:.1f} in processor seconds)"
-        )
-    values = {side: found[side]["values"] for side in SIDES}
-    apart = [
-        max(abs(values["float64"][o] - values[s][o]) for o in OVERLAPS)
-        for s in ("reference", "float32")
-    ]
+        times = f"{wall_clock:.1f} times as fast as the reference"
+        print(f"\n{name}: {times} ({processor:.1f} in processor seconds)")
+
+
+def report_differences(values: Mapping[str, Mapping[str, float]]) -> None:
+    """Print by how much the values of the arms differ."""
+
+    def largest_difference(name: str) -> float:
+        return max(abs(values["float64"][overlap] - values[name][overlap]) for overlap in OVERLAPS)
+
     distance = abs(values["float64"]["FD"] / values["reference"]["FD"] - 1)
-    print(f"\nfloat64 beside the reference: FD {distance:.1e} relative, overlaps {apart[0]:.1e}")
-    print(f"float32 beside float64: overlaps {apart[1]:.1e}")
+    overlaps = largest_difference("reference")
+    print(f"\nfloat64 beside the reference: FD {distance:.1e} relative, overlaps {overlaps:.1e}")
+    print(f"float32 beside float64: overlaps {largest_difference('float32'):.1e}")
+
+
+def arguments() -> Any:
+    """Return what the command line asks for."""
+    parser = pairs.plain_parser(__doc__)
+    parser.add_argument("--n", type=pairs.whole(50), default=10_000, help="rows of each set")
+    parser.add_argument("--width", type=pairs.whole(1), default=1280)
+    parser.add_argument("--side", choices=ARMS, help="one arm alone, which prints JSON")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    pairs.run_script(main)

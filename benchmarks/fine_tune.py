@@ -11,31 +11,25 @@ pipeline.
 from __future__ import annotations
 
 import argparse
-import re
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pairs
 
-from medisyn_lib.cli.main import HUB_ID
+from medisyn_lib.cli.options import checked_model
 from medisyn_lib.data import sources
-from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.study import Study
-from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime import distributed, store
 from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.sampling.pipeline import model_fingerprint
-from medisyn_lib.training import fine_tuning, loop
+from medisyn_lib.training import autoencoder, fine_tuning, loop, text_encoder
 
-CODE = (
-    "medisyn_lib.training.loop",
-    "medisyn_lib.training.batches",
-    "medisyn_lib.training.schedules",
-    "medisyn_lib.training.autoencoder",
-    "medisyn_lib.training.text_encoder",
-    "medisyn_lib.training.fine_tuning",
-)
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, StableDiffusionPipeline
+
 CARD = """---
 license: other
 library_name: diffusers
@@ -53,71 +47,104 @@ tags: [medical, synthetic, companion]
 """
 
 
-def fine_tuned_entry(base: str, study: Study, plan: loop.TrainingPlan) -> Path:
-    """Folder of the pipeline `base` after training on the generator's images of a study.
+@dataclass(frozen=True, eq=False)
+class FineTuned(Artifact):
+    """A folder of a pipeline whose denoiser was trained further on a set of images."""
+
+    step = "fine_tuned"
+    code = (*TRAINING_CODE, autoencoder, text_encoder, fine_tuning)
+    fingerprint: str  # of the base
+    plan: loop.TrainingPlan
+    images: ImageSet
+    pipeline: StableDiffusionPipeline = field(metadata=UNKEYED, kw_only=True)
+    scheduler: DDPMScheduler = field(metadata=UNKEYED, kw_only=True)
+    base: str = field(metadata=UNKEYED, kw_only=True)
+    profile: str = field(metadata=UNKEYED, kw_only=True)
+
+    def make(self, folder: Path) -> None:
+        """Train it and save the whole pipeline with its model card."""
+        images = self.images.load()
+        fine_tuning.fine_tune(
+            self.pipeline,
+            self.scheduler,
+            self.images.pixels(),
+            images["caption"][:],
+            self.plan,
+            folder,
+        )
+        if accelerator().is_main_process:
+            store.write_atomic(folder / "README.md", self.card(len(images)))
+
+    def card(self, images: int) -> str:
+        """Return the model card, of a training on so many images."""
+        return CARD.format(
+            base=Path(self.base).name if Path(self.base).is_dir() else self.base,
+            data=data_label(self.images.source),
+            images=images,
+            size=self.images.size,
+            profile=self.profile,
+            plan=self.plan,
+        )
+
+
+def fine_tuned(base: str, study: Study, plan: loop.TrainingPlan) -> FineTuned:
+    """Return the pipeline `base` as trained further on the generator's images of a study.
 
     Raises InputError for a base of another kind, and for a caption that is longer than it reads.
     """
     pipeline, scheduler = fine_tuning.load_base(base)
-    images = study.images("generator")
-    captions = images["caption"][:]
-    fine_tuning.check_captions(pipeline, captions)
-
-    def make(directory: Path) -> None:
-        fine_tuning.fine_tune(pipeline, scheduler, load_pixels(images), captions, plan, directory)
-        if accelerator().is_main_process:
-            card = CARD.format(
-                base=Path(base).name if Path(base).is_dir() else base,
-                data=data_label(study.source),
-                images=len(images),
-                size=study.settings.size,
-                profile=study.profile,
-                plan=plan,
-            )
-            store.write_atomic(directory / "README.md", card)
-
-    settings = {
-        "base": model_fingerprint(base),
-        "plan": asdict(plan),
-        "data": sources.fingerprint(study.source),
-        "images": len(images),
-        "size": study.settings.size,
-    }
-    return distributed.keep_together("fine_tuned", settings, make, code=CODE)
+    images = study.image_set("generator")
+    fine_tuning.check_captions(pipeline, images.load()["caption"][:])
+    return FineTuned(
+        fingerprint=model_fingerprint(base),
+        plan=plan,
+        images=images,
+        pipeline=pipeline,
+        scheduler=scheduler,
+        base=base,
+        profile=study.profile,
+    )
 
 
 def main() -> None:
-    """Checks what it is given, fine-tunes and says where the pipeline lies."""
-    parser = pairs.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", required=True, help="a pipeline's folder, or a hub id")
-    parser.add_argument(
-        "--data", default="phantom", help="a data source, as of `medisyn reproduce`"
+    """Check what is given, fine-tune and say where the pipeline lies."""
+    options = arguments()
+    store.preflight_store()
+    sources.preflight(options.data)
+    base = checked_model(options.base, "--base", or_images=False)
+    plan = loop.TrainingPlan(
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.rate,
+        seed=options.seed,
+        ema_decay=0.999,
+        checkpoint_every=1000,
     )
-    parser.add_argument("--profile", default="gpu", choices=PROFILES)
+    study = Study(options.profile, options.data)
+    print(f"pipeline in {fine_tuned(base, study, plan).folder}")
+    distributed.close_processes()
+
+
+def arguments() -> Any:
+    """Return what the command line asks for."""
+    parser = pairs.plain_parser(__doc__)
+    parser.add_argument("--base", required=True, help="a pipeline's folder, or a hub id")
+    pairs.add_study(parser, profile="gpu")
     parser.add_argument("--steps", type=pairs.whole(1), default=1000)
     parser.add_argument(
         "--batch", type=pairs.whole(1), default=16, help="images per step, over all processes"
     )
-    parser.add_argument("--rate", type=float, default=1e-5, help="peak learning rate")
+    parser.add_argument("--rate", type=learning_rate, default=1e-5, help="peak learning rate")
     parser.add_argument("--seed", type=pairs.whole(0), default=0)
-    arguments = parser.parse_args()
-    if not 0 < arguments.rate < 1:
-        parser.error(f"--rate {arguments.rate:g}: give a number above 0 and below 1")
-    if not Path(arguments.base).is_dir() and not re.fullmatch(HUB_ID, arguments.base):
-        parser.error(f"--base {arguments.base!r}: no such folder, nor a hub id such as OWNER/NAME")
-    store.preflight_store()
-    sources.preflight(arguments.data)
-    plan = loop.TrainingPlan(
-        arguments.steps,
-        arguments.batch,
-        arguments.rate,
-        seed=arguments.seed,
-        ema_decay=0.999,
-        checkpoint_every=1000,
-    )
-    study = Study(arguments.profile, arguments.data)
-    print(f"pipeline in {fine_tuned_entry(arguments.base, study, plan)}")
-    distributed.end()
+    return parser.parse_args()
+
+
+def learning_rate(text: str) -> float:
+    """Return a learning rate. Raises ArgumentTypeError outside (0, 1)."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"is {text}: give a number above 0 and below 1")
+    return value
 
 
 if __name__ == "__main__":

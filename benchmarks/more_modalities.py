@@ -9,85 +9,84 @@ profile's denoiser on made-up latents with so many captions, in two processes th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import growth
 import pairs
 
-ROWS = 10_000  # training images, the same on both sides
+ROWS = 10_000  # training images, the same in both arms
 
 
 def captions(times: int) -> list[str]:
-    """All captions without attributes of the table's modalities, each of them standing there so many times."""
+    """Return all captions without attributes of the table's modalities, each of which stands there so many times."""
     from medisyn_lib.modalities import MODALITIES, TEMPLATES
 
-    turns = [f" {turn}" if turn else "" for turn in range(times)]
-    named = [
-        (f"{name}{turn}", f)
-        for turn in turns
-        for row in MODALITIES.values()
-        for name in row.names
-        for f in row.findings
-    ]
-    return [
-        template.format(name=name, finding=finding.name)
-        for name, finding in named
-        for template in TEMPLATES
-    ]
+    texts = []
+    for turn in range(times):
+        suffix = f" {turn}" if turn else ""
+        for modality in MODALITIES.values():
+            for name in modality.names:
+                for finding in modality.findings:
+                    texts += [
+                        template.format(name=f"{name}{suffix}", finding=finding.name)
+                        for template in TEMPLATES
+                    ]
+    return texts
 
 
 def main() -> None:
-    """Measures and prints one table."""
+    """Measure and print one table."""
     options = arguments()
+    arms = {"1": captions(1), str(options.times): captions(options.times)}
+    rows = caption_rounds(arms, options.runs)
+    sizes = {name: growth.DataSize(ROWS, len(texts)) for name, texts in arms.items()}
+    trained = growth.training_rounds(options, sizes)
+    rows[f"a step of training, {pairs.unit()}s"] = [
+        [one["step"] for one in trained[name]] for name in arms
+    ]
+    rows["its own memory, GB"] = [[one["anonymous"] for one in trained[name]] for name in arms]
+    head = [f"profile {options.profile}", "10 modalities", f"{10 * options.times}", "ratio"]
+    lines = []
+    for words, (few, many) in rows.items():
+        lines.append([words, *map(pairs.spread, (few, many, pairs.ratios(many, few)))])
+    print(pairs.table(head, lines))
+    print(f"\n{pairs.machine(options.runs)}")
+
+
+def caption_rounds(arms: dict[str, list[str]], runs: int) -> dict[str, list[list[float]]]:
+    """Return what the captions of each arm take: their number and size, and seconds round by round."""
     from medisyn_lib.models import networks
     from medisyn_lib.models.tokens import learn_tokenizer
     from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
     from medisyn_lib.training.text_encoder import embed_prompts
 
-    sides = {"1": captions(1), str(options.times): captions(options.times)}
-    learnt = {name: learn_tokenizer(words) for name, words in sides.items()}
-    encoders = {
-        name: networks.text_encoder(len(made), bos=made.bos_token_id, eos=made.eos_token_id).eval()
-        for name, made in learnt.items()
+    tokenizers = {name: learn_tokenizer(texts) for name, texts in arms.items()}
+    encoders = {}
+    for name, tokenizer in tokenizers.items():
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        encoders[name] = networks.text_encoder(len(tokenizer), bos=bos, eos=eos).eval()
+
+    def learn(name: str) -> float:
+        return pairs.timed(lambda: learn_tokenizer(arms[name]))
+
+    def embed(name: str) -> float:
+        return pairs.timed(lambda: embed_prompts(tokenizers[name], encoders[name], arms[name]))
+
+    megabytes_of_one = networks.CONTEXT * TEXT_WIDTH * 2 / 1e6  # float16
+    learning = pairs.interleaved({name: partial(learn, name) for name in arms}, runs)
+    embedding = pairs.interleaved({name: partial(embed, name) for name in arms}, runs)
+    return {
+        "captions": [[float(len(texts))] for texts in arms.values()],
+        "tokens learnt": [[float(len(tokenizer))] for tokenizer in tokenizers.values()],
+        "their embeddings, MB": [[len(texts) * megabytes_of_one] for texts in arms.values()],
+        "to learn a tokenizer, processor seconds": list(learning.values()),
+        "to embed the captions, processor seconds": list(embedding.values()),
     }
-    work: dict[str, Callable[[str], Any]] = {
-        "to learn a tokenizer, processor seconds": lambda name: learn_tokenizer(sides[name]),
-        "to embed the captions, processor seconds": lambda name: embed_prompts(
-            learnt[name], encoders[name], sides[name]
-        ),
-    }
-    rows: dict[str, list[list[float]]] = {
-        "captions": [[float(len(words))] for words in sides.values()],
-        "tokens learnt": [[float(len(made))] for made in learnt.values()],
-        "their embeddings, MB": [
-            [len(x) * networks.CONTEXT * TEXT_WIDTH * 2 / 1e6] for x in sides.values()
-        ],
-    }
-    for what, do in work.items():
-        turns = {name: lambda name=name, do=do: growth.took(lambda: do(name)) for name in sides}
-        rows[what] = list(pairs.interleaved(turns, options.runs).values())
-    trained = growth.steps(options, {name: (ROWS, len(words)) for name, words in sides.items()})
-    for unit, what in (
-        ("step", f"a step of training, {pairs.unit()}s"),
-        ("anonymous", "its own memory, GB"),
-    ):
-        rows[what] = [[one[unit] for one in runs] for runs in trained.values()]
-    head = [f"profile {options.profile}", "10 modalities", f"{10 * options.times}", "ratio"]
-    print(
-        pairs.table(
-            head,
-            [
-                [k, *map(pairs.spread, v), pairs.spread(pairs.ratios(*v[::-1]))]
-                for k, v in rows.items()
-            ],
-        )
-    )
-    print(f"\n{pairs.machine(options.runs)}")
 
 
 def arguments() -> Any:
-    """What the command line asks for."""
+    """Return what the command line asks for."""
     from medisyn_lib.profiles import PROFILES
 
     parser = pairs.parser(__doc__)

@@ -11,20 +11,20 @@ Writes `medisyn_lib/claims/pilot.json` and `pilot.safetensors`; trains a generat
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
-from sklearn.decomposition import PCA
+import pairs
 
-from medisyn_lib import profiles
 from medisyn_lib.claims.pilot import PILOT, Pilot, primary_measure
 from medisyn_lib.data import check
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline.denoisers import denoiser_plan
 from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.generators import generator_entry
 from medisyn_lib.pipeline.paired_samples import (
     evaluation_splits,
     patients_of,
@@ -43,88 +43,141 @@ from medisyn_lib.statistics.noninferiority import (
     margin,
 )
 
+if TYPE_CHECKING:
+    import datasets
+
+MEASURES = ("KID", "FD_pc")
 COMPONENTS = 10
+ROWS_PER_AXIS = 5
 SEED, SPLIT = 100, 9  # of training, and of sampling: claims use seeds below 10 and splits below 5
+ABOUT = (
+    "Frozen before any claim was tested; made and explained by "
+    "benchmarks/pilot.py --profile P --data D."
+)
+
+Features = Mapping[str, FeatureSet]  # by modality
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Features of real images and of two generators' images of their captions, by modality."""
+
+    real: Features
+    half_trained: Features
+    finished: Features
+    patients: Mapping[str, np.ndarray]
 
 
 def main() -> None:
-    """Measures, chooses, writes, and prints what was frozen."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="quick", choices=profiles.PROFILES)
-    parser.add_argument("--data", default="phantom")
-    parser.add_argument("--images", type=int, default=200, help="a modality")
-    given = parser.parse_args()
-    study = Study(given.profile, given.data)
-    asked = evaluation_splits(study, "calibration", given.images)[0]
+    """Measure, choose, write, and print what was frozen."""
+    options = arguments()
+    study = Study(options.profile, options.data)
+    images = evaluation_splits(study, "calibration", options.images)[0]
     names = compared_modalities(study.settings.specialists, check.testable(study.source))
-    rows = {name: rows_of(asked, name) for name in names}
-    real = {name: cached_features(load_pixels(asked, r)) for name, r in rows.items()}
-    centred = np.concatenate([found - found.mean(0) for found in real.values()])
-    least = min(map(len, real.values())) * 9 // 10  # a jackknife leaves some out
-    axes = PCA(max(1, min(COMPONENTS, least // 5))).fit(centred).components_.T
-
-    half = denoiser_plan(study).steps // 2
-    finished, halved = (generator_entry(study, seed=SEED, step=step) for step in (None, half))
-    by_halved = sample_modalities(halved, asked, names, SPLIT)
-    by_finished = sample_modalities(finished, asked, names, SPLIT)
-    effects: dict[str, dict[str, Estimate]] = {}
-    for kind in ("KID", "FD_pc"):
-        measure = primary_measure(Pilot(primary=kind, axes=axes))
-        effects[kind] = {}
-        for name in names:
-            triple = FeatureTriple(
-                real=real[name],
-                candidate=cached_features(by_halved[name]),
-                reference=cached_features(by_finished[name]),
-            )
-            found = contrast(measure, [triple], [patients_of(asked, name)])
-            effects[kind][name] = effect_of_one_seed(found)
-    power = {
-        kind: float(np.mean([sure(e) for e in found.values()])) for kind, found in effects.items()
-    }
-    best = max(power, key=lambda kind: power[kind])
+    half_steps = denoiser_plan(study.settings).steps // 2
+    compared = compare_generators(study, images, names, half_steps)
+    axes = principal_axes(compared.real)
+    effects = {kind: effects_of(kind, axes, compared) for kind in MEASURES}
+    power = {kind: mean_effect_in_half_widths(effects[kind]) for kind in MEASURES}
+    best = max(MEASURES, key=lambda kind: power[kind])
     frozen = {
         "primary": best,
-        "margins": {name: rounded(margin(e)) for name, e in effects[best].items()},
-        "effects": {
-            name: [rounded(x) for x in (e.value, e.ci_low, e.ci_high)]
-            for name, e in effects[best].items()
-        },
+        "margins": {name: rounded(margin(effect)) for name, effect in effects[best].items()},
+        "effects": {name: rounded_limits(effect) for name, effect in effects[best].items()},
         "effect_over_standard_error": {kind: round(value, 2) for kind, value in power.items()},
-        "n": {name: len(rows) for name, rows in real.items()},
-        "half_steps": half,
+        "n": {name: len(features) for name, features in compared.real.items()},
+        "half_steps": half_steps,
         "training_seed": SEED,
-        "encoder": real[names[0]].encoder,
+        "encoder": compared.real[names[0]].encoder,
     }
-    write(run_name(given.profile, given.data), frozen, axes)
+    write(run_name(options.profile, options.data), frozen, axes)
     print(json.dumps(frozen, indent=1))
 
 
-def sure(found: Estimate) -> float:
-    """An effect in half-widths of its interval; 0 where there is none."""
-    return 0.0 if found.ci_low is None else found.value / (found.value - found.ci_low)
+def compare_generators(
+    study: Study, images: datasets.Dataset, names: list[str], half_steps: int
+) -> Compared:
+    """Sample the captions of real images by the half-trained and the finished generator."""
+
+    def features_after(steps: int | None) -> Features:
+        generator = study.generator(seed=SEED, after=steps).folder
+        samples = sample_modalities(generator, images, names, SPLIT)
+        return {name: cached_features(samples[name]) for name in names}
+
+    return Compared(
+        real={name: cached_features(load_pixels(images, rows_of(images, name))) for name in names},
+        half_trained=features_after(half_steps),
+        finished=features_after(None),
+        patients={name: patients_of(images, name) for name in names},
+    )
+
+
+def principal_axes(real: Features) -> np.ndarray:
+    """Fit principal axes (d, c) to real features, centred within each modality."""
+    from sklearn.decomposition import PCA
+
+    values = [np.asarray(features) for features in real.values()]
+    centred = np.concatenate([features - features.mean(0) for features in values])
+    least = min(map(len, values)) * 9 // 10  # a jackknife leaves some out
+    return PCA(max(1, min(COMPONENTS, least // ROWS_PER_AXIS))).fit(centred).components_.T
+
+
+def effects_of(kind: str, axes: np.ndarray, compared: Compared) -> dict[str, Estimate]:
+    """Return by how much further from real images the half-trained generator lies, by modality."""
+    measure = primary_measure(Pilot(primary=kind, axes=axes))
+    effects = {}
+    for name, real in compared.real.items():
+        triple = FeatureTriple(
+            real=real,
+            candidate=compared.half_trained[name],
+            reference=compared.finished[name],
+        )
+        effects[name] = effect_of_one_seed(contrast(measure, [triple], [compared.patients[name]]))
+    return effects
+
+
+def mean_effect_in_half_widths(effects: Mapping[str, Estimate]) -> float:
+    """Return the mean over modalities of effects in half-widths of their intervals."""
+    return float(np.mean([effect_in_half_widths(effect) for effect in effects.values()]))
+
+
+def effect_in_half_widths(effect: Estimate) -> float:
+    """Return an effect in half-widths of its interval; 0 where there is none."""
+    if effect.value is None or effect.ci_low is None:
+        return 0.0
+    return effect.value / (effect.value - effect.ci_low)
 
 
 def rounded(value: float | None) -> float | None:
-    """Four decimals, as frozen."""
+    """Return four decimals, as frozen."""
     return None if value is None else round(float(value), 4)
 
 
-def write(name: str, frozen: dict, axes: np.ndarray) -> None:
-    """Puts one run's numbers beside those of the others."""
-    path, beside = PILOT, PILOT.with_suffix(".safetensors")
-    kept = json.loads(path.read_text("utf-8")) if path.exists() else {"runs": {}}
-    about = "Frozen before any claim was tested; made and explained by benchmarks/pilot.py --profile P --data D."
-    store.write_atomic(
-        path, json.dumps({"about": about, "runs": kept["runs"] | {name: frozen}}, indent=1) + "\n"
-    )
-    tensors = (load_file(beside) if beside.exists() else {}) | {
-        name: np.ascontiguousarray(axes, np.float32)
-    }
-    store.write_atomic(beside, save(tensors))
+def rounded_limits(effect: Estimate) -> list[float | None]:
+    """Return value and interval, as frozen."""
+    return [rounded(value) for value in (effect.value, effect.ci_low, effect.ci_high)]
+
+
+def write(name: str, frozen: Mapping[str, Any], axes: np.ndarray) -> None:
+    """Put one run's numbers beside those of the others."""
+    from safetensors.numpy import load_file, save
+
+    axes_file = PILOT.with_suffix(".safetensors")
+    runs = json.loads(PILOT.read_text("utf-8"))["runs"] if PILOT.exists() else {}
+    runs[name] = frozen
+    store.write_atomic(PILOT, json.dumps({"about": ABOUT, "runs": runs}, indent=1) + "\n")
+    tensors = load_file(axes_file) if axes_file.exists() else {}
+    tensors[name] = np.ascontiguousarray(axes, np.float32)
+    store.write_atomic(axes_file, save(tensors))
+
+
+def arguments() -> Any:
+    """Return what the command line asks for."""
+    parser = pairs.plain_parser(__doc__)
+    pairs.add_study(parser)
+    parser.add_argument("--images", type=pairs.whole(2), default=200, help="per modality")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    pairs.run_script(main)

@@ -6,8 +6,8 @@ medisyn_lib/models/shipped/README.md says what each run has done. Hours on two c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
@@ -17,16 +17,17 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib.data import sources
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.models import networks
 from medisyn_lib.models.tensors import to_tensor
 from medisyn_lib.models.weights import save_weights, shipped_weights
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.study import MODELS_CODE, Study
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, ImageSet
+from medisyn_lib.pipeline.classifiers import Classifier
+from medisyn_lib.pipeline.generators import Generator
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 from medisyn_lib.sampling.pipeline import load_pipeline
-from medisyn_lib.training import loop
+from medisyn_lib.training import autoencoder, autoencoder_loss, loop
 from medisyn_lib.training.autoencoder import (
     encode,
     findings_of_same_modality,
@@ -40,10 +41,12 @@ from medisyn_lib.training.autoencoder_loss import (
     perceptual_distance,
     soft_findings,
 )
-from medisyn_lib.training.classifier import AttributeClassifier, feature_maps, train_classifier
+from medisyn_lib.training.classifier import AttributeClassifier, feature_maps
 from medisyn_lib.training.text_encoder import embed_prompts
 
-IMAGES = 3000  # phantoms per modality, of the role that no generator, evaluator or test uses
+SIZE = 64  # pixels of an image side
+ROLE = "first_stage"  # which no generator, evaluator or test uses
+IMAGES = 3000  # phantoms per modality
 REDRAWN_IMAGES = 500
 GUIDE_PLAN = loop.TrainingPlan(3000, batch=32, learning_rate=3e-3, weight_decay=0.05)
 BOTH_HALVES_PLAN = loop.TrainingPlan(1500, batch=16, learning_rate=5e-4, ema_decay=0.997)
@@ -80,7 +83,10 @@ class DecoderLoss(nn.Module):
         redrawn: torch.Tensor,
         target: torch.Tensor,
     ) -> torch.Tensor:
-        """The loss of images (n, 3, h, w) and their latents; `redrawn` bool (n, 1, 1, 1), `target` class numbers."""
+        """Return the loss of images (n, 3, h, w) and their latents.
+
+        `redrawn` is bool (n, 1, 1, 1), `target` int (n,) holds class numbers.
+        """
         self.guide.eval()
         decoded = self.vae.decode(latents).sample.float()
         weight = torch.where(redrawn, REDRAWN_PIXELS, 1.0)
@@ -101,7 +107,7 @@ class DecoderLoss(nn.Module):
 def weighted_pixel_error(
     images: torch.Tensor, decoded: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """Mean absolute error of pixels and of their differences between neighbours, weighted image by image."""
+    """Return the mean absolute error of pixels and of their differences between neighbours, weighted image by image."""
     loss = (weight * (decoded - images).abs()).mean()
     for axis in (2, 3):
         edges = (decoded.diff(dim=axis) - images.diff(dim=axis)).abs()
@@ -120,7 +126,7 @@ def redraw(
     steps: int = 6,
     batch: int = 64,
 ) -> np.ndarray:
-    """Latents noised to a flow time in 0.35..0.9 and denoised under their captions: float32 (n, 16, h, w).
+    """Noise latents to a flow time in 0.35..0.9 and denoise them under their captions: float32 (n, 16, h, w).
 
     Arguments as of `train_denoiser`; noise and time depend on seed and the latent's number alone. Euler steps with
     classifier-free guidance (Meng et al., arXiv 2108.01073, SDEdit).
@@ -149,7 +155,7 @@ def denoised(
     guidance: float,
     steps: int,
 ) -> torch.Tensor:
-    """Latents at flow times `began` (n, 1, 1, 1) brought to 0; `text` holds captions, then as many empty ones."""
+    """Bring latents at flow times `began` (n, 1, 1, 1) to 0; `text` holds captions, then as many empty ones."""
     for step in range(steps):
         time = (began * (1 - step / steps)).flatten().repeat(2) * networks.TIMESTEPS
         twice = torch.cat([latents, latents]).contiguous(memory_format=torch.channels_last)
@@ -166,7 +172,7 @@ def train_decoder(
     plan: loop.TrainingPlan,
     directory: Path,
 ) -> None:
-    """Trains the decoder of `vae` in place; `redrawn` float (n, 16, h, w) are its images' latents, redrawn."""
+    """Train the decoder of `vae` in place; `redrawn` float (n, 16, h, w) are its images' latents, redrawn."""
     pixels, target = load_pixels(images), guide.numbers(images["modality"][:], images["finding"][:])
     latents = encode(vae, pixels)
 
@@ -185,66 +191,81 @@ def train_decoder(
     loop.fit(loss, make_batch, n=len(pixels), plan=plan, directory=directory)
 
 
-def guide_entry() -> Path:
-    """Folder of the classifier of modality and finding that guides both runs."""
+@dataclass(frozen=True, eq=False)
+class BothHalves(Artifact):
+    """The shipped autoencoder, encoder and decoder trained further by the library's own loss."""
 
-    def make(directory: Path) -> None:
-        images = sources.load("phantom", role="first_stage", per_modality=IMAGES)
-        train_classifier(
-            load_pixels(images), images["modality"][:], images["finding"][:], GUIDE_PLAN, directory
-        )
+    step = "autoencoder_run"
+    code = (networks, *TRAINING_CODE, autoencoder, autoencoder_loss)
+    plan: loop.TrainingPlan
+    guide: Classifier
+    images: ImageSet
 
-    code = ("medisyn_lib.phantoms", "medisyn_lib.training.classifier", *MODELS_CODE)
-    return store.keep("guide", asdict(GUIDE_PLAN), make, code=code)
-
-
-def both_halves() -> None:
-    """Trains encoder and decoder further and ships them; every generator's latents change."""
-    guide = guide_entry()
-
-    def make(directory: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Train it and write its weights."""
         vae = load_shipped()
-        images = sources.load("phantom", role="first_stage", per_modality=IMAGES)
-        train_autoencoder(vae, AttributeClassifier(guide), images, BOTH_HALVES_PLAN, directory)
-        save_weights(vae.half(), directory / WEIGHTS)
-
-    _ship("autoencoder_run", BOTH_HALVES_PLAN, make, guide)
+        train_autoencoder(vae, self.guide.load(), self.images.load(), self.plan, folder)
+        save_weights(vae.half(), folder / WEIGHTS)
 
 
-def decoder_alone() -> None:
-    """Trains the decoder on latents that a quick generator redrew and ships it; latents stay as they are."""
-    guide, study = guide_entry(), Study("quick", "phantom")
-    draft_entry = generator_entry(study, seed=DRAFT_SEED)
-    draft = load_pipeline(str(draft_entry))
+@dataclass(frozen=True, eq=False)
+class DecoderAlone(Artifact):
+    """The shipped autoencoder, its decoder trained on latents of which a generator redrew half."""
 
-    def make(directory: Path) -> None:
-        vae = load_shipped()
-        images = sources.load("phantom", role="first_stage", per_modality=REDRAWN_IMAGES)
-        captions = np.asarray(images["caption"][:], dtype=str)
-        unique, caption = np.unique(captions, return_inverse=True)
-        embeddings = embed_prompts(draft.tokenizer, draft.text_encoder, [*unique.tolist(), ""])
-        latents = encode(vae, load_pixels(images))
-        redrawn = redraw(draft.unet, latents, embeddings, caption, guidance=study.settings.guidance)
-        train_decoder(vae, AttributeClassifier(guide), images, redrawn, DECODER_PLAN, directory)
-        save_weights(vae.half(), directory / WEIGHTS)
+    step = "decoder_run"
+    code = (networks, *TRAINING_CODE, autoencoder, autoencoder_loss)
+    plan: loop.TrainingPlan
+    guidance: float
+    guide: Classifier
+    draft: Generator
+    images: ImageSet
 
-    _ship("decoder_run", DECODER_PLAN, make, guide, draft_entry)
+    def make(self, folder: Path) -> None:
+        """Redraw latents, train the decoder on them and write the weights."""
+        vae, images = load_shipped(), self.images.load()
+        redrawn = self._redrawn(encode(vae, self.images.pixels()), images["caption"][:])
+        train_decoder(vae, self.guide.load(), images, redrawn, self.plan, folder)
+        save_weights(vae.half(), folder / WEIGHTS)
+
+    def _redrawn(self, latents: np.ndarray, captions: list[str]) -> np.ndarray:
+        """Latents as the draft generator redraws them under their captions."""
+        pipeline = load_pipeline(str(self.draft.folder))
+        unique, caption = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
+        texts = [*unique.tolist(), ""]
+        embeddings = embed_prompts(pipeline.tokenizer, pipeline.text_encoder, texts)
+        return redraw(pipeline.unet, latents, embeddings, caption, guidance=self.guidance)
 
 
-def _ship(
-    step: str, plan: loop.TrainingPlan, make: Callable[[Path], None], *upstream: Path
-) -> None:
-    code = (
-        "medisyn_lib.phantoms",
-        "medisyn_lib.training.autoencoder",
-        "medisyn_lib.training.autoencoder_loss",
-        *MODELS_CODE,
+def guide() -> Classifier:
+    """Return the classifier of modality and finding that guides both runs."""
+    return Classifier(GUIDE_PLAN, ImageSet("phantom", ROLE, SIZE, IMAGES))
+
+
+def train_both_halves() -> None:
+    """Train encoder and decoder further and ship them; every generator's latents change."""
+    images = ImageSet("phantom", ROLE, SIZE, IMAGES)
+    ship(BothHalves(BOTH_HALVES_PLAN, guide(), images))
+
+
+def train_decoder_alone() -> None:
+    """Train the decoder on latents that a quick generator redrew and ship it; latents stay as they are."""
+    study = Study("quick", "phantom")
+    run = DecoderAlone(
+        plan=DECODER_PLAN,
+        guidance=study.settings.guidance,
+        guide=guide(),
+        draft=study.generator(seed=DRAFT_SEED),
+        images=ImageSet("phantom", ROLE, SIZE, REDRAWN_IMAGES),
     )
-    inputs = [path.name for path in upstream]
-    entry = store.keep(step, asdict(plan), make, inputs=inputs, code=code)
-    store.write_atomic(shipped_weights(), (entry / WEIGHTS).read_bytes())
+    ship(run)
+
+
+def ship(run: Artifact) -> None:
+    """Put the weights of a run in place of those that the package ships."""
+    store.write_atomic(shipped_weights(), (run.folder / WEIGHTS).read_bytes())
 
 
 if __name__ == "__main__":
-    both_halves()
-    decoder_alone()
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    train_both_halves()
+    train_decoder_alone()

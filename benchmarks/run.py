@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pairs
 
@@ -29,18 +30,53 @@ PARTS = (
     "more_modalities",
     "cost_model",
 )
+WITH_PEER = "training_speed"
+WITH_FIGURE = "growth"
 
 
 def place(name: str, text: str) -> re.Match[str]:
-    """Where the table of a part stands in a file. Raises InputError where its marks are missing."""
+    """Find where the table of a part stands in a file. Raises InputError where its marks are missing."""
     found = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", text, re.DOTALL)
     if not found:
         raise InputError(f"--write: the marks of {name} are missing; take a copy of BENCHMARKS.md")
     return found
 
 
+def write_table(page: Path, name: str, table: str) -> None:
+    """Put a part's table between its marks in a Markdown file."""
+    text = page.read_text("utf-8")
+    marked = place(name, text)
+    before, after = text[: marked.start()], text[marked.end() :]
+    store.write_atomic(page, f"{before}\n{table}\n{after}")
+
+
+def run_part(name: str, options: Any) -> str:
+    """Run one part and return its table. Raises InputError where it fails."""
+    script = Path(__file__).with_name(f"{name}.py")
+    command = [sys.executable, str(script), f"--runs={options.runs}"]
+    if name == WITH_PEER:
+        command.append(f"--peer={options.peer}")
+    if name == WITH_FIGURE and options.write:
+        command.append(f"--figure={project_root() / 'figures' / 'benchmarks'}")
+    print(f"running {name}", file=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"{name}: ended with code {done.returncode}; see above")
+    return done.stdout
+
+
 def main() -> None:
-    """Runs what is asked for."""
+    """Run what is asked for."""
+    options = arguments()
+    for name in options.parts:
+        table = run_part(name, options)
+        print(f"## {name}\n\n{table}", flush=True)
+        if options.write:
+            write_table(options.write, name, table)
+
+
+def arguments() -> Any:
+    """Return what the command line asks for, checked before long work."""
     parser = pairs.parser(__doc__)
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)"
@@ -48,41 +84,22 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="path of diffusers' train_text_to_image.py")
     parser.add_argument("--write", type=Path, help="a Markdown file with the marks of the parts")
     options = parser.parse_args()
-    if unknown := [name for name in options.parts if name not in PARTS]:
-        parser.error(f"{unknown[0]!r} is unknown: choose among {', '.join(PARTS)}")
-    if options.peer and not options.peer.is_file():
-        parser.error(f"--peer {options.peer}: no such file")
-    parts = options.parts or [name for name in PARTS if options.peer or name != "training_speed"]
-    if "training_speed" in parts and not options.peer:
-        parser.error("training_speed needs --peer: the path of diffusers' train_text_to_image.py")
+    for name in options.parts:
+        if name not in PARTS:
+            parser.error(f"{name!r} is unknown: choose among {', '.join(PARTS)}")
+    for option in ("peer", "write"):
+        path = getattr(options, option)
+        if path and not path.is_file():
+            parser.error(f"--{option} {path}: no such file")
+    if not options.parts:
+        options.parts = [name for name in PARTS if options.peer or name != WITH_PEER]
+    if WITH_PEER in options.parts and not options.peer:
+        parser.error(f"{WITH_PEER} needs --peer: the path of diffusers' train_text_to_image.py")
     if options.write:
-        if not options.write.is_file():
-            parser.error(f"--write {options.write}: no such file")
-        for name in parts:
-            place(name, options.write.read_text("utf-8"))
-    for name in parts:
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name(f"{name}.py")),
-            f"--runs={options.runs}",
-        ]
-        command += [f"--peer={options.peer}"] if name == "training_speed" else []
-        command += (
-            [f"--figure={project_root() / 'figures' / 'benchmarks'}"]
-            if name == "growth" and options.write
-            else []
-        )
-        print(f"running {name}", file=sys.stderr)
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise InputError(f"{name}: ended with code {done.returncode}; see above")
-        print(f"## {name}\n\n{done.stdout}", flush=True)
-        if options.write:
-            text = options.write.read_text("utf-8")
-            found = place(name, text)
-            store.write_atomic(
-                options.write, text[: found.start()] + f"\n{done.stdout}\n" + text[found.end() :]
-            )
+        text = options.write.read_text("utf-8")
+        for name in options.parts:
+            place(name, text)
+    return options
 
 
 if __name__ == "__main__":

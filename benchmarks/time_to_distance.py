@@ -3,15 +3,15 @@
     python benchmarks/time_to_distance.py --peer train_text_to_image.py [--profile quick] [--data phantom]
         [--steps N] [--times 10] [--runs 5] [--seed K] [--tuned] [--workers N]
 
-Both sides start from the same untrained denoiser (another one each round) and the same images, captions, first stage
-and text encoder, and take the same batch. Ours trains for `--steps` steps, by default the profile's own number; the
-peer (see training_speed.py) with its defaults, but for the velocity that it predicts, until it has had `--times` as
-many seconds: those of a processor, or on a GPU those on the clock. Both are drawn in 20 steps, without guidance, as the
-peer drops no captions, and once more with the profile's guidance; since dropping captions is a part of our recipe, each
-side is also held to whichever of the two is nearer to the real images. The peer's checkpoints, each after twice as long
-as the one before, say when it was as near as ours (`compute.compute_to_reach`). With `--tuned` beside it the peer with
-our rate, schedule and averaging, for as many steps as ours; and what the evaluators read in the images, since a
-distance may be small where nothing can be read yet. The store keeps each round: `--seed K` runs one alone. A round
+Both start from the same untrained denoiser (another one each round) and the same images, captions, autoencoder and
+text encoder, and take the same batch. Ours trains for `--steps` steps, by default the profile's own number; the peer
+(`peer.py`) with its defaults, but for the velocity that it predicts, until it has had `--times` as many seconds: those
+of a processor, or on a GPU wall-clock. Both are sampled in 20 steps, without guidance, as the peer drops no captions,
+and once more with the profile's guidance; since dropping captions is a part of our recipe, each is also held to
+whichever of the two is nearer to the real images. The peer's checkpoints, each after twice as long as the one before,
+say when it was as near as ours (`evaluation.efficiency.compute_to_reach`). With `--tuned` beside it the peer with our
+learning rate, schedule and EMA, for as many steps as ours; and what the evaluators recover from the images, since a
+distance may be small where nothing can be recovered yet. The store keeps each round: `--seed K` runs one alone. A round
 takes long: in `quick` on two cores one to two hours, on one GPU some minutes.
 """
 
@@ -22,188 +22,222 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pairs
+import peer
 import recipes
-import training_speed
 from recipe_parts import RECIPES, scheduler
 
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.efficiency import compute_to_reach
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline.denoisers import denoiser_plan, new_denoiser
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.latents import latents_entry
-from medisyn_lib.pipeline.study import MODELS_CODE, Study
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact
+from medisyn_lib.pipeline.autoencoders import Latents
+from medisyn_lib.pipeline.denoisers import denoiser_plan
+from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
+from medisyn_lib.training import denoiser
 
-DISTANCES, SHARES = ("FD", "KID"), ("modality", "finding")
+DISTANCES, ACCURACIES = ("FD", "KID"), ("modality", "finding")
 GUIDED = {"num_inference_steps": 20}
 PLAIN = GUIDED | {"guidance_scale": 1.0}
+# How images are sampled, and what it adds to the names of what is measured of them.
 WAYS = {"unguided": "", "unguided or guided, whichever is nearer": ", nearest"}
+CHECKPOINTS = 4  # of the peer, in as many steps as ours
+OUTCOME = "found.json"
 
 
-def ours(study: Study, seed: int, steps: int) -> dict[str, float]:
-    """Distances after that many steps of our training, and its processor seconds."""
+def train_ours(study: Study, seed: int, steps: int) -> dict[str, float]:
+    """Train for that many steps; return distances, accuracies and seconds."""
     trial = recipes.Trial(study, RECIPES["ours"], seed)
     seconds = trial.train(steps)
-    return judged(study, trial.net, networks.scheduler()) | {"seconds": seconds}
+    return judge(study, trial.net, networks.scheduler()) | {"seconds": seconds}
 
 
-def judged(study: Study, net: Any, solver: Any) -> dict[str, float]:
-    """Distances and shares of unguided images; `FD, nearest` and so on: of these or of guided ones, by FD (or KID)."""
-    ways = [recipes.judged(study, net, solver, **call) for call in (PLAIN, GUIDED)]
-    nearest = {f"{k}, nearest": min(way[k] for way in ways) for k in DISTANCES}
-    nearest |= {f"{k}, nearest": min(ways, key=lambda way: way["FD"])[k] for k in SHARES}
-    return ways[0] | nearest
+def judge(study: Study, net: Any, solver: Any) -> dict[str, float]:
+    """Return distances and accuracies of unguided images.
+
+    `FD, nearest` and so on are those of these images or of guided ones, whichever are nearer: by KID
+    for itself, by FD for all else.
+    """
+    plain, guided = (recipes.judge(study, net, solver, **call) for call in (PLAIN, GUIDED))
+    nearer = plain if plain["FD"] <= guided["FD"] else guided
+    judged = dict(plain)
+    for name in DISTANCES:
+        judged[f"{name}, nearest"] = min(plain[name], guided[name])
+    for name in ACCURACIES:
+        judged[f"{name}, nearest"] = nearer[name]
+    return judged
 
 
-class Timed(training_speed.Peer):
-    """The peer, with the processor seconds of each step that was seen to end."""
+class TimedPeer(peer.Peer):
+    """The peer, with the seconds of each step that was seen to end."""
 
-    def trained(self, most: float, steps: float = np.inf) -> dict[int, float]:
-        """Lets it go on until it has had so many processor seconds or steps; seconds by step, set-up left out."""
-        start, found = self.seen, {}
-        while self.seen[1] - start[1] < most and self.seen[0] < steps:
+    def train(self, most: float, steps: float = np.inf) -> dict[int, float]:
+        """Let it go on until it has had so many seconds or steps; return seconds by step, set-up left out."""
+        first, seconds = self.progress, {}
+        while self.progress.seconds - first.seconds < most and self.progress.step < steps:
             try:
-                self.until(self.seen[0] + 1)
+                self.until(self.progress.step + 1)
             except InputError:
                 if self.child.wait() or steps == np.inf:
                     raise
                 break  # it has done all its steps and ended well
-            found[self.seen[0]] = (
-                (self.seen[1] - start[1]) * self.seen[0] / (self.seen[0] - start[0])
-            )
-        if self.child.poll() is None:
-            self.child.kill()
-        self.child.wait()
-        return found
+            step = self.progress.step
+            of_a_step = (self.progress.seconds - first.seconds) / (step - first.step)
+            seconds[step] = of_a_step * step
+        self.end()
+        return seconds
 
 
-def theirs(
-    options: Any, study: Study, folder: Path, seed: int, own: dict[str, float]
-) -> dict[str, Any]:
-    """When the released script was as near as ours, in multiples of our seconds; and how near it ended."""
-    place = folder / "trained"
-    changed = {"checkpointing_steps": max(1, options.steps // 4), "max_train_steps": 10**6}
-    changed["dataloader_num_workers"] = options.workers
-    peer = Timed(options, folder, denoiser_plan(study).batch, seed=seed, **changed)
-    seconds = peer.trained((options.times + 1) * own["seconds"])  # and on to the checkpoint after
-    done = sorted(int(path.name.rpartition("-")[2]) for path in place.glob("checkpoint-*"))[
-        :-1
-    ]  # the last may be cut
-    kept = [
-        step
-        for step in done
-        if step in seconds and ((n := step // changed["checkpointing_steps"]) & (n - 1)) == 0
-    ]
-    kept = sorted({*kept, done[-1]})  # each twice the one before, and the last
-    found = [distances(study, place / f"checkpoint-{step}" / "unet") for step in kept]
-    shutil.rmtree(place)
-    cost = [seconds[step] / own["seconds"] for step in kept]
-    reach = {
-        kind: compute_to_reach(
-            compute=cost, distance=[one[kind] for one in found], target=own[kind]
+@dataclass(frozen=True, eq=False)
+class Round(Artifact):
+    """Ours and the peer trained from the denoiser of one seed, and judged."""
+
+    step = "time_to_distance"
+    code = (networks, *TRAINING_CODE, denoiser)
+    peer_sha256: str
+    seed: int
+    steps: int
+    times: int
+    images: int
+    tuned: bool
+    workers: int
+    calls: tuple[dict[str, float], ...]
+    latents: Latents
+    embeddings: Embeddings
+    study: Study = field(metadata=UNKEYED, kw_only=True)
+    options: Any = field(metadata=UNKEYED, kw_only=True)
+    material: Path = field(metadata=UNKEYED, kw_only=True)  # the folder that the peer trains from
+
+    def make(self, folder: Path) -> None:
+        """Train all and write what was found."""
+        net = self.study.denoiser_shape.new(self.seed)
+        net.save_pretrained(self.material / "pipeline" / "unet")
+        ours = train_ours(self.study, self.seed, self.steps)
+        outcome = {"ours": ours, "peer": self._train_peer(ours)}
+        if self.tuned:
+            outcome["tuned"] = self._train_tuned_peer()
+        store.write_atomic(folder / OUTCOME, json.dumps(outcome))
+
+    def load(self) -> dict[str, Any]:
+        """Return what was found of `ours`, of the `peer` and of the `tuned` one."""
+        return dict(json.loads((self.folder / OUTCOME).read_text("utf-8")))
+
+    def _train_peer(self, ours: dict[str, float]) -> dict[str, Any]:
+        """When the released script was as near as ours, in multiples of our seconds; and how near it ended."""
+        every = max(1, self.steps // CHECKPOINTS)
+        # One more, so that it goes on to the checkpoint after.
+        most = (self.times + 1) * ours["seconds"]
+        seconds = self._peer(checkpointing_steps=every, max_train_steps=peer.ENDLESS).train(most)
+        trained = self.material / "trained"
+        steps = chosen_checkpoints(trained, every, list(seconds))
+        judged = [judge_checkpoint(self.study, trained / f"checkpoint-{n}" / "unet") for n in steps]
+        shutil.rmtree(trained)
+        cost = [seconds[step] / ours["seconds"] for step in steps]
+        reached = {}
+        for name in (f"{name}{way}" for name in DISTANCES for way in WAYS.values()):
+            curve = [one[name] for one in judged]
+            reached[name] = compute_to_reach(compute=cost, distance=curve, target=ours[name])
+        return {
+            "trained_for": cost[-1],
+            "reached": reached,
+            "last": judged[-1],
+            "way": dict(zip(steps, judged, strict=True)),
+        }
+
+    def _train_tuned_peer(self) -> dict[str, float]:
+        """How near the script comes with our learning rate, schedule and EMA, after as many steps as ours."""
+        plan = denoiser_plan(self.study.settings)
+        timed = self._peer(
+            checkpointing_steps=self.steps,
+            max_train_steps=self.steps,
+            learning_rate=plan.learning_rate,
+            lr_scheduler="cosine",
+            lr_warmup_steps=round(plan.warmup_fraction * self.steps),
+            adam_beta2=0.99,
+            use_ema=True,
         )
-        for kind in (f"{kind}{way}" for kind in DISTANCES for way in WAYS.values())
-    }
-    return {
-        "trained_for": cost[-1],
-        "reached": reach,
-        "last": found[-1],
-        "way": dict(zip(kept, found, strict=True)),
-    }
+        seconds = timed.train(np.inf, self.steps + 1)
+        trained = self.material / "trained"
+        judged = judge_checkpoint(self.study, trained / f"checkpoint-{self.steps}" / "unet_ema")
+        shutil.rmtree(trained)
+        return judged | {"seconds": seconds[max(seconds)]}
+
+    def _peer(self, **changed: Any) -> TimedPeer:
+        batch = denoiser_plan(self.study.settings).batch
+        changed |= {"seed": self.seed, "dataloader_num_workers": self.workers}
+        return TimedPeer(self.options, self.material, batch, **changed)
 
 
-def tuned(options: Any, study: Study, folder: Path, seed: int) -> dict[str, float]:
-    """Distances of the script with our rate, schedule and averaging, after as many steps as ours; its seconds."""
-    plan = denoiser_plan(study)
-    changed = {
-        "learning_rate": plan.learning_rate,
-        "lr_scheduler": "cosine",
-        "adam_beta2": 0.99,
-        "use_ema": True,
-    }
-    changed |= {
-        "lr_warmup_steps": round(plan.warmup_fraction * options.steps),
-        "max_train_steps": options.steps,
-    }
-    peer = Timed(
-        options, folder, plan.batch, seed=seed, checkpointing_steps=options.steps, **changed
-    )
-    seconds = peer.trained(np.inf, options.steps + 1)
-    place = folder / "trained"
-    found = distances(study, place / f"checkpoint-{options.steps}" / "unet_ema")
-    shutil.rmtree(place)
-    return found | {"seconds": seconds[max(seconds)]}
+def chosen_checkpoints(trained: Path, every: int, timed: Sequence[int]) -> list[int]:
+    """Return the steps of the peer's checkpoints that are judged: each twice the one before, and the last."""
+    steps = sorted(int(path.name.rpartition("-")[2]) for path in trained.glob("checkpoint-*"))
+    whole = steps[:-1]  # the last may be cut
+    doubling = [step for step in whole if step in timed and is_power_of_two(step // every)]
+    return sorted({*doubling, whole[-1]})
 
 
-def distances(study: Study, folder: Path) -> dict[str, float]:
-    """Of the images of a checkpoint of the peer."""
+def is_power_of_two(number: int) -> bool:
+    """Say whether a whole number is 1, 2, 4, 8 or so on."""
+    return number > 0 and number.bit_count() == 1
+
+
+def judge_checkpoint(study: Study, folder: Path) -> dict[str, float]:
+    """Return distances and accuracies of the images of a checkpoint of the peer."""
     from diffusers import UNet2DConditionModel
 
     net = UNet2DConditionModel.from_pretrained(folder)
-    return judged(study, net, scheduler(RECIPES["DDPM's path, velocity"]))
+    return judge(study, net, scheduler(RECIPES["DDPM's path, velocity"]))
 
 
-def one_round(options: Any, study: Study, folder: Path, seed: int) -> dict[str, Any]:
-    """All sides from the denoiser of a seed; kept in the store."""
-    what = {
-        "peer": hashlib.sha256(options.peer.read_bytes()).hexdigest(),
-        "seed": seed,
-        "steps": options.steps,
-    }
-    what |= {"times": options.times, "data": options.data, "images": recipes.IMAGES}
-    what |= {"tuned": options.tuned, "workers": options.workers, "drawn": [PLAIN, GUIDED]}
-
-    def make(directory: Path) -> None:
-        new_denoiser(study, seed).save_pretrained(folder / "pipeline" / "unet")
-        own = ours(study, seed, options.steps)
-        found = {
-            "ours": own,
-            "peer": theirs(options, study, folder, seed, own),
-        }
-        found |= {"tuned": tuned(options, study, folder, seed)} if options.tuned else {}
-        store.write_atomic(directory / "found.json", json.dumps(found))
-
-    inputs = [latents_entry(study).name, text_entry(study).name]
-    code = ("medisyn_lib.training.denoiser", *MODELS_CODE)
-    entry = store.keep("time_to_distance", what, make, inputs=inputs, code=code)
-    found = dict(json.loads((entry / "found.json").read_text("utf-8")))
-    print(f"  seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
-    return found
+def run_round(options: Any, study: Study, material: Path, seed: int) -> dict[str, Any]:
+    """Return the outcome of a seed's round, cached."""
+    outcome = Round(
+        peer_sha256=hashlib.sha256(options.peer.read_bytes()).hexdigest(),
+        seed=seed,
+        steps=options.steps,
+        times=options.times,
+        images=recipes.IMAGES,
+        tuned=options.tuned,
+        workers=options.workers,
+        calls=(PLAIN, GUIDED),
+        latents=study.latents,
+        embeddings=study.embeddings,
+        study=study,
+        options=options,
+        material=material,
+    ).load()
+    print(f"  seed {seed}: {json.dumps(outcome)}", file=sys.stderr, flush=True)
+    return outcome
 
 
 def main() -> None:
-    """Lets the sides train in turn and prints the table."""
+    """Let both train in turn and print the table."""
     options = arguments()
-    if options.peer is None or not options.peer.is_file():
-        raise InputError(
-            f"--peer {options.peer}: give the path of diffusers' train_text_to_image.py (see --help)"
-        )
+    peer.check_peer(options.peer)
     sources.preflight(options.data)
-    options.precision = training_speed.machine_precision()
+    options.precision = peer.machine_precision()
     study = Study(options.profile, options.data)
-    options.size, options.steps = (
-        study.settings.size,
-        options.steps or study.settings.denoiser_steps,
-    )
+    options.size = study.settings.size
+    options.steps = options.steps or study.settings.denoiser_steps
     seeds = range(options.runs) if options.seed is None else [options.seed]
     with tempfile.TemporaryDirectory() as place:
-        training_speed.prepared(options, Path(place), study.settings.images)
-        rounds = [one_round(options, study, Path(place), seed) for seed in seeds]
+        peer.write_material(study, Path(place), study.settings.images)
+        rounds = [run_round(options, study, Path(place), seed) for seed in seeds]
     if options.seed is None:
         report(options, rounds)
 
 
 def report(options: Any, rounds: list[dict[str, Any]]) -> None:
-    """Prints a table for each of WAYS."""
-    own, peer = ([one[side] for one in rounds] for side in ("ours", "peer"))
-    spent = [a["trained_for"] * b["seconds"] for a, b in zip(peer, own, strict=True)]
+    """Print a table for each of WAYS."""
     head = [
         "training",
         f"{pairs.unit()}s",
@@ -211,46 +245,62 @@ def report(options: Any, rounds: list[dict[str, Any]]) -> None:
         "KID_efflite0 x 1000",
         "modality read, %",
         "finding read, %",
+        "times ours to our FD",
+        "times ours to our KID",
     ]
-    for drawn, way in WAYS.items():
-        kinds = [f"{kind}{way}" for kind in (*DISTANCES, *SHARES)]
-        rows = [
-            ["ours", *(pairs.spread([x[k] for x in own]) for k in ("seconds", *kinds)), "1", "1"]
-        ]
-        last, when = (
-            [pairs.spread([x["last"][k] for x in peer]) for k in kinds],
-            [reached(peer, k) for k in kinds[:2]],
-        )
-        rows.append(["diffusers' example as released", pairs.spread(spent), *last, *when])
-        if options.tuned:
-            near = [pairs.spread([one["tuned"][k] for one in rounds]) for k in ("seconds", *kinds)]
-            rows.append(["the same, with our rate, schedule and averaging", *near, "", ""])
-        print(pairs.table([*head, "times ours to our FD", "times ours to our KID"], rows))
+    for words, way in WAYS.items():
+        print(pairs.table(head, rows_of(rounds, way, tuned=options.tuned)))
         print(f"\nProfile {options.profile}, {options.data}; ours {options.steps} steps;", end=" ")
-        print(f"{recipes.IMAGES} images a side, {drawn}.\n")
+        print(f"{recipes.IMAGES} images a side, {words}.\n")
     print(pairs.machine(options.runs))
 
 
-def reached(peer: list[dict[str, Any]], kind: str) -> str:
-    """In how many multiples of our seconds the peer came as near, or that it did not."""
-    times = [one["reached"][kind] for one in peer]
-    missed = [one["trained_for"] for one, x in zip(peer, times, strict=True) if not np.isfinite(x)]
-    if len(missed) == len(times):
+def rows_of(rounds: list[dict[str, Any]], way: str, *, tuned: bool) -> list[list[str]]:
+    """Return the rows of one way to sample."""
+    distances = [f"{name}{way}" for name in DISTANCES]
+    names = [*distances, *(f"{name}{way}" for name in ACCURACIES)]
+
+    def spreads(measured: list[dict[str, float]], *names: str) -> list[str]:
+        return [pairs.spread([one[name] for one in measured]) for name in names]
+
+    ours, peers = [one["ours"] for one in rounds], [one["peer"] for one in rounds]
+    seconds = [
+        theirs["trained_for"] * one["seconds"] for theirs, one in zip(peers, ours, strict=True)
+    ]
+    last = spreads([one["last"] for one in peers], *names)
+    times = [times_to_reach(peers, name) for name in distances]
+    rows = [
+        ["ours", *spreads(ours, "seconds", *names), "1", "1"],
+        ["diffusers' example as released", pairs.spread(seconds), *last, *times],
+    ]
+    if tuned:
+        measured = spreads([one["tuned"] for one in rounds], "seconds", *names)
+        rows.append(["the same, with our rate, schedule and averaging", *measured, "", ""])
+    return rows
+
+
+def times_to_reach(peers: list[dict[str, Any]], name: str) -> str:
+    """Say in how many multiples of our seconds the peer came as near, or that it did not."""
+    times = [one["reached"][name] for one in peers]
+    reached = [value for value in times if np.isfinite(value)]
+    missed = [
+        one["trained_for"]
+        for one, value in zip(peers, times, strict=True)
+        if not np.isfinite(value)
+    ]
+    if not reached:
         return f"over {min(missed):.1f}, never reached"
-    words = pairs.spread([x for x in times if np.isfinite(x)])
-    return words + (
-        f"; in {len(missed)} of {len(times)} not within {min(missed):.1f}" if missed else ""
-    )
+    words = pairs.spread(reached)
+    if missed:
+        words += f"; in {len(missed)} of {len(times)} not within {min(missed):.1f}"
+    return words
 
 
 def arguments() -> Any:
-    """What the command line asks for."""
-    from medisyn_lib.profiles import PROFILES
-
+    """Return what the command line asks for."""
     parser = pairs.parser(__doc__)
-    parser.add_argument("--peer", type=Path, help="path of diffusers' train_text_to_image.py")
-    parser.add_argument("--profile", default="quick", choices=PROFILES)
-    parser.add_argument("--data", default="phantom", help="a data source")
+    pairs.add_study(parser)
+    peer.add_arguments(parser)
     parser.add_argument(
         "--steps", type=pairs.whole(4, 10**6), help="of ours (default: the profile's)"
     )
@@ -258,13 +308,10 @@ def arguments() -> Any:
         "--times", type=pairs.whole(2, 1000), default=10, help="our seconds, that the peer has"
     )
     parser.add_argument(
-        "--tuned", action="store_true", help="the peer also with our rate, schedule and averaging"
+        "--tuned", action="store_true", help="the peer also with our learning rate, schedule, EMA"
     )
     parser.add_argument(
-        "--workers", type=pairs.whole(0, 64), default=0, help="of the peer, that read images"
-    )
-    parser.add_argument(
-        "--seed", type=pairs.whole(0), help="one round alone, for a second machine or core; kept"
+        "--seed", type=pairs.whole(0), help="one round alone, for a second machine or core; cached"
     )
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
     python benchmarks/whole_runs.py [--runs 5] [--reproduce tiny]
 
-Every go is a process of its own, in processor seconds. Help and import stand beside a bare interpreter, the committed
+Every run is a process of its own, in processor seconds. Help and import stand beside a bare interpreter, the committed
 figures, all drawn anew with an empty store, beside the import of what draws them. `--reproduce PROFILE` adds one cold
 run of all notebooks (a store of its own) and the most memory that its processes held together and that one held, pages
 shared by several divided among them; it takes minutes and is left out by default.
@@ -17,133 +17,156 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pairs
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import project_root
 
-MEDISYN = ("-c", "from medisyn_lib.cli import main; raise SystemExit(main())")
-EVERY = 0.2  # seconds between two looks at memory
+MEDISYN = ("-m", "medisyn_lib.cli.main")
+EVERY = 0.2  # seconds between two readings of memory
+ARMS = {  # what is run, as arguments of Python
+    "bare": ("-c", "pass"),
+    "import": ("-c", "import medisyn_lib"),
+    "help": (*MEDISYN, "--help"),
+    "drawing": ("-c", "import seaborn, matplotlib.figure, pandas, PIL.Image"),
+}
 
 
-def seconds(*arguments: str, **settings: str) -> float:
-    """Processor seconds of one Python process, from start to end, with some environment variables set."""
-    start = children()
+class Row(NamedTuple):
+    """A row of the table: two arms, and how slow the first may be."""
+
+    name: str
+    arm: str
+    beside: str
+    words: str  # of the arm beside
+    aimed_at: str
+
+
+class Memory(NamedTuple):
+    """Memory in bytes."""
+
+    together: int  # of a process and its children
+    greatest: int  # of one of them
+
+
+class WholeRun(NamedTuple):
+    """What one cold run of all notebooks took."""
+
+    minutes: float
+    processor_minutes: float
+    memory: Memory
+
+
+def seconds_of(*arguments: str, **settings: str) -> float:
+    """Return the processor seconds of one Python process, with some environment variables set."""
+    start = seconds_of_children()
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=os.environ | settings
     )
     if done.returncode:
-        raise InputError(
-            f"{' '.join(arguments)[-60:]}: ended with code {done.returncode}: {done.stderr[-200:].strip()}"
-        )
-    return children() - start
+        command, fault = " ".join(arguments)[-60:], done.stderr[-200:].strip()
+        raise InputError(f"{command}: ended with code {done.returncode}: {fault}")
+    return seconds_of_children() - start
 
 
-def children() -> float:
-    """Processor seconds of this process's ended children."""
-    spent = os.times()
-    return spent.children_user + spent.children_system
+def seconds_of_children() -> float:
+    """Return the processor seconds of this process's ended children."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
-def whole(profile: str) -> tuple[float, float, float, float]:
-    """Minutes and processor minutes of a cold run of all notebooks, and the most GB that it and one process held."""
+def reproduce(profile: str) -> WholeRun:
+    """Run all notebooks once with an empty store."""
     import psutil
 
     with tempfile.TemporaryDirectory() as place:
-        command = [
-            sys.executable,
-            *MEDISYN,
-            "reproduce",
-            "--profile",
-            profile,
-            "--out",
-            f"{place}/out",
-        ]
-        before, start, most, greatest = children(), time.perf_counter(), 0, 0
+        command = [sys.executable, *MEDISYN, "reproduce", f"--profile={profile}"]
+        environment = os.environ | {"MEDISYN_STORE": f"{place}/store"}
+        before, start, most = seconds_of_children(), time.perf_counter(), Memory(0, 0)
         run = psutil.Popen(
-            command, env=os.environ | {"MEDISYN_STORE": f"{place}/store"}, stdout=subprocess.DEVNULL
+            [*command, f"--out={place}/out"], env=environment, stdout=subprocess.DEVNULL
         )
         while run.poll() is None:
-            held = [0]
-            for one in [run, *run.children(recursive=True)]:
-                with contextlib.suppress(psutil.Error):  # it has just ended
-                    held.append(getattr(memory := one.memory_full_info(), "pss", memory.rss))
-            most, greatest = max(most, sum(held)), max(greatest, *held)
+            most = Memory(*map(max, most, memory_of(run)))
             time.sleep(EVERY)
     if run.returncode:
-        raise InputError(
-            f"reproduce --profile {profile}: ended with code {run.returncode}; see above"
-        )
-    return (
-        (time.perf_counter() - start) / 60,
-        (children() - before) / 60,
-        most / 1e9,
-        greatest / 1e9,
-    )
+        fault = f"ended with code {run.returncode}; see above"
+        raise InputError(f"reproduce --profile {profile}: {fault}")
+    minutes = (time.perf_counter() - start) / 60
+    return WholeRun(minutes, (seconds_of_children() - before) / 60, most)
+
+
+def memory_of(run: Any) -> Memory:
+    """Return the memory that a process and its children hold now; shared pages are divided where the system says."""
+    import psutil
+
+    held = [0]
+    for process in [run, *run.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            memory = process.memory_full_info()
+            held.append(getattr(memory, "pss", memory.rss))
+    return Memory(sum(held), max(held))
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measure and print a table."""
     options = arguments()
-    clock: list[float] = []
+    wall_clock: list[float] = []
     with tempfile.TemporaryDirectory() as place:
-        folder = shutil.copytree(project_root() / "figures", f"{place}/figures")
-        number = sum(not path.stem.endswith(".tiles") for path in Path(folder).rglob("*.png"))
+        folder = Path(shutil.copytree(project_root() / "figures", f"{place}/figures"))
 
-        def figures() -> float:
+        def draw_figures() -> float:
             with tempfile.TemporaryDirectory() as empty:
                 start = time.perf_counter()
-                spent = seconds(*MEDISYN, "figures", "--results", folder, MEDISYN_STORE=empty)
-                clock.append(time.perf_counter() - start)
+                command = (*MEDISYN, "figures", f"--results={folder}")
+                spent = seconds_of(*command, MEDISYN_STORE=empty)
+                wall_clock.append(time.perf_counter() - start)
             return spent
 
-        sides = {
-            "bare": ("-c", "pass"),
-            "import": ("-c", "import medisyn_lib"),
-            "help": (*MEDISYN, "--help"),
-            "drawing": ("-c", "import seaborn, matplotlib.figure, pandas, PIL.Image"),
-        }
-        plain = {name: lambda words=words: seconds(*words) for name, words in sides.items()}
-        found = pairs.interleaved(plain | {"figures": figures}, options.runs)
-    rows = [
-        [
-            f"`{name}`",
-            pairs.spread(found[key]),
-            pairs.spread(pairs.ratios(found[key], found[beside])),
-            bare,
-            bound,
-        ]
-        for name, key, beside, bare, bound in (
-            ("import medisyn_lib", "import", "bare", "a bare interpreter", "0.3 s"),
-            ("medisyn --help", "help", "bare", "a bare interpreter", "0.5 s"),
-            (
-                "medisyn figures",
-                "figures",
-                "drawing",
-                f"importing seaborn ({number} pictures)",
-                "15 s",
-            ),
-        )
-    ]
-    print(
-        pairs.table(["cold process", "processor seconds", "times", "of", "aimed at, at most"], rows)
-    )
-    print(f"\n`medisyn figures` took {pairs.spread(clock)} seconds on the clock.")
+        arms = {name: partial(seconds_of, *words) for name, words in ARMS.items()}
+        rounds = pairs.interleaved({**arms, "figures": draw_figures}, options.runs)
+        pictures = [path for path in folder.rglob("*.png") if not path.stem.endswith(".tiles")]
+    print(table(rounds, len(pictures)))
+    print(f"\n`medisyn figures` took {pairs.spread(wall_clock)} seconds on the clock.")
     if options.reproduce:
-        minutes, processor, memory, greatest = whole(options.reproduce)
-        print(
-            f"\n`medisyn reproduce --profile {options.reproduce}`, cold, one run: {minutes:.1f} minutes "
-            f"({processor:.1f} processor minutes), peak memory of its processes together {memory:.2f} GB, "
-            f"of one {greatest:.2f} GB."
-        )
+        print(f"\n{in_words(options.reproduce, reproduce(options.reproduce))}")
     print(f"\n{pairs.machine(options.runs)}")
 
 
+def table(rounds: Mapping[str, Sequence[float]], pictures: int) -> str:
+    """Return the table of cold processes; `pictures` is how many figures were drawn."""
+    bare = "a bare interpreter"
+    drawing = f"importing seaborn ({pictures} pictures)"
+    lines = []
+    for row in (
+        Row("import medisyn_lib", "import", "bare", bare, "0.3 s"),
+        Row("medisyn --help", "help", "bare", bare, "0.5 s"),
+        Row("medisyn figures", "figures", "drawing", drawing, "15 s"),
+    ):
+        seconds, times = rounds[row.arm], pairs.ratios(rounds[row.arm], rounds[row.beside])
+        figures = [pairs.spread(seconds), pairs.spread(times)]
+        lines.append([f"`{row.name}`", *figures, row.words, row.aimed_at])
+    head = ["cold process", "processor seconds", "times", "of", "aimed at, at most"]
+    return pairs.table(head, lines)
+
+
+def in_words(profile: str, run: WholeRun) -> str:
+    """Return a sentence on a whole run."""
+    together, greatest = run.memory.together / 1e9, run.memory.greatest / 1e9
+    return (
+        f"`medisyn reproduce --profile {profile}`, cold, one run: {run.minutes:.1f} minutes "
+        f"({run.processor_minutes:.1f} processor minutes), peak memory of its processes together "
+        f"{together:.2f} GB, of one {greatest:.2f} GB."
+    )
+
+
 def arguments() -> Any:
-    """What the command line asks for."""
+    """Return what the command line asks for."""
     from medisyn_lib.profiles import PROFILES
 
     parser = pairs.parser(__doc__)

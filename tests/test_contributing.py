@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +20,14 @@ from medisyn_lib.modalities import MODALITIES
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
+CLI = ("-m", "medisyn_lib.cli.main")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 def follow(copy: Path, *names: str) -> None:
-    """A copy of the library, the tests and the notebooks' folder to which these examples were added."""
-    shutil.copytree(
-        ROOT / "medisyn_lib", copy / "medisyn_lib", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    """Copy the library and add these examples to it; notebooks and tests are those of the examples alone."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "medisyn_lib", copy / "medisyn_lib", ignore=ignored)
     (copy / "notebooks").mkdir()
     (copy / "tests").mkdir()
     for name in names:
@@ -35,14 +36,14 @@ def follow(copy: Path, *names: str) -> None:
 
 
 def files_of(name: str) -> list[Path]:
-    """The files of one example."""
-    found = [path for path in sorted((EXAMPLES / name).rglob("*")) if path.is_file()]
-    assert found, name
-    return [path for path in found if "__pycache__" not in path.parts]
+    """List the files of one example."""
+    files = [path for path in sorted((EXAMPLES / name).rglob("*")) if path.is_file()]
+    assert files, name
+    return [path for path in files if "__pycache__" not in path.parts]
 
 
 def add_file(copy: Path, path: Path, content: str) -> None:
-    """A new file, or lines appended to the one that a `.add` file is named after."""
+    """Write a new file, or append lines to the one that a `.add` file is named after."""
     if path.suffix == ".add":
         target = copy / path.with_suffix("")
         target.write_text(target.read_text("utf-8") + "\n" + content)
@@ -52,14 +53,23 @@ def add_file(copy: Path, path: Path, content: str) -> None:
 
 
 def inside(copy: Path, *command: str) -> str:
-    """What a command of this interpreter prints in the copy, with the copy's library and a store of its own."""
-    own = {"PYTHONPATH": str(copy), "MEDISYN_ROOT": str(copy), "MEDISYN_STORE": str(copy / "store")}
-    environment = os.environ | own | {"OMP_NUM_THREADS": "1"}
+    """Run this interpreter in the copy, with the copy's library and a store of its own; return what it prints."""
+    environment = os.environ | {
+        "PYTHONPATH": str(copy),
+        "MEDISYN_ROOT": str(copy),
+        "MEDISYN_STORE": str(copy / "store"),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def printed_json(copy: Path, code: str) -> Any:
+    """Run code in the copy and return what it prints, read as JSON."""
+    return json.loads(inside(copy, "-c", code))
 
 
 def test_every_example_is_described_and_tried() -> None:
@@ -77,88 +87,130 @@ def test_an_eleventh_modality_is_one_new_file_and_one_table_row(tmp_path: Path) 
     follow(tmp_path, "modality")
     code = """
 import json
-from medisyn_lib.cli.main import main
 from medisyn_lib.data import check, sources
 from medisyn_lib.modalities import MODALITIES
-check.PHANTOMS_CHECKED = 20
 images = sources.load("phantom", role="test", per_modality=12)
-own = images.filter(lambda row: row["modality"] == "mammography", load_from_cache_file=False)
-told = {"modalities": list(MODALITIES), "loaded": sorted(set(images["modality"])), "captions": own["caption"][:],
-        "findings": sorted(set(own["finding"])), "specialty": own["specialty"][0],
-        "testable": check.testable("phantom")}
-print(json.dumps(told))
-assert main(["data", "check", "phantom"]) == 0 and main(["data", "list"]) == 0
+mammograms = images.filter(
+    lambda row: row["modality"] == "mammography", load_from_cache_file=False
+)
+print(json.dumps({
+    "modalities": list(MODALITIES),
+    "loaded": sorted(set(images["modality"])),
+    "captions": mammograms["caption"][:],
+    "findings": sorted(set(mammograms["finding"])),
+    "specialty": mammograms["specialty"][0],
+    "testable": check.testable("phantom"),
+}))
 """
-    first, *lines = inside(tmp_path, "-c", code).splitlines()
-    told = json.loads(first)
-    assert told["modalities"] == [*MODALITIES, "mammography"] and len(told["modalities"]) == 11
-    assert "mammography" in told["loaded"] and told["testable"]["mammography"] == ""
-    assert (
-        told["findings"] == ["calcifications", "mass", "normal"]
-        and told["specialty"] == "radiology"
-    )
-    assert all(re.search("mammogram|view of the breast", caption) for caption in told["captions"])
-    assert any(re.search("(left|right) breast", caption) for caption in told["captions"])
+    seen = printed_json(tmp_path, code)
+    assert seen["modalities"] == [*MODALITIES, "mammography"]
+    assert len(seen["modalities"]) == 11
+    assert "mammography" in seen["loaded"]
+    assert seen["testable"]["mammography"] == ""
+    assert seen["findings"] == ["calcifications", "mass", "normal"]
+    assert seen["specialty"] == "radiology"
+    captions = seen["captions"]
+    assert all(re.search("mammogram|view of the breast", caption) for caption in captions)
+    assert any(re.search("(left|right) breast", caption) for caption in captions)
+
+
+def test_an_eleventh_modality_is_listed_and_checked(tmp_path: Path) -> None:
+    follow(tmp_path, "modality")
+    code = """
+from medisyn_lib.cli.main import main
+from medisyn_lib.data import check
+check.PHANTOMS_CHECKED = 20
+assert main(["data", "check", "phantom"]) == 0
+assert main(["data", "list"]) == 0
+"""
+    lines = inside(tmp_path, "-c", code).splitlines()
     (checked,) = [line for line in lines if line.startswith("mammography")]
-    assert re.search(r"\b20 +20 +20\b", checked) and " known " in checked
+    assert re.search(r"\b20 +20 +20\b", checked)
+    assert " known " in checked
     assert any(line.startswith("phantom ") for line in lines)
 
 
 def test_the_eleventh_phantom_keeps_the_contract_of_the_ten(tmp_path: Path) -> None:
     follow(tmp_path, "modality")
     shutil.copy(ROOT / "tests" / "test_phantoms.py", tmp_path / "tests")
-    said = inside(
-        tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", "mammography"
-    )
-    assert re.search(r"\b[1-9]\d* passed", said) and "failed" not in said
+    report = inside(tmp_path, *PYTEST, "tests", "-k", "mammography")
+    assert re.search(r"\b[1-9]\d* passed", report)
+    assert "failed" not in report
 
 
 def test_a_measure_passes_its_own_tests(tmp_path: Path) -> None:
     follow(tmp_path, "measure")
-    said = inside(
-        tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_diversity.py"
-    )
-    assert "2 passed" in said
+    assert "5 passed" in inside(tmp_path, *PYTEST, "tests/test_diversity.py")
+
+
+def test_a_claim_passes_its_own_tests_and_no_audit_asks_for_it(tmp_path: Path) -> None:
+    follow(tmp_path, "measure", "claim")
+    assert "8 passed" in inside(tmp_path, *PYTEST, "tests/test_c08_diversity.py")
+    code = """
+import json
+from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.reporting.audit import AUDITED, UNSUITED
+print(json.dumps([list(NOTEBOOKS), sorted({*AUDITED, *UNSUITED})]))
+"""
+    notebooks, sorted_out = printed_json(tmp_path, code)
+    assert notebooks[-1] == "08_diversity"
+    assert sorted_out == notebooks
 
 
 @pytest.mark.timeout(300)
 def test_a_claim_runs_and_reaches_the_scorecard(tmp_path: Path) -> None:
     follow(tmp_path, "measure", "claim")
     inside(tmp_path, "-m", "jupytext", "--to", "ipynb", "notebooks/08_diversity.py")
-    inside(
-        tmp_path,
-        "-m",
-        "medisyn_lib.cli.main",
-        "reproduce",
-        "08",
-        "--profile",
-        "tiny",
-        "--out",
-        "made",
-    )
-    code = "from medisyn_lib import claims; from pathlib import Path; print(claims.scorecard(Path('made/results'))[-1])"
-    row = ast.literal_eval(inside(tmp_path, "-c", code))
-    assert row["notebook"] == "08_diversity" and row["verdict"] in VERDICTS
-    assert row["controls"] == "2 of 2" and row["interval"] != "none"
+    inside(tmp_path, *CLI, "reproduce", "08", "--profile", "tiny", "--out", "made")
+    code = """
+import json
+from pathlib import Path
+from medisyn_lib.claims.scorecard import scorecard
+print(json.dumps(scorecard(Path("made/results"))[-1]))
+"""
+    row = printed_json(tmp_path, code)
+    assert row["notebook"] == "08_diversity"
+    assert row["verdict"] in VERDICTS
+    assert row["controls"] == "2 of 2"
+    assert row["interval"] != "none"
 
 
-def test_a_data_source_is_listed_checked_and_loaded(tmp_path: Path) -> None:
-    follow(tmp_path, "source")
+@pytest.fixture
+def folder_of_classes(tmp_path: Path) -> Path:
+    """Give a folder of 60 images of noise in two classes."""
     rng = np.random.default_rng(0)
     for number in range(60):
         folder = tmp_path / "images" / ("Benign", "Not benign")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{number}.png")
-    source = f"classes:{tmp_path / 'images'}"
-    assert "classes:DIR" in inside(tmp_path, "-m", "medisyn_lib.cli.main", "data", "list")
-    checked = inside(tmp_path, "-m", "medisyn_lib.cli.main", "data", "check", source)
-    assert "benign" in checked and "not_benign" in checked and " unknown " in checked
-    code = f"from medisyn_lib.data import sources; print(sources.load({source!r}, 'train', size=16)[0]['image'].size)"
+    return tmp_path / "images"
+
+
+def test_a_data_source_is_listed_checked_and_loaded(
+    tmp_path: Path, folder_of_classes: Path
+) -> None:
+    follow(tmp_path, "source")
+    source = f"classes:{folder_of_classes}"
+    assert "classes:DIR" in inside(tmp_path, *CLI, "data", "list")
+    checked = inside(tmp_path, *CLI, "data", "check", source)
+    assert "benign" in checked
+    assert "not_benign" in checked
+    assert " unknown " in checked
+    code = f"""
+from medisyn_lib.data import sources
+print(sources.load({source!r}, 'train', size=16)[0]['image'].size)
+"""
     assert inside(tmp_path, "-c", code) == "(16, 16)\n"
+
+
+def test_a_data_source_does_not_leave_its_folder(tmp_path: Path, folder_of_classes: Path) -> None:
+    follow(tmp_path, "source")
     outside = tmp_path / "elsewhere.png"
-    shutil.copy(tmp_path / "images" / "Benign" / "0.png", outside)
-    (tmp_path / "images" / "Benign" / "link.png").symlink_to(outside)
-    refused = (
-        f"from medisyn_lib.cli.main import main; assert main(['data', 'check', {source!r}]) == 2"
-    )
-    inside(tmp_path, "-c", refused)
+    shutil.copy(folder_of_classes / "Benign" / "0.png", outside)
+    (folder_of_classes / "Benign" / "link.png").symlink_to(outside)
+    source = f"classes:{folder_of_classes}"
+    code = f"""
+from medisyn_lib.cli.main import main
+assert main(['data', 'check', {source!r}]) == 2
+"""
+    inside(tmp_path, "-c", code)

@@ -54,7 +54,7 @@ def test_the_denoiser_learns_and_the_rest_stays(
 ) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     base = str(bases / "sd15")
-    folder = fine_tune.fine_tuned_entry(base, STUDY, PLAN)
+    folder = fine_tune.fine_tuned(base, STUDY, PLAN).folder
     before, after = (load_pipeline(where) for where in (base, str(folder)))
     for part in ("vae", "text_encoder"):
         ours, theirs = getattr(after, part).state_dict(), getattr(before, part).state_dict()
@@ -63,20 +63,17 @@ def test_the_denoiser_learns_and_the_rest_stays(
     assert sum(not torch.equal(a, b) for a, b in moved) > 50
     loss = np.loadtxt(folder / loop.HISTORY, delimiter=",", skiprows=1)[:, 1]
     assert len(loss) == PLAN.steps and loss[-10:].mean() < loss[:10].mean()
-    prompt = "brain MRI, tumour"  # is told to the denoiser in training as in drawing
-    told = embed_prompts(after.tokenizer, after.text_encoder, [prompt])
-    np.testing.assert_allclose(
-        after.encode_prompt(prompt, "cpu", 1, False)[0].detach().numpy(), told, atol=1e-5
-    )
-    drawn = sample_images(after, [prompt], [0], num_inference_steps=2)
-    assert drawn.shape == (1, 64, 64, 3)  # at the size of the study; the base draws at 16 pixels
+    prompt = "brain MRI, tumour"  # embedded in training as in sampling
+    in_training = embed_prompts(after.tokenizer, after.text_encoder, [prompt])
+    in_sampling = after.encode_prompt(prompt, "cpu", 1, False)[0].detach().numpy()
+    np.testing.assert_allclose(in_sampling, in_training, atol=1e-5)
+    images = sample_images(after, [prompt], [0], num_inference_steps=2)
+    assert images.shape == (1, 64, 64, 3)  # at the size of the study; the base samples at 16 pixels
     card = (folder / "README.md").read_text("utf-8")
-    assert (
-        "# sd15, fine-tuned" in card
-        and "`phantom`, 240 images of 64 pixels" in card
-        and str(bases) not in card
-    )
-    assert fine_tune.fine_tuned_entry(base, STUDY, PLAN) == folder
+    assert "# sd15, fine-tuned" in card
+    assert "`phantom`, 240 images of 64 pixels" in card
+    assert str(bases) not in card
+    assert fine_tune.fine_tuned(base, STUDY, PLAN).folder == folder
 
 
 def test_other_kinds_are_refused(
@@ -86,12 +83,12 @@ def test_other_kinds_are_refused(
     with pytest.raises(
         InputError, match="is a StableDiffusionXLPipeline that predicts epsilon; give a"
     ):
-        fine_tune.fine_tuned_entry(str(bases / "sdxl"), STUDY, PLAN)
+        fine_tune.fine_tuned(str(bases / "sdxl"), STUDY, PLAN)
     flow = stable_diffusion()
     flow.scheduler = networks.scheduler()
     flow.save_pretrained(tmp_path / "flow")
     with pytest.raises(InputError, match="predicts flow_prediction; give a"):
-        fine_tune.fine_tuned_entry(str(tmp_path / "flow"), STUDY, PLAN)
+        fine_tune.fine_tuned(str(tmp_path / "flow"), STUDY, PLAN)
 
 
 def test_captions_that_do_not_fit_are_refused_before_training(
@@ -102,5 +99,5 @@ def test_captions_that_do_not_fit_are_refused_before_training(
     short.tokenizer.model_max_length = 3
     short.save_pretrained(tmp_path / "short")
     with pytest.raises(InputError, match="longer than the model's 3 tokens"):
-        fine_tune.fine_tuned_entry(str(tmp_path / "short"), STUDY, PLAN)
+        fine_tune.fine_tuned(str(tmp_path / "short"), STUDY, PLAN)
     assert not list((tmp_path / "store").glob("fine_tuned-*"))

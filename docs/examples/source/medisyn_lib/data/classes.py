@@ -1,4 +1,7 @@
-"""classes:DIR: one folder of images a class, as torchvision's ImageFolder reads them; whose they are is not known."""
+"""classes:DIR: one folder of images per class, as torchvision's ImageFolder reads them.
+
+Such folders do not say whose images they are, so each image is its own patient, identity unknown.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +13,8 @@ from medisyn_lib.data.pixels import open_images
 from medisyn_lib.data.records import hash_files, source_folder
 from medisyn_lib.data.rows import UNKNOWN, Row, check_rows, check_text, require
 from medisyn_lib.data.splits import deal_split
+
+__all__ = ["checked_name", "fingerprint", "images", "rows"]
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -28,13 +33,19 @@ def fingerprint(source: str) -> str:
 
 
 def rows(source: str) -> list[Row]:
-    """Return all images of the folder without their pixels; each counts as a patient of its own."""
+    """Return all images of the folder without their pixels."""
     folder = source_folder(source).resolve()
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in ENDINGS)
     return check_rows([_row(source, folder, path) for path in paths], source)
 
 
+def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
+    """Yield the images of rows, opened one at a time."""
+    return open_images(chosen, Image.open)
+
+
 def _row(source: str, folder: Path, path: Path) -> Row:
+    """What the folder states of one image: its class, by the name of its own folder."""
     name = f"{path.parent.name}/{path.name}"
     check_text(name, f"{source}: {name!r}")
     require(
@@ -49,8 +60,3 @@ def _row(source: str, folder: Path, path: Path) -> Row:
         "finding": path.parent.name.lower().replace(" ", "_"),
         "split": deal_split(name),
     }
-
-
-def images(chosen: Sequence[Row]) -> Iterator[Image.Image]:
-    """Yield the images of rows, one at a time."""
-    return open_images(chosen, Image.open)
