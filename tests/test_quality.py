@@ -24,6 +24,7 @@ from medisyn_lib.evaluation.comparison import (
 )
 from medisyn_lib.evaluation.fidelity import frechet_distance, kernel_distance
 from medisyn_lib.models import encoders
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline import paired_samples
 from medisyn_lib.pipeline.arms import ArmKey
 from medisyn_lib.pipeline.features import cached_features
@@ -158,7 +159,7 @@ def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Compari
     rng = np.random.default_rng(0)
     arms = AWAY | {name.replace("_", " "): value for name, value in away.items()}
     features = {
-        ArmKey(arm, name, number): rng.normal(size=(n, 16)) + shift
+        ArmKey(arm, name, number): FeatureSet(rng.normal(size=(n, 16)) + shift, "simulated")
         for arm, shift in arms.items()
         for name in NAMES
         for number in range(seeds)
@@ -210,7 +211,10 @@ def test_02_a_budget_without_specialists_is_not_testable() -> None:
 def test_02_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
     """Constant features: no distance anywhere, so neither half the steps nor blur is seen."""
     comparison = simulated_comparison()
-    blind = {key: np.ones_like(rows) for key, rows in comparison.features.items()}
+    blind = {
+        key: FeatureSet(np.ones_like(rows.values), rows.encoder)
+        for key, rows in comparison.features.items()
+    }
     claim = claim_at(EQUAL_EXPOSURE, replace(comparison, features=blind))
     assert claim.verdict == "not testable here" and not any(c.passed for c in claim.controls)
     assert claim.measures[0].value is None and claim.detectable is None
