@@ -99,7 +99,11 @@ def test_an_index_is_made_in_parts_of_every_image(
         lambda images, rows: asked.append([*rows]) or pixels[[*rows]],
     )
     index = Index(
-        {}, None, images=range(1500), describe=lambda part: part.reshape(-1, 12) / 2, describe_code=()
+        {},
+        None,
+        images=range(1500),
+        describe=lambda part: part.reshape(-1, 12) / 2,
+        describe_code=(),
     )
     vectors = index.array()
     assert asked == [[*range(1024)], [*range(1024, 1500)]]

@@ -190,7 +190,9 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
     one, other = notes(tmp_path / "run", 2)
     entry, array = (tmp_path / "run" / "store" / str(name) for name in one)
-    assert one == other and (entry / "manifest.json").exists() and (array / "manifest.json").exists()
+    assert (
+        one == other and (entry / "manifest.json").exists() and (array / "manifest.json").exists()
+    )
     alone = learn_words(tmp_path).state_dict()
     for name, weight in load_file(entry / "encoder.safetensors").items():
         if "k_proj.bias" not in name:  # its gradient is rounding alone

@@ -86,9 +86,7 @@ def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.M
     assert splits == [[0, 2, 1, 3], [4, 6, 5, 7], [0, 8, 9, 10]]
 
 
-def test_a_rows_place_is_its_seed(
-    asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rows_place_is_its_seed(asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def sample(model: str, prompts: list[str], *, seeds: list[int], side: int) -> np.ndarray | None:
         words = [sum(map(ord, prompt)) for prompt in prompts]
         return np.stack([words, seeds], 1) if side == 64 else None

@@ -269,7 +269,7 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     monkeypatch.setattr(training, "RUNS_AT_ONCE", 512)
 
-    def squares(pixels: np.ndarray) -> np.ndarray:
+    def squares(pixels: np.ndarray, encoder: str) -> np.ndarray:
         n = len(pixels)
         return pixels.reshape(n, 8, 4, 8, 4, 3).mean((2, 4)).reshape(n, -1) / 64.0
 
