@@ -40,7 +40,7 @@ profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
-retrain_first_stage: bool = False  # True: train the first stage from random weights, too
+retrain_first_stage: bool = False  # True: train the autoencoder from random weights, too
 
 # %%
 import time

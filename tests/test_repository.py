@@ -220,10 +220,11 @@ def test_an_installed_package_has_its_tables_templates_and_weights() -> None:
 
 
 def words_of(path: Path) -> str:
-    """A page's text; of a Python file its comments, docstrings and names, on one line."""
+    """A page's text but for the scorecard; of a Python file its comments, docstrings and names, on one line."""
     text = path.read_text("utf-8")
     if path.suffix == ".md":
-        return " ".join(text.split())
+        prose = re.sub(r"<!-- scorecard.*<!-- end of scorecard -->", "", text, flags=re.DOTALL)
+        return " ".join(prose.split())
     comments, names = [], []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

@@ -114,8 +114,8 @@ class OwnSamples(Artifact):
         wanted: np.ndarray,
     ) -> torch.Tensor:
         """Latents (m, *latent_shape), with classifier-free guidance (Ho and Salimans, arXiv 2207.12598)."""
-        no_text = np.full(len(wanted), -1)
-        text = torch.from_numpy(embeddings[np.append(wanted, no_text)])
+        empty_prompt = np.full(len(wanted), -1)
+        text = torch.from_numpy(embeddings[np.append(wanted, empty_prompt)])
         sampler = networks.scheduler()
         sampler.set_timesteps(self.sampling_steps)
         generator = torch.Generator().manual_seed(self.plan.seed)

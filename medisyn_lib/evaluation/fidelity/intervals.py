@@ -104,10 +104,10 @@ def measures(
     ]
     arrays: list[Any] = [real, synthetic, *subset_of]  # all have a length and take a mask
     statistics = partial(_statistics, subsets=subsets, k=k, unequal=unequal)
-    values, variances, freedom = delete_group(statistics, arrays, clusters, groups)
+    values, variances, degrees = delete_group(statistics, arrays, clusters, groups)
     value = dict(zip(STATISTICS, values.tolist(), strict=True))
     variance = dict(zip(STATISTICS, variances.tolist(), strict=True))
-    degrees_of_freedom = dict.fromkeys(STATISTICS, freedom)
+    degrees_of_freedom = dict.fromkeys(STATISTICS, degrees)
     if clusters is None:
         variance["KID"] = value["KID_variance"] / subsets
         degrees_of_freedom["KID"] = n - 1

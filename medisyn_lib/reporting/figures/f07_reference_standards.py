@@ -6,13 +6,13 @@ Tables come from `evaluation` with columns of estimates; titles name the phantom
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medisyn_lib.evaluation.grading.discrepancies import mode_draws
-from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.drawing import curves, forest
 from medisyn_lib.reporting.estimate_tables import expand_estimates
 from medisyn_lib.reporting.render import FigureSpec, draw
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
     from medisyn_lib.pipeline.grading_network import GradedImages
+    from medisyn_lib.pipeline.study import Study
 
 MODES = FigureSpec(
     "07_modes",
@@ -166,7 +167,7 @@ def synthetic(
 
 def _scale(study: Study, *counts: str) -> str:
     """The end of a title: phantoms, profile and counts; graders are simulated on phantoms whatever the study's data."""
-    return f"({', '.join([Study(study.profile, 'phantom').scale, *counts])})"
+    return f"({', '.join([replace(study, source='phantom').scale, *counts])})"
 
 
 def _test_images(study: Study) -> str:

@@ -28,5 +28,5 @@ def diversity(features: np.ndarray, clusters: ArrayLike | None = None) -> Estima
     def share(rows: np.ndarray) -> list[float]:
         return [vendi_score(rows) / len(rows)]
 
-    values, variances, freedom = delete_group(share, [features], clusters)
-    return student(float(values[0]), float(variances[0]), freedom, len(features))
+    values, variances, degrees = delete_group(share, [features], clusters)
+    return student(float(values[0]), float(variances[0]), degrees, len(features))
