@@ -44,8 +44,8 @@ def run(place: Path) -> None:
         (folder / "inner").mkdir(exist_ok=True)
         (folder / "inner" / "weights").write_bytes((first / "step-6.safetensors").read_bytes())
 
-    first = store.keep("trained", {}, train)
-    second = store.keep("followed", {}, follow, inputs=[first.name])
+    first = store.cache("trained", {}, train)
+    second = store.cache("followed", {}, follow, inputs=[first.name])
     value = float(len((second / "inner" / "weights").read_bytes()))
     texts = {"id": "c", "statement": "s", "source": "p", "rule": "r", "primary": "m"}
     measured = [measure("m", Estimate(value, value, value, 1))]

@@ -14,7 +14,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import alignment
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline import samples
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import resized, sample_prompts
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.training import loop
 from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
@@ -63,38 +63,30 @@ def test_changed_settings_make_samples_of_their_own(
 
     def sample(_: object, prompts: list[str], seeds: list[int], **call: float) -> np.ndarray:
         calls.append((seeds, call))
-        return np.zeros((len(prompts), 2, 2, 3), np.uint8)
+        return np.full((len(prompts), 2, 2, 3), len(calls), np.uint8)
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     monkeypatch.setattr(samples, "load_pipeline", lambda model: None)
     monkeypatch.setattr(samples, "sample_images", sample)
-    plain = samples_entry("owner/name", ["a", "b"], first_seed=3)
-    strong = samples_entry("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
-    assert samples_entry("owner/name", ["a", "b"], seeds=[3, 4]) == plain
-    assert samples_entry("owner/name", ["a", "b"], seeds=[3, 3]) != plain and calls.pop()[0] == [
-        3,
-        3,
-    ]
-    assert plain != strong and calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
+    plain = sample_prompts("owner/name", ["a", "b"], first_seed=3)
+    strong = sample_prompts("owner/name", ["a", "b"], first_seed=3, guidance_scale=8.0)
+    assert (sample_prompts("owner/name", ["a", "b"], seeds=[3, 4]) == plain).all()
+    assert (sample_prompts("owner/name", ["a", "b"], seeds=[3, 3]) != plain).all()
+    assert calls.pop()[0] == [3, 3]
+    assert (plain != strong).all()
+    assert calls == [([3, 4], {}), ([3, 4], {"guidance_scale": 8.0})]
 
 
-def test_images_of_another_size_are_brought_to_that_of_the_classifiers(tmp_path: Path) -> None:
+def test_images_of_another_size_are_brought_to_that_of_the_classifiers() -> None:
     made = np.zeros((2, 8, 8, 3), np.uint8)
     made[0, :4], made[1, ..., 1] = 200, 90
-    np.save(tmp_path / "samples.npy", made)
-    assert (load_samples(tmp_path) == made).all() and (load_samples(tmp_path, 8) == made).all()
-    half = load_samples(tmp_path, 4)
+    assert (resized(made, 0) == made).all() and (resized(made, 8) == made).all()
+    half = resized(made, 4)
     assert half.shape == (2, 4, 4, 3) and half.dtype == np.uint8
-    np.save(
-        tmp_path / "samples.npy",
-        np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8),
-    )
-    assert load_samples(tmp_path, 8).std() < 20  # every pixel counts: noise of 74 is averaged away
-    assert (
-        half[0, 0].tolist() == [[200] * 3] * 4
-        and half[0, 3].max() == 0
-        and (half[1] == [0, 90, 0]).all()
-    )
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    assert resized(noise, 8).std() < 20  # every pixel counts: noise of 74 is averaged away
+    assert half[0, 0].tolist() == [[200] * 3] * 4 and half[0, 3].max() == 0
+    assert (half[1] == [0, 90, 0]).all()
 
 
 def test_verdict_follows_the_rule() -> None:

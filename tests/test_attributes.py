@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import attribute_accuracy, attributes
-from medisyn_lib.evaluation.attributes import AttributeEvaluator
+from medisyn_lib.evaluation.attributes import AttributeEvaluator, AttributeHeads
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 from medisyn_lib.training.classifier import AttributeClassifier
@@ -118,8 +118,8 @@ def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Through the store, from phantoms: the side of a fundus is recovered by a head on a hardly trained classifier."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     study = Study("tiny", "phantom")
-    entry = attributes.heads_entry(study)
-    heads = load_file(entry / "heads.safetensors")
+    folder = AttributeHeads(study.classifier()).folder
+    heads = load_file(folder / "heads.safetensors")
     assert {"fundus\tside\tleft", "fundus\tside\tright", "ct\tcount\t3"} <= heads.keys()
     assert {key.rpartition("\t")[0] for key in heads} >= {"fundus\tgrade", "endoscopy\tlesion_size"}
     images = study.images("evaluator")
@@ -129,4 +129,5 @@ def test_heads_learn_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     accuracy = table.groupby("attribute")["correct"].mean()
     # On the images that they were fitted on.
     assert accuracy["side"] > 0.8 and accuracy["lesion_size"] > 0.8
-    assert attributes.heads_entry(study) == entry and store.key("heads", {}) != entry.name
+    assert AttributeHeads(Study("tiny", "phantom").classifier()).folder == folder
+    assert store.key("heads", {}) != folder.name

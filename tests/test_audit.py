@@ -169,6 +169,38 @@ def test_the_report_is_one_page_that_fetches_and_runs_nothing(run: Path) -> None
     assert not list(run.glob("*.tmp"))
 
 
+# What the report says, each in so many words.
+SAID = (
+    "Audit of owner/name",
+    "text-to-image pipeline",
+    "npz:panel",
+    "Not for clinical use",
+    "rule kept",
+    "could not be told",
+    "share flagged 0.0125, 95% interval 0.004 to 0.03, n = 600",
+    "Rule. Fewer than held-out ones.",
+    "planted copies",
+    "at least 0.95",
+    "0.982",
+    "seconds",
+    "encoder",
+    "efflite0",
+    "no controls of its own",
+    "alignment (notebook 04, realistic and text-aligned): was not asked for",
+    "augmentation (notebook 06",
+    "It needs specialists",
+    "trains this project's own specialists",
+    "Notebook 03",
+    "It judges graders",
+    "medisyn readers new",
+    "It is small.",
+    "<b>Raw</b> words.",
+    "In words.",
+    "torch 2",
+    "gpu unknown",
+)
+
+
 def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> None:
     page = Page(
         report(
@@ -180,15 +212,7 @@ def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> No
             augmentation="failed, see x",
         )
     )
-    for words in (
-        "Audit of owner/name", "text-to-image pipeline", "npz:panel", "Not for clinical use",
-        "rule kept", "could not be told", "share flagged 0.0125, 95% interval 0.004 to 0.03, n = 600",
-        "Rule. Fewer than held-out ones.", "planted copies", "at least 0.95", "0.982", "seconds", "encoder", "efflite0",
-        "no controls of its own", "alignment (notebook 04, realistic and text-aligned): was not asked for",
-        "augmentation (notebook 06", "It needs specialists", "trains this project's own specialists", "Notebook 03",
-        "It judges graders", "medisyn readers new", "It is small.", "<b>Raw</b> words.", "In words.",
-        "torch 2", "gpu unknown",
-    ):  # fmt: skip
+    for words in SAID:
         assert words in page.words, words
     assert "drawings, not patients" not in page.words
     assert "training (notebook 01" not in page.words, "what was tested is not among what was not"

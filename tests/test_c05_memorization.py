@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_memorization import index_of
 
 from medisyn_lib.claims import c05_memorization as claim_05
 from medisyn_lib.claims.claim import NOT_TESTABLE, judge
@@ -21,7 +22,6 @@ from medisyn_lib.evaluation.memorization.set_tests import (
     flag_and_test,
 )
 from medisyn_lib.phantoms import draw
-from medisyn_lib.pipeline.index import VECTORS
 from medisyn_lib.statistics.estimates import Estimate
 
 
@@ -118,11 +118,7 @@ def test_encoders_that_see_nothing_void_the_verdict(
     def constant(pixels: np.ndarray) -> np.ndarray:
         return np.ones((len(pixels), 4), np.float32)
 
-    detectors = []
-    for name in blind:
-        (tmp_path / name).mkdir()
-        np.save(tmp_path / name / VECTORS, np.ones((60, 4), np.float32))
-        detectors.append(Detector(name, tmp_path / name, constant))
+    detectors = [Detector(name, index_of(images, constant), constant) for name in blind]
     copies, real = (match(detectors, part).ratio for part in (images[:30], images[30:]))
     calibration = np.concatenate([real] * 40)
     flagged = flag_copies(copies, calibration)

@@ -227,9 +227,16 @@ def audited(place: Path, **verdicts: str):
                 verdicts[name[:2]]
             )
             claim = make_claim(
-                id="c", statement=NOTEBOOKS[name], source="p", rule="r", passed=passed, primary="share",
-                partly=verdicts[name[:2]] == "partly", detectable=None, measures=[found],
-            )  # fmt: skip
+                id="c",
+                statement=NOTEBOOKS[name],
+                source="p",
+                rule="r",
+                passed=passed,
+                primary="share",
+                partly=verdicts[name[:2]] == "partly",
+                detectable=None,
+                measures=[found],
+            )
             write_result(given["out"] / "results" / f"{name}.json", {}, [claim])
         return OUTCOMES
 

@@ -182,7 +182,14 @@ def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
     controls = c03_compute_efficiency.efficiency_controls(rising, COSTS)
     assert not all(control.passed for control in controls)
     voided = make_claim(
-        id="c", statement="s", source="p", rule="r", passed=True, primary="m", detectable=None,
-        measures=[measure("m", Estimate(2.0, 1.5, 2.5, 3))], controls=swapped,
-    )  # fmt: skip
+        id="c",
+        statement="s",
+        source="p",
+        rule="r",
+        passed=True,
+        primary="m",
+        detectable=None,
+        measures=[measure("m", Estimate(2.0, 1.5, 2.5, 3))],
+        controls=swapped,
+    )
     assert voided.verdict == "not testable here"

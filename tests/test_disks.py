@@ -30,7 +30,7 @@ def make(folder):
 
 try:
     store.preflight_store()
-    print("kept", store.keep(sys.argv[1], {}, make).name)
+    print("kept", store.cache(sys.argv[1], {}, make).name)
 except InputError as error:
     print("refused", error)
 """

@@ -35,7 +35,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.memorization.images import training_images
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models.tokens import learn_tokenizer
-from medisyn_lib.pipeline.samples import load_samples, samples_entry
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.sampling.pipeline import (
@@ -154,17 +154,19 @@ def test_it_draws_by_prompt_and_seed(
         str(pipelines / kind),
         ["brain MRI, tumour", "chest X-ray, pneumonia", "brain MRI, tumour"],
     )
-    entry = samples_entry(model, prompts, first_seed=3, num_inference_steps=3)
-    drawn = load_samples(entry)
+    call = {"first_seed": 3, "num_inference_steps": 3}
+    drawn = sample_prompts(model, prompts, **call)
     assert (
         sampling_settings(model) == {} and drawn.shape == (3, 16, 16, 3) and drawn.dtype == np.uint8
     )
-    assert load_samples(entry, 64).shape == (3, 64, 64, 3)
+    assert sample_prompts(model, prompts, side=64, **call).shape == (3, 64, 64, 3)
+    assert len([*tmp_path.glob("samples-*/")]) == 1  # sampled once, whatever the side
     alone = sample_images(load_pipeline(model), prompts[1:2], [4], num_inference_steps=3)
     assert (np.abs(alone[0].astype(int) - drawn[1]) > 1).mean() <= 0.01
     assert np.abs(drawn[0].astype(int) - drawn[2]).mean() > 1  # same prompt, other seed
-    other = samples_entry(str(pipelines / "sd15"), prompts, first_seed=3, num_inference_steps=3)
-    assert (other == entry) == (kind == "sd15")
+    other = sample_prompts(str(pipelines / "sd15"), prompts, **call)
+    assert (other == drawn).all() == (kind == "sd15")
+    assert len([*tmp_path.glob("samples-*/")]) == (1 if kind == "sd15" else 2)
 
 
 def by_class(folder: Path, scheduler: Any, captions: dict[str, int]) -> str:
@@ -200,7 +202,7 @@ def test_a_class_conditional_model_is_asked_by_the_words_of_a_caption(
         tmp_path / "dit", scheduler(), {"pneumonia": 1, "viral pneumonia": 2, "normal": 0}
     )
     prompts = ["Chest X-ray, pneumonia", "X-ray, viral pneumonia", "X-ray, Normal"]
-    drawn = load_samples(samples_entry(model, prompts, first_seed=3))
+    drawn = sample_prompts(model, prompts, first_seed=3)
     assert drawn.shape == (3, 16, 16, 3) and drawn.dtype == np.uint8
     pipeline, settings = load_pipeline(model), sampling_settings(model)
     again = sample_images(pipeline, prompts[::-1], [5, 4, 3], **settings)

@@ -24,18 +24,13 @@ from medisyn_lib.models import networks
 from medisyn_lib.models.tensors import to_tensor
 from medisyn_lib.models.tokens import learn_tokenizer, token_numbers
 from medisyn_lib.models.weights import shipped_weights
-from medisyn_lib.pipeline import latents
-from medisyn_lib.pipeline.classifiers import classifier_entry, has_classes
+from medisyn_lib.pipeline import autoencoders
+from medisyn_lib.pipeline.artifacts import ImageSet
+from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder
+from medisyn_lib.pipeline.classifiers import has_classes
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.embeddings import text_entry
-from medisyn_lib.pipeline.generators import generator_entry
-from medisyn_lib.pipeline.latents import (
-    autoencoder_entry,
-    latents_entry,
-    load_autoencoder,
-    load_latents,
-)
 from medisyn_lib.pipeline.study import Study
+from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.sampling.pipeline import generate, load_pipeline, sample_images
 from medisyn_lib.training import autoencoder, loop
@@ -66,7 +61,7 @@ PROMPTS = [
 @pytest.fixture(scope="module")
 def tiny() -> Path:
     """A generator of profile tiny, from the tests' store."""
-    return generator_entry(Study("tiny", "phantom"))
+    return Study("tiny", "phantom").generator().folder
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +104,12 @@ def test_images_without_findings_keep_the_shipped_first_stage(
     ]
     write_folder(tmp_path / "scans", lines)
     study = Study("tiny", f"folder:{tmp_path / 'scans'}")
-    assert not has_classes(study) and has_classes(Study("tiny", "phantom"))
-    found = load_autoencoder(autoencoder_entry(study)).state_dict()
-    shipped = load_shipped().state_dict()
-    assert all(torch.equal(found[name], value) for name, value in shipped.items())
+    assert not has_classes(study.image_set("first_stage"))
+    assert has_classes(Study("tiny", "phantom").image_set("first_stage"))
+    used, shipped = study.autoencoder.load().state_dict(), load_shipped().state_dict()
+    assert all(torch.equal(used[name], value) for name, value in shipped.items())
     with pytest.raises(InputError, match="at least 2 classes"):
-        classifier_entry(study)
+        study.classifier().ensure()
 
 
 def test_standardising_changes_latents_and_nothing_else() -> None:
@@ -145,15 +140,17 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
         )
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(latents, "autoencoder_entry", lambda study: tmp_path)
-    monkeypatch.setattr(latents, "load_autoencoder", lambda entry: torch.nn.Identity())
-    monkeypatch.setattr(Study, "images", lambda study, role: range(n))
-    monkeypatch.setattr(latents, "load_pixels", lambda images, rows: rows)
-    monkeypatch.setattr(latents, "encode", encode)
-    entry = latents_entry(Study("tiny", "phantom"))
+    monkeypatch.setattr(ImageSet, "load", lambda images: range(n))
+    monkeypatch.setattr(ImageSet, "pixels", lambda images, rows: rows)
+    monkeypatch.setattr(autoencoders, "encode", encode)
+    latents = Latents(
+        ShippedAutoencoder(autoencoders.shipped_sha256()),
+        ImageSet("phantom", "generator", 64, n),
+    )
+    written = (latents.folder / "latents.npy").read_bytes()
     assert blocks == [1024, 1024, 452]
     np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
-    assert (entry / "latents.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert written == (tmp_path / "whole.npy").read_bytes()
 
 
 def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
@@ -379,16 +376,15 @@ def test_a_pipeline_with_code_of_its_own_is_refused_unread(
 
 def test_specialist_sees_its_modality_as_often_as_the_generalist() -> None:
     for profile in ("tiny", "quick", "full"):
-        study = Study(profile, "phantom")
-        whole, part = denoiser_plan(study), denoiser_plan(study, "fundus")
+        settings = PROFILES[profile]
+        whole, part = denoiser_plan(settings), denoiser_plan(settings, "fundus")
         assert part.batch == whole.batch and abs(part.steps - whole.steps / 10) < 1
         assert snapshot_steps(whole)[-1] == whole.steps
 
 
 def test_latents_and_captions_belong_together(tiny: Path) -> None:
     study = Study("tiny", "phantom")
-    words, latents = text_entry(study), load_latents(latents_entry(study))
-    caption, embeddings = np.load(words / "caption.npy"), np.load(words / "embeddings.npy")
+    latents, (embeddings, caption) = study.latents.array(), study.embeddings.load()
     captions = study.images("generator")["caption"][:]
     assert (
         len(captions) == len(latents) == len(caption) and len(embeddings) == len(set(captions)) + 1

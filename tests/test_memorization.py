@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -35,7 +36,8 @@ from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, dist
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, detection_power
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
 from medisyn_lib.phantoms import draw
-from medisyn_lib.pipeline.index import VECTORS
+from medisyn_lib.pipeline.artifacts import Pixels
+from medisyn_lib.pipeline.index import Index
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES, overfitted_rows
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.training.denoiser import FlowMatching
@@ -242,14 +244,25 @@ def test_an_encoder_without_weights_is_refused() -> None:
         detectors.photograph_encoder("timm:none@nowhere")(np.zeros((2, 32, 32, 3), np.uint8))
 
 
+def index_of(pixels: np.ndarray, describe: Callable[[np.ndarray], np.ndarray]) -> Index:
+    """An index of images that lie in memory, uint8 (n, h, w, 3)."""
+    shown = datasets.Dataset.from_dict({"image": [Image.fromarray(image) for image in pixels]})
+    return Index(
+        Pixels(pixels).key(),
+        None,
+        images=shown.cast_column("image", datasets.Image()),
+        describe=describe,
+        describe_code=(),
+    )
+
+
 def test_planted_copies_are_matched_and_others_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images to matches through the store; a subset of the index is another question."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     pixels = np.stack([draw("histopathology", seed=2, index=3 * i, size=32)[0] for i in range(230)])
-    np.save(tmp_path / VECTORS, centre_window(pixels[:210]))
-    detector = Detector("pixels", tmp_path, query_windows)
+    detector = Detector("pixels", index_of(pixels[:210], centre_window), query_windows)
     copies = match([detector], distort(pixels[:5], "jpeg", seed=0))
     assert copies.row[:, 0].tolist() == list(range(5)) and copies.ratio.max() < 0.5
     assert match([detector], pixels[210:]).ratio.min() > 0.6

@@ -13,7 +13,7 @@ from medisyn_lib.evaluation import neighbours
 from medisyn_lib.evaluation.memorization.planted_copies import distort
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
 from medisyn_lib.pipeline import index as index_of_images
-from medisyn_lib.pipeline.index import VECTORS, index_entry
+from medisyn_lib.pipeline.index import Index
 
 RNG = np.random.default_rng(0)
 
@@ -72,13 +72,12 @@ def test_fewer_images_than_the_index_needs_are_refused(k: int) -> None:
         neighbours.nearest(np.zeros((1, 2)), np.zeros((5, 2)), k)
 
 
-def test_what_is_kept_has_length_one_however_faint_the_image() -> None:
+def test_descriptions_have_length_one_however_faint_the_image() -> None:
     faint = np.full((1, 64, 64, 3), 100, np.uint8)
     faint[0, 31:33, 31:33] = 101
-    kept = centre_window(faint)
-    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-3) and kept.mean() == pytest.approx(
-        0, abs=1e-3
-    )
+    described = centre_window(faint)
+    assert np.linalg.norm(described) == pytest.approx(1, abs=1e-3)
+    assert described.mean() == pytest.approx(0, abs=1e-3)
 
 
 def test_colours_are_weighed_as_eyes_weigh_them() -> None:
@@ -99,10 +98,16 @@ def test_an_index_is_made_in_parts_of_every_image(
         "load_pixels",
         lambda images, rows: asked.append([*rows]) or pixels[[*rows]],
     )
-    entry = index_entry(range(1500), lambda part: part.reshape(-1, 12) / 2, {})
+    index = Index(
+        {},
+        None,
+        images=range(1500),
+        describe=lambda part: part.reshape(-1, 12) / 2,
+        describe_code=(),
+    )
+    vectors = index.array()
     assert asked == [[*range(1024)], [*range(1024, 1500)]]
-    kept = np.load(entry / VECTORS)
-    assert kept.dtype == np.float32 and np.array_equal(kept, pixels.reshape(-1, 12) / 2)
+    assert vectors.dtype == np.float32 and np.array_equal(vectors, pixels.reshape(-1, 12) / 2)
 
 
 def test_windows_find_the_middle_of_a_flipped_or_cropped_copy() -> None:

@@ -26,7 +26,7 @@ from medisyn_lib.training.text_encoder import train_text_encoder
 TESTS = Path(__file__).parent
 CONFIGURATIONS = sorted((TESTS.parent / "benchmarks" / "accelerate").glob("*.yaml"))
 N = 20  # samples
-# Trains as generators do, within keep_together. Each process notes the rows it saw; the last one may kill itself.
+# Trains as generators do, within cache_jointly. Each process notes the rows it saw; the last one may kill itself.
 SCRIPT = """
 import json, os, signal, sys
 import torch
@@ -53,10 +53,10 @@ def make(directory):
     if accel.is_main_process:
         save_weights(net, directory / "net.safetensors")
 
-distributed.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+distributed.cache_jointly("toy", {}, make, code=("medisyn_lib.errors",))
 told = {"processes": accel.num_processes, "rows": seen}
 (notes / f"{accel.process_index}.json").write_text(json.dumps(told))
-distributed.end()
+distributed.close_processes()
 """
 
 
@@ -157,12 +157,17 @@ def make(directory):
     if accel.is_main_process:
         save_weights(encoder, directory / "encoder.safetensors")
 
-who = lambda rows: np.stack([rows, np.full(len(rows), accel.process_index)], 1)
-kept = distributed.keep_array("who", {}, lambda: 10, who, code=("medisyn_lib.errors",))
-entry = distributed.keep_together("words", {}, make, code=("medisyn_lib.errors",))
-told = {"processes": accel.num_processes, "rows": [entry.name, kept.parent.name]}
+def who(rows):
+    return np.stack([rows, np.full(len(rows), accel.process_index)], 1)
+
+def make_array(directory):
+    distributed.write_array(directory / "who.npy", 10, who)
+
+array = distributed.cache_jointly("who", {}, make_array, code=("medisyn_lib.errors",))
+entry = distributed.cache_jointly("words", {}, make, code=("medisyn_lib.errors",))
+told = {"processes": accel.num_processes, "rows": [entry.name, array.name]}
 (Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
-distributed.end()
+distributed.close_processes()
 """
 
 
@@ -184,8 +189,10 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
     done = launched(2, tmp_path / "run", WORDS)
     assert done.returncode == 0, done.stderr[-2000:]
     one, other = notes(tmp_path / "run", 2)
-    entry, kept = (tmp_path / "run" / "store" / str(name) for name in one)
-    assert one == other and (entry / "manifest.json").exists() and (kept / "manifest.json").exists()
+    entry, array = (tmp_path / "run" / "store" / str(name) for name in one)
+    assert (
+        one == other and (entry / "manifest.json").exists() and (array / "manifest.json").exists()
+    )
     alone = learn_words(tmp_path).state_dict()
     for name, weight in load_file(entry / "encoder.safetensors").items():
         if "k_proj.bias" not in name:  # its gradient is rounding alone
@@ -196,7 +203,7 @@ def test_words_are_learnt_from_the_whole_batch_and_arrays_are_dealt_out(tmp_path
         np.loadtxt(place / loop.HISTORY, delimiter=",", skiprows=1) for place in (entry, tmp_path)
     ]
     np.testing.assert_allclose(*history, rtol=1e-4)
-    assert np.load(kept / "who.npy").tolist() == [[row, row // 5] for row in range(10)]
+    assert np.load(array / "who.npy").tolist() == [[row, row // 5] for row in range(10)]
 
 
 UNSEEN = """
@@ -206,7 +213,7 @@ from accelerate import PartialState
 from medisyn_lib.runtime import distributed
 from medisyn_lib.runtime.device import accelerator
 
-distributed.keep_together("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
+distributed.cache_jointly("toy", {}, lambda directory: None, code=("medisyn_lib.errors",))
 place = Path(sys.argv[2]) / f"{PartialState().process_index}.json"
 place.write_text(json.dumps({"processes": PartialState().num_processes, "rows": []}))
 """
@@ -219,21 +226,21 @@ accel = accelerator()
 
 def make(directory):
     time.sleep(3 * accel.process_index)
-    (directory / "latents.npy").write_text("from every process, as generators.latents_entry does")
+    (directory / "latents.npy").write_text("from every process, as latents are written")
 
-distributed.keep_together("toy", {}, make, code=("medisyn_lib.errors",))
+distributed.cache_jointly("toy", {}, make, code=("medisyn_lib.errors",))
 """
 
 
 @pytest.mark.full
-def test_keep_together_sees_processes_on_cpus(tmp_path: Path) -> None:
+def test_cache_jointly_sees_processes_on_cpus(tmp_path: Path) -> None:
     done = launched(2, tmp_path, UNSEEN)
     assert done.returncode == 0, done.stderr[-2000:]
     notes(tmp_path, 2)
 
 
 @pytest.mark.full
-def test_keep_together_waits_for_slower_processes(tmp_path: Path) -> None:
+def test_cache_jointly_waits_for_slower_processes(tmp_path: Path) -> None:
     done = launched(2, tmp_path, SLOW)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -264,7 +271,7 @@ def test_there_is_a_configuration_for_each_kind_of_machine() -> None:
 @pytest.mark.timeout(1200)
 def test_the_whole_suite_comes_out_alike_on_two_processes(tmp_path: Path) -> None:
     """`medisyn train`: first stage, words, generalist, specialist, their images and features."""
-    command = "import sys; from medisyn_lib import cli; sys.exit(cli.main(['train', '--profile', 'tiny']))"
+    command = "import sys; from medisyn_lib.cli.main import main; sys.exit(main(['train', '--profile', 'tiny']))"
     done = launched(2, tmp_path / "2", command)
     assert done.returncode == 0, done.stderr[-2000:]
     own = os.environ | {"MEDISYN_STORE": str(tmp_path / "1" / "store"), "OMP_NUM_THREADS": "1"}

@@ -24,9 +24,9 @@ from medisyn_lib.evaluation.comparison import (
 )
 from medisyn_lib.evaluation.fidelity import frechet_distance, kernel_distance
 from medisyn_lib.models import encoders
+from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline import paired_samples
 from medisyn_lib.pipeline.arms import ArmKey
-from medisyn_lib.pipeline.denoisers import denoiser_entry
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import (
     SEEDS_APART,
@@ -61,7 +61,7 @@ def test_a_missing_modality_and_its_specialist_are_refused(asked: datasets.Datas
     ):
         rows_of(asked, "x_ray")
     with pytest.raises(InputError, match="specialist for 'x_ray': the data have no such images"):
-        denoiser_entry(Study("tiny", "phantom"), "x_ray")
+        Study("tiny", "phantom").denoiser("x_ray").ensure()
 
 
 def test_modalities_with_too_few_patients_count_only_where_all_have() -> None:
@@ -86,24 +86,19 @@ def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.M
     assert splits == [[0, 2, 1, 3], [4, 6, 5, 7], [0, 8, 9, 10]]
 
 
-def test_a_rows_place_is_its_seed(
-    asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def entry(generator: str, prompts: list[str], *, seeds: list[int]) -> np.ndarray:
+def test_a_rows_place_is_its_seed(asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(model: str, prompts: list[str], *, seeds: list[int], side: int) -> np.ndarray | None:
         words = [sum(map(ord, prompt)) for prompt in prompts]
-        return np.stack([words, seeds], 1)
+        return np.stack([words, seeds], 1) if side == 64 else None
 
-    monkeypatch.setattr(paired_samples, "samples_entry", entry)
-    monkeypatch.setattr(
-        paired_samples, "load_samples", lambda found, side: found if side == 64 else None
-    )
+    monkeypatch.setattr(paired_samples, "sample_prompts", sample)
     names = ["histopathology", "fundus"]
     whole, own = (sample_modalities("g", asked, names, 2, 5, whole=flag) for flag in (True, False))
     assert list(own) == names and all((whole[name] == own[name]).all() for name in names)
     assert own["fundus"][:, 1].tolist() == [2 * SEEDS_APART + 48 + k for k in range(5)]
 
 
-def test_features_are_kept_and_know_their_encoder(
+def test_features_are_cached_and_know_their_encoder(
     asked: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = load_pixels(asked, [0, 1, 48])
@@ -162,7 +157,7 @@ def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Compari
     rng = np.random.default_rng(0)
     arms = AWAY | {name.replace("_", " "): value for name, value in away.items()}
     features = {
-        ArmKey(arm, name, number): rng.normal(size=(n, 16)) + shift
+        ArmKey(arm, name, number): FeatureSet(rng.normal(size=(n, 16)) + shift, "simulated")
         for arm, shift in arms.items()
         for name in NAMES
         for number in range(seeds)
@@ -214,7 +209,10 @@ def test_02_a_budget_without_specialists_is_not_testable() -> None:
 def test_02_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
     """Constant features: no distance anywhere, so neither half the steps nor blur is seen."""
     comparison = simulated_comparison()
-    blind = {key: np.ones_like(rows) for key, rows in comparison.features.items()}
+    blind = {
+        key: FeatureSet(np.ones_like(rows.values), rows.encoder)
+        for key, rows in comparison.features.items()
+    }
     claim = claim_at(EQUAL_EXPOSURE, replace(comparison, features=blind))
     assert claim.verdict == "not testable here" and not any(c.passed for c in claim.controls)
     assert claim.measures[0].value is None and claim.detectable is None

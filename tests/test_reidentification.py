@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from medisyn_lib.phantoms import draw
-from medisyn_lib.pipeline.reidentification import reidentification_entry
+from medisyn_lib.pipeline.artifacts import ImageSet
+from medisyn_lib.pipeline.reidentification import reidentification_of
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.training import loop
 from medisyn_lib.training.classifier import classifier_network
@@ -50,16 +51,16 @@ def test_where_patients_are_unknown_there_is_none(monkeypatch: pytest.MonkeyPatc
     unknown = datasets.Dataset.from_dict(
         {"patient_id": ["a", "a", "b", "b"] * 30, "identity_known": [False] * 120}
     )
-    monkeypatch.setattr(Study, "images", lambda self, role: unknown)
-    assert reidentification_entry(Study("tiny", "npz:somewhere")) is None
+    monkeypatch.setattr(ImageSet, "load", lambda self: unknown)
+    assert reidentification_of(Study("tiny", "npz:somewhere")) is None
 
 
 def test_it_learns_from_the_evaluators_patients_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither calibration nor test patients: the roles that it asks for."""
     asked: list[str] = []
     few = datasets.Dataset.from_dict({"patient_id": ["a"], "identity_known": [True]})
-    monkeypatch.setattr(Study, "images", lambda self, role: asked.append(role) or few)
-    assert reidentification_entry(Study("tiny", "phantom")) is None and asked == ["evaluator"]
+    monkeypatch.setattr(ImageSet, "load", lambda self: asked.append(self.role) or few)
+    assert reidentification_of(Study("tiny", "phantom")) is None and asked == ["evaluator"]
 
 
 def test_training_brings_images_of_a_patient_together(tmp_path: Path) -> None:

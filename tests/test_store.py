@@ -1,4 +1,4 @@
-"""The store keeps entries whole, notices damage, resumes, and says in one line what it cannot do."""
+"""The store caches entries whole, notices damage, resumes, and says in one line what it cannot do."""
 
 import errno
 import json
@@ -30,10 +30,10 @@ def times_made(folder: Path) -> int:
     return len((folder / "made").read_text())
 
 
-def test_kept_once_under_its_key(own_store: Path) -> None:
-    entry = store.keep("step", {"a": 1}, make)
+def test_cached_once_under_its_key(own_store: Path) -> None:
+    entry = store.cache("step", {"a": 1}, make)
     assert entry == own_store / store.key("step", {"a": 1})
-    assert store.keep("step", {"a": 1}, make) == entry and times_made(own_store) == 1
+    assert store.cache("step", {"a": 1}, make) == entry and times_made(own_store) == 1
     assert not list(own_store.rglob("*.tmp"))
     assert json.loads((entry / "manifest.json").read_text())["files"]["inner/note.txt"]["size"] == 4
 
@@ -114,9 +114,9 @@ def damage_schema(entry: Path) -> None:
 def test_damage_is_named_and_mended(
     own_store: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object], said: str
 ) -> None:
-    entry = store.keep("step", {}, make)
+    entry = store.cache("step", {}, make)
     damage(entry)
-    assert store.keep("step", {}, make) == entry and times_made(own_store) == 2
+    assert store.cache("step", {}, make) == entry and times_made(own_store) == 2
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
     assert (entry / "numbers.bin").read_bytes() == bytes(range(256)) and not list(
@@ -131,14 +131,14 @@ def test_interrupted_maker_goes_on(own_store: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.keep("step", {}, killed)
+        store.cache("step", {}, killed)
     assert not (own_store / store.key("step", {})).exists()
 
     def goes_on(folder: Path) -> None:
         (folder / "whole").write_text((folder / "checkpoint").read_text() + " and half")
         (folder / "checkpoint").unlink()
 
-    entry = store.keep("step", {}, goes_on)
+    entry = store.cache("step", {}, goes_on)
     assert sorted(path.name for path in entry.iterdir()) == ["manifest.json", "whole"]
 
 
@@ -147,30 +147,32 @@ def test_full_disk_is_named_and_leaves_no_entry(own_store: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(InputError, match=r"no space left.*MEDISYN_STORE"):
-        store.keep("step", {}, full)
+        store.cache("step", {}, full)
     assert not (own_store / store.key("step", {})).exists()
 
 
 def test_unwritable_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "file" / "store"))
-    for call in (store.preflight_store, lambda: store.keep("step", {}, make)):
+    for call in (store.preflight_store, lambda: store.cache("step", {}, make)):
         with pytest.raises(InputError, match=r"file/store: not writable; set MEDISYN_STORE"):
             call()
 
 
-def test_kept_entry_needs_no_writing(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = store.keep("step", {}, make)
+def test_a_finished_entry_needs_no_writing(
+    own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = store.cache("step", {}, make)
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "read-only")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    assert store.keep("step", {}, make) == entry
+    assert store.cache("step", {}, make) == entry
     store.preflight_store()
     with pytest.raises(InputError, match="not writable"):
-        store.keep("step", {"other": 1}, make)
+        store.cache("step", {"other": 1}, make)
 
 
 def test_preflight_creates_nothing(own_store: Path) -> None:
@@ -178,13 +180,13 @@ def test_preflight_creates_nothing(own_store: Path) -> None:
     assert not own_store.exists()
 
 
-def keep_in_process(_: int) -> str:
-    return store.keep("step", {}, make).name
+def cache_in_process(_: int) -> str:
+    return store.cache("step", {}, make).name
 
 
 def test_two_processes_make_once(own_store: Path) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert len(set(pool.map(keep_in_process, range(4)))) == 1
+        assert len(set(pool.map(cache_in_process, range(4)))) == 1
     assert times_made(own_store) == 1
 
 

@@ -224,9 +224,10 @@ def test_who_is_sure_of_everything_and_wrong_is_not_calibrated() -> None:
 
 
 def test_a_task_keeps_its_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        encoders, "features", lambda pixels: pixels.reshape(len(pixels), -1)[:, :2].astype(float)
-    )
+    def two_values(pixels: np.ndarray, encoder: str) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1)[:, :2].astype(float)
+
+    monkeypatch.setattr(encoders, "features", two_values)
 
     def images(value: int, n: int) -> Images:
         label = np.array(["x", "y"])[np.arange(n) % 2]
@@ -245,8 +246,9 @@ def test_a_task_keeps_its_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         np.array_equal(right[other], wrong[other])
         and (right[task.synthetic] != wrong[task.synthetic]).any()
     )
-    assert all(np.bincount(right[part.ravel()]).tolist() == np.bincount(wrong[part.ravel()]).tolist()
-               for part in task.synthetic)  # fmt: skip
+    for part in task.synthetic:
+        rows = part.ravel()
+        assert np.bincount(right[rows]).tolist() == np.bincount(wrong[rows]).tolist()
 
 
 def test_no_patient_has_two_roles_and_more_test_images_can_be_had() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from test_alignment import classified, held_out_images
 from test_augmentation import DRAWS, SMALL, verdict
-from test_memorization import rule_broken
+from test_memorization import index_of, rule_broken
 from test_noninferiority import LEAST_SEEN, MOST_FALSE, REPLICATES
 
 from medisyn_lib.claims import (
@@ -39,7 +39,6 @@ from medisyn_lib.evaluation.utility.tasks import Task, make_task
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import encoders
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
-from medisyn_lib.pipeline.index import VECTORS
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import paired_shares, t_interval
@@ -205,11 +204,12 @@ def phantoms(
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_05_from_images_to_verdict(tmp_path: Path) -> None:
+def test_05_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets of 300 images by patients unseen, and sets of which 15 are distorted training images, by pixels alone.
 
-    In each run other patients train, calibrate and test. The store is not needed: an index of 150 images is made.
+    In each run other patients train, calibrate and test; each makes an index of 150 images.
     """
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     modality, n, training, calibrating = "histopathology", 300, 150, 1000
     pool = phantoms(modality, 0, 2600)
     rng = np.random.default_rng(55)
@@ -218,10 +218,7 @@ def test_05_from_images_to_verdict(tmp_path: Path) -> None:
         order = rng.permutation(len(pool))
         parts = np.split(pool[order], np.cumsum([training, calibrating, n, n, n]))
         known, calibration, real, unseen, others = parts[:5]
-        place = tmp_path / str(run)
-        place.mkdir()
-        np.save(place / VECTORS, centre_window(known))
-        detector = Detector("pixels", place, query_windows)
+        detector = Detector("pixels", index_of(known, centre_window), query_windows)
         kinds = [*DISTORTIONS] * 20
         planted = np.concatenate(
             [distort(known[i : i + 1], kind, seed=i) for i, kind in enumerate(kinds)]
@@ -272,7 +269,7 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     monkeypatch.setattr(training, "RUNS_AT_ONCE", 512)
 
-    def squares(pixels: np.ndarray) -> np.ndarray:
+    def squares(pixels: np.ndarray, encoder: str) -> np.ndarray:
         n = len(pixels)
         return pixels.reshape(n, 8, 4, 8, 4, 3).mean((2, 4)).reshape(n, -1) / 64.0
 

@@ -49,7 +49,7 @@ class Findings:
     overfitted_tests : of these as a set
     nearer_to_training : proportion of synthetic images whose closest record is a training image
     patients_matched : proportion of training patients that a flagged image matches
-    membership : by model, `overtrained` or `generalist`
+    membership : by model, as measures of the result are named
     extraction : proportion flagged among images of training captions; None if nothing can be sampled
     """
 

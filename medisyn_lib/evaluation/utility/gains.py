@@ -82,7 +82,7 @@ def mean_over_tasks(estimates: Sequence[Estimate], draws: int) -> Estimate:
     estimates
         One per task, each resting on `draws` draws.
     draws
-        Number of draws; the interval has one degree of freedom less.
+        Number of draws; the interval has `draws - 1` degrees of freedom.
 
     Returns
     -------
