@@ -185,7 +185,7 @@ def test_classifier_learns_and_is_loaded_again(tmp_path: Path) -> None:
         train_classifier(np.stack(pixels), ["ct"] * 60, ["dark"] * 60, plan, tmp_path)
 
 
-def test_finding_is_classified_within_its_modality(tmp_path: Path) -> None:
+def test_finding_is_classified_within_its_modality() -> None:
     classifier = object.__new__(AttributeClassifier)
     classifier.classes = [("ct", "a"), ("ct", "b"), ("mri", "a")]
     scores = np.array([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]])

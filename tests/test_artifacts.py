@@ -10,6 +10,7 @@ import pytest
 
 from medisyn_lib import errors
 from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact, Artifact, Pixels
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import distributed
 
 MADE: list[str] = []
@@ -91,3 +92,55 @@ def test_arrays_are_made_in_blocks_and_known_by_their_bytes(
     assert Squares(Pixels(images.copy())).folder == squares.folder
     assert Squares(Pixels(images[::-1])).folder != squares.folder
     assert Squares(Pixels(images.reshape(5, 4))).folder != squares.folder
+
+
+def damage_steps(first: First) -> None:
+    (first.folder / "steps.txt").write_text("7")
+
+
+def test_a_damaged_upstream_is_remade_before_what_follows_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is made from damaged bytes, and what was made from whole ones stands."""
+    damage_steps(First(Plan()))
+    second = Second(width=4, first=First(Plan()))
+    assert (second.folder / "product.txt").read_text() == "12"
+    assert "steps.txt was altered; making it anew" in capsys.readouterr().err
+    damage_steps(second.first)
+    again = Second(width=4, first=First(Plan()))
+    assert again.folder == second.folder and (again.first.folder / "steps.txt").read_text() == "3"
+    assert "steps.txt was altered; making it anew" in capsys.readouterr().err
+    assert MADE == ["first", "first", "second", "first"]
+
+
+def test_a_damaged_artifact_is_remade_from_a_whole_upstream() -> None:
+    folder = Second(width=4, first=First(Plan())).folder
+    (folder / "product.txt").unlink()
+    assert (Second(width=4, first=First(Plan())).folder / "product.txt").read_text() == "12"
+    assert MADE == ["first", "second", "second"]
+
+
+def test_studies_share_artifacts_of_one_store_and_none_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def autoencoder_of(store: str) -> Path:
+        monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / store))
+        study = Study("tiny", "phantom")
+        assert study.autoencoder is study.autoencoder is study.latents.autoencoder
+        return study.autoencoder.folder
+
+    one, other = autoencoder_of("one"), autoencoder_of("other")
+    assert one.parent == tmp_path / "one" and other.parent == tmp_path / "other"
+    assert one.name == other.name and (other / "vae").is_dir()
+    assert autoencoder_of("one") == one
+    changed = Study("tiny", "phantom", autoencoder_from_scratch=True).autoencoder
+    assert changed.settings() != Study("tiny", "phantom").autoencoder.settings()
+
+
+def test_a_study_asks_for_each_artifact_once() -> None:
+    study = Study("tiny", "phantom")
+    assert study.classifier() is study.classifier("evaluator", seed=0)
+    assert study.denoiser("fundus", seed=1) is study.denoiser("fundus", seed=1)
+    assert study.denoiser().latents is study.generator().denoiser.latents is study.latents
+    assert study.denoiser("fundus") is not study.denoiser("fundus", long=True)
+    assert Study("tiny", "phantom").latents is not study.latents

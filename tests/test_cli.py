@@ -144,7 +144,7 @@ def test_store_that_cannot_be_written(
     assert "MEDISYN_STORE" in capsys.readouterr().err and not (place / "new").exists()
 
 
-def test_bad_input_imports_nothing_heavy(place: Path):
+def test_bad_input_imports_nothing_heavy():
     code = (
         "import sys; from medisyn_lib.cli.main import main\n"
         "assert main(['reproduce', '--data', 'npz:none']) == 2\n"
@@ -383,7 +383,7 @@ def test_data_list_is_a_table(capsys: pytest.CaptureFixture[str]):
 
 
 def test_diff_says_whether_runs_differ(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     from medisyn_lib.reporting import compare
 

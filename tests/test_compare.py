@@ -100,7 +100,7 @@ def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
     assert len(compare(a, write(tmp_path / "d", extra=other(130.0)))) == 3
 
 
-def test_a_gain_near_nought_without_an_interval_may_differ_by_what_its_unit_allows(tmp_path: Path):
+def test_a_gain_near_zero_without_an_interval_may_differ_by_what_its_unit_allows(tmp_path: Path):
     """A tenth of 0.01 would be less than bfloat16 moves."""
 
     def gain(name, value):

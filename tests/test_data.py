@@ -59,7 +59,7 @@ def test_each_role_of_phantoms_has_patients_of_its_own():
     assert len(set.union(*patients)) == 10
 
 
-def test_train_of_phantoms_is_generator_and_evaluator_without_the_first_stage():
+def test_train_of_phantoms_is_generator_and_evaluator_without_the_autoencoder():
     train = sources.load("phantom", "train", size=32, per_modality=10, modalities=["fundus"])
     assert train["role"] == ["generator"] * 7 + ["evaluator"] * 3
     alone = sources.load(
@@ -204,7 +204,7 @@ def test_sources_are_described_and_the_fingerprint_of_phantoms_is_their_code():
     )
 
 
-def test_preflight_imports_nothing_heavy(tmp_path):
+def test_preflight_imports_nothing_heavy():
     code = (
         "import sys; from medisyn_lib.data import sources; sources.preflight('phantom')\n"
         "print([m for m in ('torch', 'datasets', 'pandas', 'pyarrow', 'medmnist') if m in sys.modules])"

@@ -243,7 +243,7 @@ def test_check_reports_empty_classes_identity_and_leaks(tmp_path):
     )
 
 
-def test_check_counts_a_split_without_images_as_nought(tmp_path):
+def test_check_counts_a_split_without_images_as_zero(tmp_path):
     none = {
         f"val_{name}": arrays()[f"val_{name}"][:0] for name in ("images", "labels", "source_ids")
     }

@@ -249,7 +249,7 @@ def test_an_audit_trains_nothing_that_it_does_not_need(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Notebook 01 on a pipeline from elsewhere: a reader is trained, no first stage, text encoder or denoiser."""
+    """Notebook 01 on a pipeline from elsewhere: a classifier is trained, no autoencoder, text encoder or denoiser."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     command = [
         "audit",

@@ -1,4 +1,4 @@
-"""From text and seeds to images: tokenizer, first stage, flow matching, pipeline folders, sampling."""
+"""From text and seeds to images: tokenizer, autoencoder, flow matching, pipeline folders, sampling."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
     assert len(merges) > 100 and all(pair in merges for pair in (["c", "h"], ["f", "u"]))
 
 
-def test_images_without_findings_keep_the_shipped_first_stage(
+def test_images_without_findings_keep_the_shipped_autoencoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """File and caption alone: no reader could guide the adaptation, and none is asked for."""
+    """File and caption alone: no classifier could guide the adaptation, and none is asked for."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     lines = [
         {"file_name": f"{number}.png", "text": f"scan number {number}"} for number in range(60)
@@ -153,7 +153,7 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
     assert written == (tmp_path / "whole.npy").read_bytes()
 
 
-def test_first_stage_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_autoencoder_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
     images = sources.load(
         "phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"]
     )
@@ -201,7 +201,7 @@ def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> 
     torch.testing.assert_close(logits, net(sharp))
 
 
-def test_shipped_first_stage_keeps_phantoms_and_is_small() -> None:
+def test_the_shipped_autoencoder_keeps_phantoms_and_is_small() -> None:
     from medisyn_lib.modalities import MODALITIES
     from medisyn_lib.phantoms import draw
 

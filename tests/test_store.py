@@ -159,9 +159,7 @@ def test_unwritable_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             call()
 
 
-def test_a_finished_entry_needs_no_writing(
-    own_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_entry_needs_no_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = store.cache("step", {}, make)
 
     def refuse(*_: object, **__: object) -> None:
