@@ -28,11 +28,11 @@ DDPM = {
 
 @dataclass(frozen=True)
 class LatentShape:
-    """Of an autoencoder from scratch: latent channels, pixels of a side per latent, channels by level."""
+    """What the latents of an autoencoder from scratch are like."""
 
     channels: int = networks.LATENT_CHANNELS
-    downscale: int = networks.DOWNSCALE
-    widths: tuple[int, ...] = AUTOENCODER_WIDTHS
+    downscale: int = networks.DOWNSCALE  # pixels of a side per latent
+    widths: tuple[int, ...] = AUTOENCODER_WIDTHS  # channels by level
 
 
 SHAPES = {
@@ -52,9 +52,8 @@ class Recipe:
     extra: str = ""  # a further loss: `encoder`, `autoencoder` (alignment), `decoded` (perceptual)
     muon: bool = False
     constant: bool = False  # the learning rate, once warm
-    plan_factors: dict[str, Any] = field(
-        default_factory=dict
-    )  # by which the plan's numbers are multiplied
+    # By which the plan's numbers are multiplied.
+    plan_factors: dict[str, float] = field(default_factory=dict)
     widths: tuple[int, ...] = ()
     # Another autoencoder: `equivariant`, `as long` (trained further as it was), or one of SHAPES.
     autoencoder: str = ""
@@ -116,7 +115,10 @@ class RecipeLoss(torch.nn.Module):
         text: torch.Tensor,
         features: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The loss of latents (n, c, h, w) at logit-normal flow times (n,), with text and features to align with."""
+        """Return the loss of latents (n, c, h, w) at logit-normal flow times (n,).
+
+        `text` are embeddings, `features` (n, ...) what the denoiser may be aligned with.
+        """
         self.middle.clear()
         recipe = self.recipe
         if recipe.uniform_times:  # the normal distribution function of their logit
@@ -139,7 +141,7 @@ class RecipeLoss(torch.nn.Module):
         return loss
 
     def perceptual_distance(self, latents: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        """Relative squared distance of an encoder's features of two decoded sets of latents."""
+        """Return the relative squared distance of an encoder's features of two decoded sets of latents."""
         vae, encoder = (net.to(latents.device) for net in self.frozen)
         one, other = (
             encoder.forward_features(vae.decode(x).sample.float()) for x in (latents, predicted)
@@ -150,7 +152,7 @@ class RecipeLoss(torch.nn.Module):
 def targets(
     latents: torch.Tensor, noise: torch.Tensor, keep: torch.Tensor, add: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """What a denoiser may predict, by `Recipe.predicts`."""
+    """Return what a denoiser may predict, by `Recipe.predicts`."""
     return {
         "flow": noise - latents,
         "clean": latents,
@@ -161,13 +163,13 @@ def targets(
 
 @cache
 def variance_kept_by_ddpm(device: torch.device) -> torch.Tensor:
-    """How much of an image's variance is left after each of DDPM's steps."""
+    """Return how much of an image's variance is left after each of DDPM's steps."""
     betas = torch.linspace(DDPM["beta_start"], DDPM["beta_end"], DDPM["num_train_timesteps"])
     return betas.neg().add(1).cumprod(0).to(device)
 
 
 def mix(path: str, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """How much of the image and of the noise is in at times (n,) of a path; the denoiser's time step."""
+    """Return how much of image and noise is in at times (n,) of a path, and the denoiser's time step."""
     if path == "flow":
         t = time[:, None, None, None]
         return 1 - t, t, time * networks.TIMESTEPS
@@ -178,7 +180,7 @@ def mix(path: str, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
 
 
 def scheduler(recipe: Recipe) -> Any:
-    """The solver of images for what a denoiser of this recipe predicts."""
+    """Return the solver of images for what a denoiser of this recipe predicts."""
     from diffusers import DPMSolverMultistepScheduler
 
     prediction_types = {
@@ -206,7 +208,7 @@ class EquivariantReconstruction(GuidedReconstruction):
         strength: torch.Tensor,
         target: torch.Tensor,
     ) -> torch.Tensor:
-        """The loss, as of GuidedReconstruction."""
+        """Return the loss, as of GuidedReconstruction."""
         loss = super().forward(images, noise, strength, target)
         quarter_turns = int(1 + 4 * float(strength[0])) % 4
         images = images[::4]
@@ -216,7 +218,7 @@ class EquivariantReconstruction(GuidedReconstruction):
 
 
 def halved_and_turned(x: torch.Tensor, quarter_turns: int) -> torch.Tensor:
-    """Images or latents (n, c, h, w) at half the side, turned."""
+    """Return images or latents (n, c, h, w) at half the side, turned."""
     turned = torch.rot90(x, quarter_turns, (2, 3))
     return F.interpolate(turned, size=x.shape[-1] // 2, mode="area")
 
@@ -241,7 +243,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """One step of both."""
+        """Take one step of both."""
         (group,) = self.param_groups
         for p in group["params"]:
             momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
@@ -257,12 +259,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def make_muon(parameters: Sequence[torch.nn.Parameter], plan: TrainingPlan) -> Muon:
-    """Muon by a plan's learning rate and weight decay."""
+    """Make Muon by a plan's learning rate and weight decay."""
     return Muon(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """A matrix with its singular values brought near 1, by Newton and Schulz's iteration with Muon's coefficients.
+    """Bring the singular values of a matrix near 1, by Newton and Schulz's iteration with Muon's coefficients.
 
     In float32: torch's own takes bfloat16, which a processor without it imitates, 14 times slower.
     """
