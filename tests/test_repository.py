@@ -43,6 +43,13 @@ OLDEST = {
     "python_version": "3.11",
     "python_full_version": "3.11.5",
 }  # one lock serves it and all newer ones
+GLOBAL_SEEDS = (
+    "np.random.seed",
+    "random.seed",
+    "torch.manual_seed",
+    "torch.random.manual_seed",
+    "torch.cuda.manual_seed",
+)
 CONDA_NAMES = {"pytorch": "torch"}  # what conda-forge calls differently
 
 
@@ -56,7 +63,7 @@ PRIVATE_TERMS = {
     r"surely (better|worse|lower|higher)": "the 95% interval excluding zero",
     r"throw-?away": "auxiliary",
     r"on the clock": "wall-clock",
-    r"over-trained": "overfitted",
+    r"over-?trained": "overfitted",
     r"keep_together|kept together": "cached jointly",
     r"put in, not found": "assumed by construction",
     r"NO_TEXT": "caption dropout",
@@ -66,7 +73,7 @@ PRIVATE_TERMS = {
     r"leaders": "exceedances",
     r"suspicions?": "joint conformal p-value",
     r"looks_like": "describes",
-    r"(?<!degrees_of_)(?<!degrees of )(?<!degree of )freedom": "degrees_of_freedom",
+    r"(?<!degrees_of_)(?<!degrees of )freedom": "degrees_of_freedom",
     r"(?<!\")(?<!\*)first stage(?!\")(?!\*)": "autoencoder (quoted where the term is introduced)",
 }
 
@@ -344,9 +351,7 @@ def test_nothing_unsafe_is_called(path: Path) -> None:
             given.get("trust_remote_code"),
             given.get("shell"),
         ), what
-        assert ast.unparse(call.func) not in (
-            "np.random.seed", "random.seed", "torch.manual_seed", "torch.random.manual_seed", "torch.cuda.manual_seed",
-        ), f"{what}: pass a generator instead"  # fmt: skip
+        assert ast.unparse(call.func) not in GLOBAL_SEEDS, f"{what}: pass a generator instead"
 
 
 @pytest.mark.parametrize("rooms", [LIGHT, ORDER], ids=["before-checks", "all"])
