@@ -59,6 +59,8 @@ class FeatureSet:
         return FeatureSet(self.values[rows], self.encoder)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if copy is None:  # as needed; NumPy 1 cannot be told so
+            return np.asarray(self.values, dtype=dtype)
         return np.array(self.values, dtype=dtype, copy=copy)
 
     @property

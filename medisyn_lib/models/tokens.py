@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,13 +30,12 @@ def learn_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPToke
         Number of tokens at most.
     """
     from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPTokenizer
 
     symbols = sorted(ByteLevel.alphabet())
     # Word endings are listed beforehand: pairs of equal counts are merged in the order of their
     # numbers, which otherwise depends on the memory's addresses.
     word_endings = [f"{symbol}</w>" for symbol in symbols]
-    learnt = CLIPTokenizer().train_new_from_iterator(
+    learnt = _clip_tokenizer({START: 0, END: 1}, []).train_new_from_iterator(
         captions, vocabulary, new_special_tokens=word_endings, show_progress=False
     )
     model = json.loads(learnt.backend_tokenizer.to_str())["model"]
@@ -42,7 +43,20 @@ def learn_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPToke
     merged = ["".join(pair) for pair in merges]
     tokens = [*dict.fromkeys([*symbols, *word_endings, *merged]), START, END]
     numbers = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=numbers, merges=merges, model_max_length=CONTEXT)
+    return _clip_tokenizer(numbers, merges)
+
+
+def _clip_tokenizer(numbers: dict[str, int], merges: list[tuple[str, str]]) -> CLIPTokenizer:
+    """Make CLIP's tokenizer of these tables, which transformers 4 takes as files only."""
+    import transformers
+
+    if int(transformers.__version__.split(".")[0]) > 4:
+        return transformers.CLIPTokenizer(numbers, merges, model_max_length=CONTEXT)
+    with TemporaryDirectory() as folder:
+        files = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+        files[0].write_text(json.dumps(numbers))
+        files[1].write_text("\n".join(["#version: 0.2", *map(" ".join, merges)]), "utf-8")
+        return transformers.CLIPTokenizerFast(*map(str, files), model_max_length=CONTEXT)
 
 
 def token_numbers(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:

@@ -72,9 +72,9 @@ class Embeddings(Artifact):
 
     def load_encoder(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
         """Return the tokenizer and the text encoder."""
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers import CLIPTextModel, CLIPTokenizerFast  # CLIPTokenizer, since release 5
 
-        tokenizer = CLIPTokenizer.from_pretrained(self.folder / "tokenizer")
+        tokenizer = CLIPTokenizerFast.from_pretrained(self.folder / "tokenizer")
         return tokenizer, CLIPTextModel.from_pretrained(self.folder / "text_encoder")
 
 
