@@ -124,7 +124,7 @@ def test_the_rule() -> None:
 
 def test_holm_keeps_false_gains_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     """500 nulls of three specialties, crossed draws and patients: a gain is called in at most 33 (5%)."""
-    from medisyn_lib.evaluation.reference_standards import crossed
+    from medisyn_lib.statistics.crossed import crossed
 
     monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels collects garbage at every call
     rng = np.random.default_rng(4)

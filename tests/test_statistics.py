@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medisyn_lib.statistics.estimates import student
+from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import (
     cluster_interval,
     cluster_proportion,
     difference,
     exact_proportion,
     paired_difference,
-    paired_shares,
+    paired_proportions,
     t_interval,
     wilson,
 )
@@ -20,6 +20,29 @@ from medisyn_lib.statistics.power import detectable_difference, standard_error
 
 def ends(estimate):
     return estimate.ci_low, estimate.ci_high
+
+
+@pytest.mark.parametrize(
+    ("bound", "contains", "above", "below"),
+    [
+        (0.0, False, True, False),
+        (0.1, True, False, False),
+        (0.3, True, False, False),
+        (0.4, False, False, True),
+    ],
+)
+def test_an_interval_beside_a_bound(bound, contains, above, below):
+    found = Estimate(0.2, 0.1, 0.3, 9)
+    assert (found.contains(bound), found.above(bound), found.below(bound)) == (
+        contains,
+        above,
+        below,
+    )
+
+
+def test_without_an_interval_nothing_is_said_of_a_bound():
+    found = Estimate(0.2, None, None, 1)
+    assert not (found.contains(0.2) or found.above(0.0) or found.below(1.0))
 
 
 def test_wilson_by_hand():
@@ -127,19 +150,19 @@ def test_paired_difference_is_the_mean_of_differences():
         paired_difference(a, b[:2], group)
 
 
-def test_paired_shares_have_an_interval_where_nothing_differs():
+def test_paired_proportions_have_an_interval_where_nothing_differs():
     """Of 20 images no difference was seen: up to 1 - 20/(20 + 1.96^2) = 16.1% may differ, either way."""
     some, group, rest = np.array([1.0, 0.0] * 10), np.arange(20), 1 - 20 / (20 + 1.95996**2)
-    assert ends(paired_shares(some, some, group)) == pytest.approx((-rest, rest), abs=1e-5)
-    assert ends(paired_shares(np.ones(20), np.zeros(20), group)) == pytest.approx(
+    assert ends(paired_proportions(some, some, group)) == pytest.approx((-rest, rest), abs=1e-5)
+    assert ends(paired_proportions(np.ones(20), np.zeros(20), group)) == pytest.approx(
         (1 - 2 * rest, 1), abs=1e-5
     )
-    assert ends(paired_shares(np.zeros(20), np.ones(20), group)) == pytest.approx(
+    assert ends(paired_proportions(np.zeros(20), np.ones(20), group)) == pytest.approx(
         (-1, 2 * rest - 1), abs=1e-5
     )
     other = np.roll(some, 1) * np.arange(20) % 2
-    assert paired_shares(some, other, group) == paired_difference(some, other, group)
-    assert ends(paired_shares([1.0, 0.0], [1.0, 0.0], ["p", "p"])) == (None, None)
+    assert paired_proportions(some, other, group) == paired_difference(some, other, group)
+    assert ends(paired_proportions([1.0, 0.0], [1.0, 0.0], ["p", "p"])) == (None, None)
 
 
 def test_difference_is_welchs():

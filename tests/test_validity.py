@@ -32,7 +32,6 @@ from medisyn_lib.evaluation.memorization import set_tests
 from medisyn_lib.evaluation.memorization.detectors import Detector, match
 from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, distort
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
-from medisyn_lib.evaluation.reference_standards import crossed
 from medisyn_lib.evaluation.utility import training
 from medisyn_lib.evaluation.utility.images import Images, TaskImages, take
 from medisyn_lib.evaluation.utility.tasks import Task, make_task
@@ -40,8 +39,9 @@ from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import encoders
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
 from medisyn_lib.profiles import PROFILES
+from medisyn_lib.statistics.crossed import crossed
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import paired_shares, t_interval
+from medisyn_lib.statistics.intervals import paired_proportions, t_interval
 
 FALSE, SEEN, RUNS = 3, 15, 20  # of the runs from images to verdict
 AUGMENTED = ("blood_smear", "endoscopy")
@@ -95,7 +95,7 @@ def test_04_words() -> None:
                 luck = np.where(np.isnan(ease), rng.random(2 * n), ease)
                 sides = [(luck < share).astype(float) for share in (after, before)]
                 sides[1] = np.where(rng.random(2 * n) < 0.5, sides[1], rng.random(2 * n) < before)
-                points.append(paired_shares(*sides, people))
+                points.append(paired_proportions(*sides, people))
             outcomes = [
                 compare_to_bound(point, bound) for point, bound in zip(points, bounds, strict=True)
             ]

@@ -94,20 +94,16 @@ def quality_controls(comparison: Comparison) -> list[Control]:
 
 def judge_controls(*, half_trained: Estimate, blurred: Estimate, real: Estimate) -> list[Control]:
     """Say which controls passed, from their mean effects over modalities."""
-    at_zero = (
-        real.ci_low is not None and real.ci_high is not None and real.ci_low <= 0 <= real.ci_high
-    )
     return [
         _seen("half_the_steps", half_trained),
         _seen("blur", blurred),
-        Control("real_against_real", "negative", "no distance", real.value, at_zero),
+        Control("real_against_real", "negative", "no distance", real.value, real.contains(0)),
     ]
 
 
 def _seen(name: str, effect: Estimate) -> Control:
     """A positive control: worse, the interval excluding zero."""
-    worse = effect.ci_low is not None and effect.ci_low > 0
-    return Control(name, "positive", "worse", effect.value, worse)
+    return Control(name, "positive", "worse", effect.value, effect.above(0))
 
 
 def budget_claim(

@@ -96,11 +96,7 @@ def deranged_control(deranged: pd.DataFrame) -> Control:
     found = cluster_proportion(
         deranged["correct"].astype(float), deranged["patient"], CONTROL_LEVEL
     )
-    chance = chance_accuracy(deranged)
-    if found.ci_low is None or found.ci_high is None:
-        at_chance = False
-    else:
-        at_chance = found.ci_low <= chance <= found.ci_high
+    at_chance = found.contains(chance_accuracy(deranged))
     return Control("deranged_captions", "negative", "chance", found.value, at_chance)
 
 

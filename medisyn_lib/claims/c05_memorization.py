@@ -92,16 +92,9 @@ def controls(findings: Findings) -> list[Control]:
             "negative",
             "flagged at 1%",
             false_alarms.value,
-            _covers(false_alarms, FALSE_ALARM_RATE),
+            false_alarms.contains(FALSE_ALARM_RATE),
         ),
     ]
-
-
-def _covers(estimate: Estimate, value: float) -> bool:
-    """Say whether an interval contains a value, its limits included."""
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return False
-    return estimate.ci_low <= value <= estimate.ci_high
 
 
 def decide(tests: SetTests, power: Sequence[PowerPoint], *, calibrated: bool) -> bool | None:

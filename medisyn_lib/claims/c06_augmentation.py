@@ -78,10 +78,9 @@ def decide(effects: Sequence[Estimate], draws: int) -> Outcome:
 
 def controls(more_real: Estimate, shuffled: Estimate) -> list[Control]:
     """More real data must be seen to help; synthetic images of shuffled classes must not."""
-    more_helps = more_real.ci_low is not None and more_real.ci_low > 0
     shuffled_may_not_help = shuffled.ci_low is not None and shuffled.ci_low <= 0
     return [
-        Control("more_real_data", "positive", "better", more_real.value, more_helps),
+        Control("more_real_data", "positive", "better", more_real.value, more_real.above(0)),
         Control("shuffled_classes", "negative", "no gain", shuffled.value, shuffled_may_not_help),
     ]
 

@@ -89,12 +89,9 @@ class Evidence:
 def agreement_controls(planted: AgreementControls) -> list[Control]:
     """Make the controls of agreement: graders without error agree perfectly, graders at random by chance."""
     perfect, random = planted.without_errors, planted.at_random
-    at_chance = False
-    if random.ci_low is not None and random.ci_high is not None:
-        at_chance = bool(random.ci_low <= 0 <= random.ci_high)
     return [
         Control("graders_without_error", "positive", "kappa 1", perfect, perfect == 1),
-        Control("graders_at_random", "negative", "chance", random.value, at_chance),
+        Control("graders_at_random", "negative", "chance", random.value, random.contains(0)),
     ]
 
 
@@ -102,9 +99,8 @@ def tuning_controls(planted: TuningControls) -> list[Control]:
     """Make the controls of tuning: a bad reference must show as worse, and an idle one as no better."""
     loss, idle = planted.mild_called_healthy, planted.no_errors
     no_gain = idle.value is not None and abs(idle.value) < MOST_GAIN_WITHOUT_ERRORS
-    loss_seen = _above(loss.ci_low, 0)
     return [
-        Control("mild_called_healthy", "positive", "a loss seen", loss.value, loss_seen),
+        Control("mild_called_healthy", "positive", "a loss seen", loss.value, loss.above(0)),
         Control("no_errors_no_gain", "negative", "below 0.01", idle.value, no_gain),
     ]
 
@@ -112,8 +108,8 @@ def tuning_controls(planted: TuningControls) -> list[Control]:
 def par_controls(planted: TuningControls) -> list[Control]:
     """Make the controls of "on par": shuffled grades must show as inferior, graders as on par with graders."""
     shuffled, graders = planted.shuffled, planted.other_graders
-    inferior = _below(shuffled.ci_high, -MARGIN)
-    on_par = _above(graders.ci_low, -MARGIN)
+    inferior = shuffled.below(-MARGIN)
+    on_par = graders.above(-MARGIN)
     return [
         Control("tuned_on_shuffled", "positive", "inferiority seen", shuffled.value, inferior),
         Control("graders_beside_graders", "negative", "on par", graders.value, on_par),
@@ -289,13 +285,3 @@ def main_claims(claims: Sequence[Claim]) -> list[str]:
 
 def _origin(real: Estimate | None) -> str:
     return SIMULATED if real is None else REAL
-
-
-def _above(limit: float | None, bound: float) -> bool:
-    """Whether a limit is there and lies above a bound."""
-    return limit is not None and bool(limit > bound)
-
-
-def _below(limit: float | None, bound: float) -> bool:
-    """Whether a limit is there and lies below a bound."""
-    return limit is not None and bool(limit < bound)

@@ -15,7 +15,7 @@ import numpy as np
 from medisyn_lib.evaluation.alignment import accuracy
 from medisyn_lib.evaluation.attributes import CAPTION_ATTRIBUTES
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import paired_shares
+from medisyn_lib.statistics.intervals import paired_proportions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ def accuracy_gaps(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, E
     for group in GROUPS:
         true, generated = in_group(real, group), in_group(synthetic, group)
         if len(true):
-            gaps[group] = paired_shares(
+            gaps[group] = paired_proportions(
                 generated["correct"].astype(float), true["correct"].astype(float), true["patient"]
             )
     return gaps

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import agreement, graders
 from medisyn_lib.phantoms.fundus import GRADES
-from medisyn_lib.statistics.crossed import crossed
 
 __all__ = [
     "CATEGORIES",
@@ -23,7 +22,6 @@ __all__ = [
     "Reference",
     "adjudicate",
     "combine",
-    "crossed",
     "exact",
     "independent",
     "judged",

@@ -12,7 +12,7 @@ from medisyn_lib.evaluation.prompt_pairs import normal_finding
 from medisyn_lib.phantoms import IMAGES_PER_PATIENT, draw
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import cluster_proportion, paired_shares
+from medisyn_lib.statistics.intervals import cluster_proportion, paired_proportions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,9 +74,9 @@ def effect(
     """Return proportions before and after a change and their paired difference, intervals by patient."""
     before, after = before.astype(float), after.astype(float)
     if kind in TAKES_AWAY:
-        difference = paired_shares(before, after, patients)
+        difference = paired_proportions(before, after, patients)
     else:
-        difference = paired_shares(after, before, patients)
+        difference = paired_proportions(after, before, patients)
     return WordEffect(
         kind,
         cluster_proportion(before, patients),

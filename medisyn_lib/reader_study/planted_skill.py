@@ -90,8 +90,7 @@ def covering_intervals(simulated: SimulatedStudies) -> int:
     count = 0
     for correct in simulated.correct:
         found = analysis.accuracy(correct)
-        if found.ci_low is not None and found.ci_high is not None:
-            count += found.ci_low <= simulated.planted_accuracy <= found.ci_high
+        count += found.contains(simulated.planted_accuracy)
     return count
 
 

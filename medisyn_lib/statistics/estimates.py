@@ -21,6 +21,20 @@ class Estimate:
     ci_high: float | None
     n: int
 
+    def contains(self, value: float) -> bool:
+        """Say whether the interval contains a value, its limits included; False where there is none."""
+        if self.ci_low is None or self.ci_high is None:
+            return False
+        return bool(self.ci_low <= value <= self.ci_high)
+
+    def above(self, bound: float) -> bool:
+        """Say whether the whole interval lies above a bound; False where there is none."""
+        return self.ci_low is not None and bool(self.ci_low > bound)
+
+    def below(self, bound: float) -> bool:
+        """Say whether the whole interval lies below a bound; False where there is none."""
+        return self.ci_high is not None and bool(self.ci_high < bound)
+
 
 def student(
     value: float | None,

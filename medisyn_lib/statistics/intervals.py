@@ -12,7 +12,7 @@ __all__ = [
     "difference",
     "exact_proportion",
     "paired_difference",
-    "paired_shares",
+    "paired_proportions",
     "t_interval",
     "wilson",
 ]
@@ -149,7 +149,9 @@ def paired_difference(
     return cluster_interval(np.subtract(a, b), clusters, level)
 
 
-def paired_shares(a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+def paired_proportions(
+    a: ArrayLike, b: ArrayLike, clusters: ArrayLike, level: float = 0.95
+) -> Estimate:
     """Return `paired_difference` of successes, 0 or 1, with an interval even where all patients differ alike.
 
     Then the proportion that may be otherwise, by Wilson's limit over patients, bounds the difference.

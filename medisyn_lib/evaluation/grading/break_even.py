@@ -51,9 +51,7 @@ def break_even_table(gains: pd.DataFrame) -> pd.DataFrame:
         x = part["x"].tolist()
         y = [estimate.value for estimate in estimates]
         unsure = [
-            f"{at:g}"
-            for at, estimate in zip(x, estimates, strict=True)
-            if estimate.ci_low is not None and estimate.ci_low <= 0 <= estimate.ci_high
+            f"{at:g}" for at, estimate in zip(x, estimates, strict=True) if estimate.contains(0)
         ]
         rows.append((panel, group, break_even(x, y), ", ".join(unsure) or "none of them"))
     return pd.DataFrame(rows, columns=["panel", "group", "break-even", "zero not excluded at"])

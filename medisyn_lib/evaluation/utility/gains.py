@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.evaluation.reference_standards import crossed
 from medisyn_lib.evaluation.utility import arms
 from medisyn_lib.evaluation.utility.arms import Arm
 from medisyn_lib.evaluation.utility.images import TaskImages
 from medisyn_lib.evaluation.utility.scores import TaskScores, level
+from medisyn_lib.statistics.crossed import crossed
 from medisyn_lib.statistics.estimates import Estimate, student
 
 if TYPE_CHECKING:

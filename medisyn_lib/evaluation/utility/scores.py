@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medisyn_lib.evaluation import agreement
-from medisyn_lib.evaluation.reference_standards import crossed
 from medisyn_lib.evaluation.utility.arms import Arm, Run
 from medisyn_lib.evaluation.utility.tasks import Task
+from medisyn_lib.statistics.crossed import crossed
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.jackknife import means
 
