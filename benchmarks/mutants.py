@@ -45,8 +45,8 @@ MORE = ("reporting/compare",)
 TESTED = """
     agreement alignment attributes augmentation break_even c04_text_alignment c05_memorization
     c07_reference_standards claims compare compute crossed data data_cards data_sources fidelity
-    grade_tables graders memorization neighbours noninferiority quality real_graders
-    reference_standards statistics tuning utility word_changes
+    grade_tables graders image_physics memorization nearness neighbours noninferiority quality
+    real_graders reference_generators reference_standards statistics tuning utility word_changes
 """.split()
 TESTS = [f"tests/test_{name}.py" for name in TESTED]
 # Simulations of how often a rule errs take most of the time, and more under coverage: mutants are spared them.

@@ -1,4 +1,4 @@
-"""What `recipes.py` tries: the recipes, and the losses, paths, solvers and optimisers that they are made of."""
+"""What `recipes.py` tries: recipes, and the losses, solvers and optimisers they are made of."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from medisyn_lib.models import encoders, networks
+from medisyn_lib.models import networks
 from medisyn_lib.training.autoencoder import AUTOENCODER_WIDTHS
-from medisyn_lib.training.autoencoder_loss import GuidedReconstruction
 from medisyn_lib.training.plan import TrainingPlan
 
-ALIGNMENT_WEIGHT = 0.5  # that of REPA
-DECODED_IMAGES = 4  # of a batch, for the perceptual term
-DDPM = {
+DDPM: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 1e-4,
     "beta_end": 0.02,
@@ -28,17 +24,23 @@ DDPM = {
 
 @dataclass(frozen=True)
 class LatentShape:
-    """What the latents of an autoencoder from scratch are like."""
+    """What the latents of an autoencoder are like, by default ours."""
 
     channels: int = networks.LATENT_CHANNELS
-    downscale: int = networks.DOWNSCALE  # pixels of a side per latent
-    widths: tuple[int, ...] = AUTOENCODER_WIDTHS  # channels by level
+    # Channels of the autoencoder's levels; every level but the first halves the side.
+    widths: tuple[int, ...] = AUTOENCODER_WIDTHS
+
+    @property
+    def downscale(self) -> int:
+        """Return how many pixels of the image side make one latent."""
+        return 2 ** (len(self.widths) - 1)
 
 
+# Trained from scratch; the first, our own shape, is the reference for the others.
 SHAPES = {
-    "anew, 16 channels, 8 times smaller": LatentShape(),
-    "anew, 4 channels, 4 times smaller": LatentShape(4, 4, (32, 64, 128)),
-    "anew, 64 channels, 16 times smaller": LatentShape(64, 16, (*AUTOENCODER_WIDTHS, 128)),
+    "8 channels, 4 times smaller": LatentShape(),
+    "4 channels, 4 times smaller": LatentShape(4),
+    "16 channels, 8 times smaller": LatentShape(16, (16, 32, 64, 96)),
 }
 
 
@@ -49,14 +51,12 @@ class Recipe:
     path: str = "flow"  # between image and noise: straight, or that of DDPM
     predicts: str = "flow"  # flow, clean latents, noise or velocity
     uniform_times: bool = False  # flow times drawn uniformly instead of logit-normally
-    extra: str = ""  # a further loss: `encoder`, `autoencoder` (alignment), `decoded` (perceptual)
     muon: bool = False
     constant: bool = False  # the learning rate, once warm
     # By which the plan's numbers are multiplied.
     plan_factors: dict[str, float] = field(default_factory=dict)
-    widths: tuple[int, ...] = ()
-    # Another autoencoder: `equivariant`, `as long` (trained further as it was), or one of SHAPES.
-    autoencoder: str = ""
+    widths: tuple[int, ...] = ()  # of the denoiser, in place of the profile's
+    autoencoder: str = ""  # one of SHAPES, in place of the study's own
 
 
 RECIPES = {
@@ -71,55 +71,36 @@ RECIPES = {
     "no averaging": Recipe(plan_factors={"ema_decay": 0.0}),
     "batch 8": Recipe(plan_factors={"batch": 0.5}),
     "batch 32": Recipe(plan_factors={"batch": 2}),
-    "widths 64 and 128": Recipe(widths=(64, 128)),
-    "widths 128 and 224": Recipe(widths=(128, 224)),
+    "widths 32, 96 and 160": Recipe(widths=(32, 96, 160)),
+    "widths 96, 160 and 224": Recipe(widths=(96, 160, 224)),
     "Muon for matrices": Recipe(muon=True),
-    "aligned with EfficientNet-Lite0 (REPA)": Recipe(extra="encoder"),
-    "aligned with the first stage (VAE-REPA)": Recipe(extra="autoencoder"),
-    "perceptual term, decoded": Recipe(extra="decoded"),
-    "first stage trained on, as it was": Recipe(autoencoder="as long"),
-    "first stage trained on, equivariant (EQ-VAE)": Recipe(autoencoder="equivariant"),
-    **{f"first stage {name}": Recipe(autoencoder=name) for name in SHAPES},
+    **{f"autoencoder from scratch, {name}": Recipe(autoencoder=name) for name in SHAPES},
 }
-# Channels of the features that a denoiser may be aligned with, by `Recipe.extra`.
-ALIGNED_WIDTH = {"encoder": 1280, "autoencoder": AUTOENCODER_WIDTHS[-1]}
 
 
 class RecipeLoss(torch.nn.Module):
-    """The loss of a recipe. With the default one that of `training.denoiser.FlowMatching`."""
+    """The loss of a recipe; that of ours equals `training.denoiser.FlowMatching`."""
 
     use_cuda_graph = True
 
-    def __init__(self, denoiser: Any, recipe: Recipe, vae: Any) -> None:
+    def __init__(self, denoiser: Any, recipe: Recipe) -> None:
         super().__init__()
         self.denoiser, self.recipe = denoiser, recipe
-        self.middle: list[torch.Tensor] = []  # what the denoiser's middle block put out last
-        encoder = encoders.efflite0() if recipe.extra == "decoded" else None
-        self.frozen = (vae.requires_grad_(False), encoder)  # a tuple: they are not to be trained
-        if recipe.extra in ALIGNED_WIDTH:
-            width = denoiser.config.block_out_channels[-1]
-            self.head = torch.nn.Sequential(
-                torch.nn.Conv2d(width, 2 * width, 1),
-                torch.nn.SiLU(),
-                torch.nn.Conv2d(2 * width, ALIGNED_WIDTH[recipe.extra], 1),
-            )
-            denoiser.mid_block.register_forward_hook(
-                lambda module, inputs, output: self.middle.append(output)
-            )
 
     def forward(
-        self,
-        latents: torch.Tensor,
-        noise: torch.Tensor,
-        time: torch.Tensor,
-        text: torch.Tensor,
-        features: torch.Tensor | None = None,
+        self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
     ) -> torch.Tensor:
-        """Return the loss of latents (n, c, h, w) at logit-normal flow times (n,).
+        """Return the mean squared error of what the denoiser predicts.
 
-        `text` are embeddings, `features` (n, ...) what the denoiser may be aligned with.
+        Parameters
+        ----------
+        latents, noise : torch.Tensor
+            float (n, c, h, w).
+        time : torch.Tensor
+            Logit-normal flow times, float (n,) in (0, 1).
+        text : torch.Tensor
+            Text embeddings, float (n, tokens, width).
         """
-        self.middle.clear()
         recipe = self.recipe
         if recipe.uniform_times:  # the normal distribution function of their logit
             time = 0.5 + 0.5 * torch.erf(torch.logit(time) / 2**0.5)
@@ -129,24 +110,7 @@ class RecipeLoss(torch.nn.Module):
         target = targets(latents, noise, keep, add)[recipe.predicts]
         # The flow's error, where clean latents are predicted.
         weight = 1 / add.clamp(min=0.05) ** 2 if recipe.predicts == "clean" else 1.0
-        loss = (weight * (predicted - target) ** 2).mean()
-        if recipe.extra in ALIGNED_WIDTH:
-            similarity = F.cosine_similarity(self.head(self.middle[0]), features, dim=1)
-            loss = loss - ALIGNMENT_WEIGHT * similarity.mean()
-        if recipe.extra == "decoded":
-            clean = noisy - time[:, None, None, None] * predicted
-            loss = loss + ALIGNMENT_WEIGHT * self.perceptual_distance(
-                latents[:DECODED_IMAGES], clean[:DECODED_IMAGES]
-            )
-        return loss
-
-    def perceptual_distance(self, latents: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        """Return the relative squared distance of an encoder's features of two decoded sets of latents."""
-        vae, encoder = (net.to(latents.device) for net in self.frozen)
-        one, other = (
-            encoder.forward_features(vae.decode(x).sample.float()) for x in (latents, predicted)
-        )
-        return (one - other).square().mean() / one.square().mean()
+        return (weight * (predicted - target) ** 2).mean()
 
 
 def targets(
@@ -193,34 +157,6 @@ def scheduler(recipe: Recipe) -> Any:
     if recipe.path == "flow":
         return DPMSolverMultistepScheduler.from_config(networks.scheduler().config, **kind)
     return DPMSolverMultistepScheduler(**DDPM, **kind, algorithm_type="dpmsolver++", steps_offset=1)
-
-
-class EquivariantReconstruction(GuidedReconstruction):
-    """The autoencoder's own loss, and that of latents halved and turned as their images are.
-
-    Kouzelis et al., arXiv 2502.09509: the decoder must draw transformed latents as the transformed image.
-    """
-
-    def forward(
-        self,
-        images: torch.Tensor,
-        noise: torch.Tensor,
-        strength: torch.Tensor,
-        target: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return the loss, as of GuidedReconstruction."""
-        loss = super().forward(images, noise, strength, target)
-        quarter_turns = int(1 + 4 * float(strength[0])) % 4
-        images = images[::4]
-        latents = self.vae.encode(images).latent_dist.mean.float()
-        decoded = self.vae.decode(halved_and_turned(latents, quarter_turns)).sample.float()
-        return loss + F.l1_loss(decoded, halved_and_turned(images, quarter_turns))
-
-
-def halved_and_turned(x: torch.Tensor, quarter_turns: int) -> torch.Tensor:
-    """Return images or latents (n, c, h, w) at half the side, turned."""
-    turned = torch.rot90(x, quarter_turns, (2, 3))
-    return F.interpolate(turned, size=x.shape[-1] // 2, mode="area")
 
 
 class Muon(torch.optim.Optimizer):

@@ -36,6 +36,7 @@ from recipe_parts import RECIPES, scheduler
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.efficiency import compute_to_reach
+from medisyn_lib.evaluation.nearness import NEIGHBOURS
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact
 from medisyn_lib.pipeline.autoencoders import Latents
@@ -45,7 +46,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 from medisyn_lib.training import denoiser
 
-DISTANCES, ACCURACIES = ("FD", "KID"), ("modality", "finding")
+DISTANCES, OTHERS = ("KID",), ("coverage", "modality", "finding")
 GUIDED = {"num_inference_steps": 20}
 PLAIN = GUIDED | {"guidance_scale": 1.0}
 # How images are sampled, and what it adds to the names of what is measured of them.
@@ -62,19 +63,13 @@ def train_ours(study: Study, seed: int, steps: int) -> dict[str, float]:
 
 
 def judge(study: Study, net: Any, solver: Any) -> dict[str, float]:
-    """Return distances and accuracies of unguided images.
+    """Return what `recipes.judge` measures of unguided images.
 
-    `FD, nearest` and so on are those of these images or of guided ones, whichever are nearer: by KID
-    for itself, by FD for all else.
+    `KID, nearest` and so on are those of these images or of guided ones, whichever have the lower KID.
     """
     plain, guided = (recipes.judge(study, net, solver, **call) for call in (PLAIN, GUIDED))
-    nearer = plain if plain["FD"] <= guided["FD"] else guided
-    judged = dict(plain)
-    for name in DISTANCES:
-        judged[f"{name}, nearest"] = min(plain[name], guided[name])
-    for name in ACCURACIES:
-        judged[f"{name}, nearest"] = nearer[name]
-    return judged
+    nearer = plain if plain["KID"] <= guided["KID"] else guided
+    return plain | {f"{name}, nearest": nearer[name] for name in (*DISTANCES, *OTHERS)}
 
 
 class TimedPeer(peer.Peer):
@@ -241,24 +236,24 @@ def report(options: Any, rounds: list[dict[str, Any]]) -> None:
     head = [
         "training",
         f"{pairs.unit()}s",
-        "FD_efflite0",
-        "KID_efflite0 x 1000",
-        "modality read, %",
-        "finding read, %",
-        "times ours to our FD",
+        "KID",
+        f"coverage (k = {NEIGHBOURS})",
+        "modality recovered, %",
+        "finding recovered, %",
         "times ours to our KID",
     ]
     for words, way in WAYS.items():
         print(pairs.table(head, rows_of(rounds, way, tuned=options.tuned)))
         print(f"\nProfile {options.profile}, {options.data}; ours {options.steps} steps;", end=" ")
-        print(f"{recipes.IMAGES} images a side, {words}.\n")
+        n = round(rounds[0]["ours"]["images"])
+        print(f"{n} images on each side, {words}; KID and coverage: means over modalities.\n")
     print(pairs.machine(options.runs))
 
 
 def rows_of(rounds: list[dict[str, Any]], way: str, *, tuned: bool) -> list[list[str]]:
     """Return the rows of one way to sample."""
     distances = [f"{name}{way}" for name in DISTANCES]
-    names = [*distances, *(f"{name}{way}" for name in ACCURACIES)]
+    names = [*distances, *(f"{name}{way}" for name in OTHERS)]
 
     def spreads(measured: list[dict[str, float]], *names: str) -> list[str]:
         return [pairs.spread([one[name] for one in measured]) for name in names]
@@ -270,12 +265,12 @@ def rows_of(rounds: list[dict[str, Any]], way: str, *, tuned: bool) -> list[list
     last = spreads([one["last"] for one in peers], *names)
     times = [times_to_reach(peers, name) for name in distances]
     rows = [
-        ["ours", *spreads(ours, "seconds", *names), "1", "1"],
+        ["ours", *spreads(ours, "seconds", *names), "1"],
         ["diffusers' example as released", pairs.spread(seconds), *last, *times],
     ]
     if tuned:
         measured = spreads([one["tuned"] for one in rounds], "seconds", *names)
-        rows.append(["the same, with our rate, schedule and averaging", *measured, "", ""])
+        rows.append(["the same, with our rate, schedule and averaging", *measured, ""])
     return rows
 
 

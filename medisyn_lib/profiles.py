@@ -78,10 +78,10 @@ class Profile:
     autoencoder_steps: int = 300  # to fine-tune the shipped autoencoder on another source
     autoencoder_scratch_steps: int = 1500  # to train it from scratch
     text_steps: int = 250
-    denoiser_steps: int = 1900
+    denoiser_steps: int = 1000
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
-    denoiser_widths: tuple[int, ...] = (96, 160)  # channels at each resolution
+    denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
     evaluator_steps: int = 1500
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")
     # Of these also one with the generalist's own number of steps, first seed.

@@ -12,7 +12,6 @@ import pytest
 from medisyn_lib.claims.c01_training import claim_one_model
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import alignment
-from medisyn_lib.models import networks
 from medisyn_lib.pipeline import samples
 from medisyn_lib.pipeline.samples import resized, sample_prompts
 from medisyn_lib.profiles import PROFILES
@@ -191,4 +190,3 @@ def test_finding_is_classified_within_its_modality() -> None:
     scores = np.array([[0.0, 1.0, 9.0], [2.0, 1.0, 0.0]])
     assert classifier.modality_right(scores, ["ct", "ct"]).tolist() == [False, True]
     assert classifier.finding_right(scores, ["ct", "ct"], ["b", "b"]).tolist() == [True, False]
-    assert networks.LATENT_CHANNELS == 16

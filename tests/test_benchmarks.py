@@ -41,6 +41,8 @@ REFUSED = {
     "more_modalities.py": [["--times", "1"]],
     "neighbours.py": [["--k", "0"]],
     "fidelity.py": [["--n", "2"]],
+    "scaling_curve.py": [["--images", "3"], ["--judged", "2"], ["--guidance", "x"]],
+    "autoencoder_rates.py": [["--minutes", "0"], ["--only", "luck"], ["--images", "2"]],
     "recipes.py": [["--seeds", "1"], ["--only", "luck"], ["--steps", "0"]],
     "time_to_distance.py": [[], ["--peer", "absent.py"], ["--runs", "1"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],

@@ -67,12 +67,12 @@ def test_operators_without_a_formula_are_reported() -> None:
 def test_the_denoisers_uncounted_operators_are_small_change() -> None:
     net = networks.denoiser(64, (64, 128), layers=1, text_width=32)
     image, text = (
-        torch.zeros(1, networks.LATENT_CHANNELS, 8, 8),
+        torch.zeros(1, networks.LATENT_CHANNELS, 16, 16),
         torch.zeros(1, networks.CONTEXT, 32),
     )
     objective = FlowMatching(net)
     flops, uncounted = count_flops(lambda: objective(image, image, torch.zeros(1), text).backward())
-    assert flops == denoiser_flops(net, 8, 32)
+    assert flops == denoiser_flops(net, 16, 32)
     assert sum(uncounted.values()) < 0.02 * flops
     assert not [
         name

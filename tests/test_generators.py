@@ -16,14 +16,10 @@ import torch
 from PIL import Image
 from test_data_sources import write_folder
 
-from medisyn_lib.data import sources
-from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import networks
-from medisyn_lib.models.tensors import to_tensor
 from medisyn_lib.models.tokens import learn_tokenizer, token_numbers
-from medisyn_lib.models.weights import shipped_weights
 from medisyn_lib.pipeline import autoencoders
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder
@@ -33,22 +29,9 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.sampling.pipeline import generate, load_pipeline, sample_images
-from medisyn_lib.training import autoencoder, loop
-from medisyn_lib.training.autoencoder import (
-    AUTOENCODER_WIDTHS,
-    decode,
-    load_shipped,
-    peak_signal_to_noise,
-    standardise,
-    train_autoencoder,
-)
-from medisyn_lib.training.autoencoder_loss import perceptual_distance
-from medisyn_lib.training.classifier import (
-    AttributeClassifier,
-    classifier_network,
-    feature_maps,
-    train_classifier,
-)
+from medisyn_lib.training import loop
+from medisyn_lib.training.autoencoder import load_shipped
+from medisyn_lib.training.classifier import classifier_network, feature_maps
 from medisyn_lib.training.denoiser import FlowMatching, denoiser_flops
 
 PROMPTS = [
@@ -94,10 +77,10 @@ def test_a_tokenizer_is_the_same_each_time_it_is_learnt() -> None:
     assert len(merges) > 100 and all(pair in merges for pair in (["c", "h"], ["f", "u"]))
 
 
-def test_images_without_findings_keep_the_shipped_autoencoder(
+def test_images_without_findings_adapt_the_autoencoder_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """File and caption alone: no classifier could guide the adaptation, and none is asked for."""
+    """File and caption alone: the autoencoder learns from pixels, no classifier has a part in it."""
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     lines = [
         {"file_name": f"{number}.png", "text": f"scan number {number}"} for number in range(60)
@@ -107,30 +90,15 @@ def test_images_without_findings_keep_the_shipped_autoencoder(
     assert not has_classes(study.image_set("first_stage"))
     assert has_classes(Study("tiny", "phantom").image_set("first_stage"))
     used, shipped = study.autoencoder.load().state_dict(), load_shipped().state_dict()
-    assert all(torch.equal(used[name], value) for name, value in shipped.items())
+    assert any(not torch.equal(used[name], value) for name, value in shipped.items())
     with pytest.raises(InputError, match="at least 2 classes"):
         study.classifier().ensure()
-
-
-def test_standardising_changes_latents_and_nothing_else() -> None:
-    with seeded(1):
-        vae = networks.autoencoder(AUTOENCODER_WIDTHS).eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    with torch.no_grad():
-        before = vae(to_tensor(pixels)).sample
-        standardise(vae, pixels)
-        after = vae(to_tensor(pixels)).sample
-    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
-    latents = autoencoder.encode(vae, pixels)
-    assert latents.shape == (12, networks.LATENT_CHANNELS, 4, 4)
-    np.testing.assert_allclose(latents.mean((0, 2, 3)), 0, atol=0.02)
-    np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.02)
 
 
 def test_latents_are_written_in_blocks_as_one_array_would_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    n, shape = 2500, (networks.LATENT_CHANNELS, 8, 8)
+    n, shape = 2500, (networks.LATENT_CHANNELS, 16, 16)
     blocks: list[int] = []
 
     def encode(vae: object, rows: np.ndarray) -> np.ndarray:
@@ -153,69 +121,14 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
     assert written == (tmp_path / "whole.npy").read_bytes()
 
 
-def test_the_autoencoder_learns_under_a_guide_that_stays_as_it_is(tmp_path: Path) -> None:
-    images = sources.load(
-        "phantom", role="first_stage", size=32, per_modality=6, modalities=["ct", "fundus"]
-    )
-    labels = images["modality"][:], images["finding"][:]
-    train_classifier(
-        load_pixels(images),
-        *labels,
-        loop.TrainingPlan(steps=8, batch=8, learning_rate=3e-3),
-        tmp_path / "guide",
-    )
-    guide = AttributeClassifier(tmp_path / "guide")
-    assert [guide.classes[number] for number in guide.numbers(*labels)] == list(
-        zip(*labels, strict=True)
-    )
-    before = {name: tensor.clone() for name, tensor in guide.net.state_dict().items()}
-    with seeded(0):
-        vae = networks.autoencoder(AUTOENCODER_WIDTHS)
-    train_autoencoder(
-        vae, guide, images, loop.TrainingPlan(steps=30, batch=8, learning_rate=2e-3), tmp_path
-    )
-    losses = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)[:, 1]
-    assert losses[-5:].mean() < 0.8 * losses[0]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in guide.net.state_dict().items())
-    latents = autoencoder.encode(vae, load_pixels(images))
-    np.testing.assert_allclose(latents.std((0, 2, 3)), 1, atol=0.05)
-
-
-def test_what_the_guide_sees_is_nothing_between_equals_and_grows_with_blur() -> None:
+def test_the_features_of_a_classifier_halve_from_stage_to_stage() -> None:
     with seeded(0):
         net = classifier_network(5, width=8).eval()
-    sharp = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
-    wanted, *found = (
-        feature_maps(net, image) for image in (sharp, sharp, (sharp + soft) / 2, soft)
-    )
-    apart = [float(perceptual_distance(real=wanted, decoded=levels)) for levels in found]
-    assert apart[0] == pytest.approx(0, abs=1e-6) and apart[0] < apart[1] < apart[2]
-    features, logits = feature_maps(net, sharp)
-    assert [tuple(f.shape[1:]) for f in features] == [
-        (8, 16, 16),
-        (16, 8, 8),
-        (32, 4, 4),
-        (64, 2, 2),
-    ]
-    torch.testing.assert_close(logits, net(sharp))
-
-
-def test_the_shipped_autoencoder_keeps_phantoms_and_is_small() -> None:
-    from medisyn_lib.modalities import MODALITIES
-    from medisyn_lib.phantoms import draw
-
-    assert shipped_weights().stat().st_size <= 6e6
-    real = np.stack([draw(name, seed=77, index=i)[0] for name in MODALITIES for i in (0, 3)])
-    vae = load_shipped()
-    decibels = peak_signal_to_noise(real=real, decoded=decode(vae, autoencoder.encode(vae, real)))
-    assert decibels.mean() > 20
-
-
-def test_peak_signal_to_noise_by_hand() -> None:
-    real = np.zeros((1, 2, 2, 3), np.uint8)
-    assert peak_signal_to_noise(real=real, decoded=real + 255)[0] == pytest.approx(0)
-    assert peak_signal_to_noise(real=real, decoded=real + 51)[0] == pytest.approx(20 * np.log10(5))
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    stages, logits = feature_maps(net, images)
+    shapes = [tuple(stage.shape[1:]) for stage in stages]
+    assert shapes == [(8, 16, 16), (16, 8, 8), (32, 4, 4), (64, 2, 2)]
+    torch.testing.assert_close(logits, net(images))
 
 
 def test_flow_matching_loss_by_hand() -> None:
@@ -253,7 +166,7 @@ def test_operations_agree_with_a_count_by_hand() -> None:
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             hooks.append(module.register_forward_hook(count))
-    counted = denoiser_flops(net, 8, 32)
+    counted = denoiser_flops(net, 16, 32)
     # backward costs twice the forward, but for the first layer's input; attention's products come on top
     assert counted == pytest.approx(3 * total, rel=0.06)
 

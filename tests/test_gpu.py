@@ -28,7 +28,7 @@ PLAN = loop.TrainingPlan(
 @needs_gpu
 def test_a_denoiser_trains_on_a_gpu(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    latents = rng.standard_normal((16, networks.LATENT_CHANNELS, 8, 8), np.float32)
+    latents = rng.standard_normal((16, networks.LATENT_CHANNELS, 16, 16), np.float32)
     words, caption = (
         rng.standard_normal((3, networks.CONTEXT, 32), np.float32),
         rng.integers(2, size=16),

@@ -80,7 +80,7 @@ def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.M
         "load",
         lambda *_, **how: table if how["per_modality"] == 6 else None,
     )
-    study = Study("full", "phantom")  # three seeds
+    study = Study("gpu", "phantom")  # three seeds
     splits = [list(split["image_id"]) for split in evaluation_splits(study, n=2)]
     # Five images of a: the third split begins anew. Seven of b.
     assert splits == [[0, 2, 1, 3], [4, 6, 5, 7], [0, 8, 9, 10]]

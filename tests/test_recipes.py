@@ -1,23 +1,17 @@
-"""The recipes that `benchmarks/recipes.py` tries: their losses, and what solves for them."""
+"""The recipes that `benchmarks/recipes.py` tries: losses, solvers, latent shapes and the measure."""
 
 from __future__ import annotations
 
 import pytest
 import recipe_parts
 import torch
-from recipe_parts import RECIPES, Recipe, RecipeLoss
+from recipe_parts import RECIPES, SHAPES, LatentShape, Recipe, RecipeLoss
 
 from medisyn_lib.models import networks
 from medisyn_lib.runtime.device import seeded
-from medisyn_lib.training.autoencoder import load_shipped
 from medisyn_lib.training.denoiser import FlowMatching
 
 N = 3
-
-
-@pytest.fixture(scope="module")
-def vae() -> torch.nn.Module:
-    return load_shipped()
 
 
 @pytest.fixture
@@ -29,22 +23,20 @@ def net() -> torch.nn.Module:
 @pytest.fixture
 def batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    latents, noise = torch.randn(2, N, networks.LATENT_CHANNELS, 8, 8, generator=generator)
+    latents, noise = torch.randn(2, N, networks.LATENT_CHANNELS, 16, 16, generator=generator)
     text = torch.randn(N, networks.CONTEXT, 32, generator=generator)
     return {"latents": latents, "noise": noise, "time": torch.tensor([0.2, 0.5, 0.9]), "text": text}
 
 
-def test_ours_is_the_library_s(
-    vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
-) -> None:
+def test_ours_is_the_library_s(net: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
     assert RECIPES["ours"] == Recipe()
-    torch.testing.assert_close(RecipeLoss(net, Recipe(), vae)(**batch), FlowMatching(net)(**batch))
+    torch.testing.assert_close(RecipeLoss(net, Recipe())(**batch), FlowMatching(net)(**batch))
 
 
 @pytest.mark.parametrize("predicts", ["flow", "clean", "noise", "velocity"])
 @pytest.mark.parametrize("path", ["flow", "ddpm"])
 def test_a_denoiser_that_is_right_has_no_loss(
-    path: str, predicts: str, vae: torch.nn.Module, batch: dict[str, torch.Tensor]
+    path: str, predicts: str, batch: dict[str, torch.Tensor]
 ) -> None:
     class Right(torch.nn.Module):
         def forward(
@@ -55,7 +47,7 @@ def test_a_denoiser_that_is_right_has_no_loss(
             told = {"flow": noise - latents, "clean": latents, "noise": noise}
             return ((told | {"velocity": keep * noise - add * latents})[predicts] + self.off,)
 
-    right, loss = Right(), RecipeLoss(torch.nn.Identity(), Recipe(path, predicts), vae)
+    right, loss = Right(), RecipeLoss(torch.nn.Identity(), Recipe(path, predicts))
     loss.denoiser = right
     right.off = 0.0
     assert float(loss(**batch)) == pytest.approx(0, abs=1e-9)
@@ -71,7 +63,7 @@ def test_the_path_of_ddpm_is_that_of_diffusers(batch: dict[str, torch.Tensor]) -
     torch.testing.assert_close(keep * batch["latents"] + add * batch["noise"], theirs)
 
 
-def test_uniform_times_are_uniform(vae: torch.nn.Module) -> None:
+def test_uniform_times_are_uniform() -> None:
     seen: list[torch.Tensor] = []
 
     class Watch(torch.nn.Module):
@@ -82,25 +74,28 @@ def test_uniform_times_are_uniform(vae: torch.nn.Module) -> None:
             return (mixed,)
 
     latents, times = torch.zeros(20_000, 1, 1, 1), torch.sigmoid(torch.randn(20_000))
-    loss = RecipeLoss(torch.nn.Identity(), Recipe(uniform_times=True), vae)
+    loss = RecipeLoss(torch.nn.Identity(), Recipe(uniform_times=True))
     loss.denoiser = Watch()
     loss(latents, latents, times, latents)
     proportions = torch.histc(seen[0], 10, 0, 1) / 20_000
     assert proportions.min() > 0.09 and proportions.max() < 0.11
 
 
-@pytest.mark.parametrize(
-    "name", ["aligned with EfficientNet-Lite0 (REPA)", "perceptual term, decoded"]
-)
-def test_a_further_loss_reaches_the_denoiser(
-    name: str, vae: torch.nn.Module, net: torch.nn.Module, batch: dict[str, torch.Tensor]
-) -> None:
-    features = torch.randn(N, recipe_parts.ALIGNED_WIDTH["encoder"], 4, 4)
-    more = {"features": features} if RECIPES[name].extra in recipe_parts.ALIGNED_WIDTH else {}
-    plain, rich = RecipeLoss(net, Recipe(), vae)(**batch), RecipeLoss(net, RECIPES[name], vae)
-    (rich(**batch, **more) - plain).backward()
-    assert net.mid_block.resnets[0].conv1.weight.grad.abs().max() > 0
-    assert all(weight.grad is None for weight in vae.parameters())
+@pytest.mark.parametrize("name", SHAPES)
+def test_latents_have_the_shape_of_their_name(name: str) -> None:
+    shape = SHAPES[name]
+    vae = networks.autoencoder(shape.widths, shape.channels)
+    with torch.no_grad():
+        latents = vae.encode(torch.zeros(1, 3, 32, 32)).latent_dist.mean
+    side = 32 // shape.downscale
+    assert latents.shape == (1, shape.channels, side, side)
+    assert name == f"{shape.channels} channels, {shape.downscale} times smaller"
+
+
+def test_the_default_shape_is_the_library_s() -> None:
+    ours = LatentShape()
+    assert (ours.channels, ours.downscale) == (networks.LATENT_CHANNELS, networks.DOWNSCALE)
+    assert ours in SHAPES.values()
 
 
 def test_muon_steps_all_ways_alike() -> None:

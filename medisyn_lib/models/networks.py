@@ -1,7 +1,7 @@
 """The networks: autoencoder, text encoder, denoiser; and the scheduler that samples with them.
 
 All are stock diffusers and transformers classes, so that what is trained here loads without this
-package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 16, h / 8, w / 8).
+package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 8, h / 4, w / 4).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+
+from medisyn_lib.models.wavelet_start import start_as_wavelet
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
@@ -27,8 +29,8 @@ __all__ = [
     "text_encoder",
 ]
 
-LATENT_CHANNELS = 16
-DOWNSCALE = 8  # pixels of the image side per latent
+LATENT_CHANNELS = 8
+DOWNSCALE = 4  # pixels of the image side per latent
 CONTEXT = 48  # tokens of a prompt, begin and end marks included
 TIMESTEPS = 1000  # flow time 0..1 is shown to the denoiser as 0..1000
 
@@ -37,7 +39,7 @@ def autoencoder(widths: Sequence[int], latent_channels: int = LATENT_CHANNELS) -
     """Make an untrained Kullback-Leibler autoencoder ("first stage").
 
     Few channels at full resolution, many at low: a CPU spends its time where the arithmetic is
-    dense.
+    dense. Its initial weights carry the image through (`wavelet_start`).
 
     Parameters
     ----------
@@ -64,6 +66,7 @@ def autoencoder(widths: Sequence[int], latent_channels: int = LATENT_CHANNELS) -
         scaling_factor=1.0,
         force_upcast=False,
     )
+    start_as_wavelet(model)
     return model.to(memory_format=torch.channels_last)
 
 

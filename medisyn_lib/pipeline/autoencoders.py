@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.models import networks
+from medisyn_lib.models import networks, wavelet_start
 from medisyn_lib.models.weights import shipped_weights
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, ArrayArtifact, Artifact, ImageSet, Pixels
-from medisyn_lib.pipeline.classifiers import Classifier
 from medisyn_lib.profiles import Profile
 from medisyn_lib.runtime.device import accelerator, seeded
-from medisyn_lib.training import autoencoder, autoencoder_loss, classifier, loop
+from medisyn_lib.training import autoencoder, autoencoder_loss, loop
 from medisyn_lib.training.autoencoder import (
     AUTOENCODER_WIDTHS,
     decode,
@@ -58,23 +57,19 @@ class ShippedAutoencoder(Autoencoder):
 
 @dataclass(frozen=True, eq=False)
 class TrainedAutoencoder(Autoencoder):
-    """An autoencoder trained from scratch, or the shipped one fine-tuned, on the generator's patients.
+    """An autoencoder trained from scratch, or the shipped one fine-tuned, on the generator's patients."""
 
-    A classifier of modality and finding, trained on the same patients, guides it.
-    """
-
-    code = (networks, *TRAINING_CODE, autoencoder, autoencoder_loss, classifier)
+    code = (networks, wavelet_start, *TRAINING_CODE, autoencoder, autoencoder_loss)
     plan: loop.TrainingPlan
     from_scratch: bool
     weights_sha256: str
-    guide: Classifier
     images: ImageSet
 
     def make(self, folder: Path) -> None:
         """Train it and write it as a diffusers folder."""
         with seeded(self.plan.seed):
             vae = networks.autoencoder(AUTOENCODER_WIDTHS) if self.from_scratch else load_shipped()
-        train_autoencoder(vae, self.guide.load(), self.images.load(), self.plan, folder)
+        train_autoencoder(vae, self.images.pixels(), self.plan, folder)
         vae.save_pretrained(folder / "vae")
 
 

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 WIDTHS = (64, 96)  # of the denoiser
 TEXT_WIDTH = 128
+PATCH = 8  # pixels of a side
+COMPONENTS = 16  # of a patch
 
 
 @dataclass(frozen=True)
 class LinearAutoencoder:
-    """Principal components of square patches: each patch of DOWNSCALE pixels a side is one latent."""
+    """Principal components of square patches: each patch of 8 pixels a side is one latent."""
 
     components: PCA
     side: int  # latents of an image's side
@@ -48,7 +50,7 @@ class LinearAutoencoder:
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Pixels uint8 (n, h, w, 3) of latents (n, 16, side, side)."""
         flat = self.components.inverse_transform(latents.permute(0, 2, 3, 1).flatten(0, 2).numpy())
-        cell = networks.DOWNSCALE
+        cell = PATCH
         patches = flat.reshape(-1, self.side, self.side, cell, cell, 3).swapaxes(2, 3)
         images = patches.reshape(-1, self.side * cell, self.side * cell, 3)
         return np.rint((images + 1) * 127.5).clip(0, 255).astype(np.uint8)
@@ -56,7 +58,7 @@ class LinearAutoencoder:
 
 def to_patches(pixels: np.ndarray) -> np.ndarray:
     """Cut images uint8 (n, h, w, 3) into patches, float64 in [-1, 1], (n * side * side, values of a patch)."""
-    cell = networks.DOWNSCALE
+    cell = PATCH
     n, side = len(pixels), pixels.shape[1] // cell
     grid = pixels.reshape(n, side, cell, side, cell, 3).swapaxes(2, 3)
     return grid.reshape(n * side**2, -1) / 127.5 - 1
@@ -66,8 +68,8 @@ def fit_linear_autoencoder(pixels: np.ndarray) -> LinearAutoencoder:
     """Fit the autoencoder to images uint8 (n, h, w, 3)."""
     from sklearn.decomposition import PCA
 
-    components = PCA(networks.LATENT_CHANNELS, whiten=True, svd_solver="full")
-    side = pixels.shape[1] // networks.DOWNSCALE
+    components = PCA(COMPONENTS, whiten=True, svd_solver="full")
+    side = pixels.shape[1] // PATCH
     return LinearAutoencoder(components.fit(to_patches(pixels)), side)
 
 
@@ -101,7 +103,13 @@ class OwnSamples(Artifact):
         latents = autoencoder.encode(pixels)
         embeddings = random_embeddings(len(names), seed)
         with seeded(seed):
-            net = networks.denoiser(pixels.shape[1], WIDTHS, text_width=TEXT_WIDTH)
+            net = networks.denoiser(
+                pixels.shape[1],
+                WIDTHS,
+                text_width=TEXT_WIDTH,
+                latent_channels=COMPONENTS,
+                downscale=PATCH,
+            )
         train_denoiser(net, latents, embeddings, labels, self.plan, folder)
         sampled = self._sample(net, latents.shape[1:], embeddings, wanted)
         np.save(folder / "samples.npy", autoencoder.decode(sampled))

@@ -24,7 +24,7 @@ from medisyn_lib.pipeline.autoencoders import (
     autoencoder_plan,
     shipped_sha256,
 )
-from medisyn_lib.pipeline.classifiers import Classifier, classifier_plan, has_classes
+from medisyn_lib.pipeline.classifiers import Classifier, classifier_plan
 from medisyn_lib.pipeline.denoisers import (
     Denoiser,
     DenoiserShape,
@@ -96,18 +96,15 @@ class Study:
     def autoencoder(self) -> Autoencoder:
         """The frozen autoencoder that all generators of this study share.
 
-        Phantoms have the shipped one; other sources fine-tune it on the generator's patients. A source that
-        names no two classes keeps the shipped one, too, as no classifier could guide it.
+        Phantoms have the shipped one; other sources fine-tune it on the generator's patients.
         """
         scratch, images = self.autoencoder_from_scratch, self.image_set(AUTOENCODER_ROLE)
-        shipped = self.source == "phantom" or not has_classes(images)
-        if shipped and not scratch:
+        if self.source == "phantom" and not scratch:
             return ShippedAutoencoder(shipped_sha256())
         return TrainedAutoencoder(
             plan=autoencoder_plan(self.settings, from_scratch=scratch),
             from_scratch=scratch,
             weights_sha256=shipped_sha256(),
-            guide=self.classifier(AUTOENCODER_ROLE),
             images=images,
         )
 

@@ -5,7 +5,6 @@ Images to latents and back, and latents standardised to mean 0 and variance 1 pe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,34 +12,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.models import networks
 from medisyn_lib.models.tensors import in_batches, to_pixels, to_tensor
 from medisyn_lib.models.weights import load_weights, shipped_weights
-from medisyn_lib.runtime.device import autocast, seeded
+from medisyn_lib.runtime.device import autocast
 from medisyn_lib.training import loop
-from medisyn_lib.training.autoencoder_loss import GuidedReconstruction
-from medisyn_lib.training.classifier import AttributeClassifier
+from medisyn_lib.training.autoencoder_loss import Reconstruction
 
 if TYPE_CHECKING:
-    import datasets
     from diffusers import AutoencoderKL
 
 __all__ = [
     "AUTOENCODER_WIDTHS",
     "decode",
     "encode",
-    "findings_of_same_modality",
+    "flipped_at_random",
     "load_shipped",
     "peak_signal_to_noise",
     "standardise",
     "train_autoencoder",
 ]
 
-AUTOENCODER_WIDTHS = (16, 32, 64, 128)
+AUTOENCODER_WIDTHS = (16, 32, 96)
 STANDARDISED_ON = 1024  # images, about, whose latents set mean and deviation
-# From autoencoder, guide and `same_modality` (as of `GuidedReconstruction`) to the loss.
-MakeObjective = Callable[["AutoencoderKL", nn.Module, np.ndarray], nn.Module]
 
 
 def load_shipped() -> AutoencoderKL:
@@ -50,19 +44,8 @@ def load_shipped() -> AutoencoderKL:
     return model.eval()
 
 
-def findings_of_same_modality(guide: AttributeClassifier) -> np.ndarray:
-    """Return which classes are findings of one modality, bool (classes, classes)."""
-    modality = guide.modality_of_class()
-    return modality[:, None] == modality[None, :]
-
-
 def train_autoencoder(
-    vae: AutoencoderKL,
-    guide: AttributeClassifier,
-    images: datasets.Dataset,
-    plan: loop.TrainingPlan,
-    directory: Path,
-    make_objective: MakeObjective = GuidedReconstruction,
+    vae: AutoencoderKL, pixels: np.ndarray, plan: loop.TrainingPlan, directory: Path
 ) -> None:
     """Train `vae` in place, on images flipped at random, then standardise its latents.
 
@@ -70,36 +53,32 @@ def train_autoencoder(
     ----------
     vae : AutoencoderKL
         Of any number of latent channels and levels.
-    guide : AttributeClassifier
-        Trained on the same images.
-    images : datasets.Dataset
-        With columns image, modality, finding.
+    pixels : np.ndarray
+        uint8 (n, h, w, 3); may be memory-mapped.
     plan, directory
         As of `loop.fit`.
-    make_objective : callable
-        Makes the loss; its forward takes images, noise, strength and target.
     """
-    pixels = load_pixels(images)
-    target = guide.numbers(images["modality"][:], images["finding"][:])
     channels = vae.config.latent_channels
     side = pixels.shape[1] // networks.downscale_of(vae)
 
     def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
-        upright = to_tensor(np.ascontiguousarray(pixels[rows]))
-        flip = draws.uniform(1, 1, 1) < 0.5
-        flipped = torch.where(flip, upright.flip(3), upright)
         return {
-            "images": flipped.contiguous(memory_format=torch.channels_last),
+            "images": flipped_at_random(pixels[rows], draws),
             "noise": draws.normal(channels, side, side),
             "strength": draws.uniform(1, 1, 1),
-            "target": torch.from_numpy(target[rows]),
         }
 
-    with seeded(plan.seed):
-        loss = make_objective(vae, guide.net, findings_of_same_modality(guide))
-    loop.fit(loss, make_batch, n=len(pixels), plan=plan, directory=directory)
+    loop.fit(Reconstruction(vae), make_batch, n=len(pixels), plan=plan, directory=directory)
     # Images are ordered by modality: every k-th, so that all modalities are among them.
     standardise(vae, pixels[:: max(1, len(pixels) // STANDARDISED_ON)])
+
+
+def flipped_at_random(pixels: np.ndarray, draws: loop.Draws) -> torch.Tensor:
+    """Return images uint8 (n, h, w, 3) as float (n, 3, h, w) in [-1, 1], half of them mirrored."""
+    upright = to_tensor(np.ascontiguousarray(pixels))
+    flip = draws.uniform(1, 1, 1) < 0.5
+    flipped = torch.where(flip, upright.flip(3), upright)
+    return flipped.contiguous(memory_format=torch.channels_last)
 
 
 def standardise(vae: AutoencoderKL, pixels: np.ndarray) -> None:
