@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,8 @@ CURVE_HEIGHT, CLASSES_HEIGHT = 2.2, 3.2  # inches
 CURVE_STEP = 0.012  # of the axis: how far groups of few points stand apart
 LETTER_WIDTH = 0.009  # of the longest bar
 TILE_GAP = 2  # pixels
-SHEET_MARGIN, SHEET_HEAD = 1.3, 0.35  # inches
+SHEET_MARGIN, SHEET_HEAD, SHEET_FOOT = 1.3, 0.4, 0.25  # inches
+LEAST_SHEET_DPI, LEAST_FACTOR = 130, 2
 REFERENCE: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}
 
 
@@ -179,7 +181,7 @@ def _draw_points(axis: Axes, group: Group, n_groups: int, extent: tuple[float, f
 
 
 def contact_sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figure:
-    """Draw a grid of images.
+    """Draw a grid of images, each pixel as a square of 2 x 2 or more, unsmoothed.
 
     Parameters
     ----------
@@ -199,10 +201,8 @@ def contact_sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figur
         raise InputError(f"contact sheet: {fault}")
     n_rows, n_columns = int(table["row"].max()) + 1, int(table["column"].max()) + 1
     pitch = tiles.shape[1] + TILE_GAP
-    tile_size = (WIDTH - SHEET_MARGIN) / n_columns  # inches
-    figure, axes = new_figure(table, SHEET_HEAD + tile_size * n_rows)
-    axis = axes[0, 0]
-    axis.imshow(_tiled(table, tiles, n_rows, n_columns), interpolation="nearest")
+    canvas = _tiled(table, tiles, n_rows, n_columns)
+    figure, axis = _sheet(table, canvas)
     row_labels = table.drop_duplicates("row").sort_values("row")["row_label"]
     axis.set_yticks((np.arange(n_rows) + 0.5) * pitch, row_labels, fontsize=7)
     column_labels: list[str] = []
@@ -213,6 +213,26 @@ def contact_sheet(table: pd.DataFrame, tiles: np.ndarray | None = None) -> Figur
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     return figure
+
+
+def _sheet(table: pd.DataFrame, canvas: np.ndarray) -> tuple[Figure, Axes]:
+    """A figure whose one axis shows a picture by a whole factor: its margins are whole pixels, too."""
+    height, width = canvas.shape[:2]
+    inner = WIDTH - SHEET_MARGIN  # inches
+    factor = max(LEAST_FACTOR, math.ceil(LEAST_SHEET_DPI * inner / width))
+    dpi = factor * width / inner
+    left, foot, head = (round(size * dpi) for size in (SHEET_MARGIN, SHEET_FOOT, SHEET_HEAD))
+    whole_width, whole_height = left + factor * width, foot + factor * height + head
+    figure, axes = new_figure(table, whole_height / dpi)
+    figure.set_layout_engine("none")
+    figure.set_dpi(dpi)
+    figure.set_size_inches(whole_width / dpi, whole_height / dpi)
+    axis = axes[0, 0]
+    place = (left / whole_width, foot / whole_height)
+    size = (factor * width / whole_width, factor * height / whole_height)
+    axis.set_position((*place, *size))
+    axis.imshow(canvas, interpolation="nearest", aspect="auto")
+    return figure, axis
 
 
 def _tiled(table: pd.DataFrame, tiles: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 # Modules that decide what a picture looks like: a change of theirs draws it anew.
 CODE = tuple(f"medisyn_lib.reporting.{name}" for name in ("drawing", "panels", "render"))
 # Dates are left out: they would make files differ each time.
-METADATA: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+KEYWORDS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "jpg": {
+        "pil_kwargs": {"quality": 80}
+    },  # at the default, 75, speckle and grain change their look
+}
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,12 @@ def _write_pictures(
         PIL.Image.fromarray(np.concatenate(tiles)).save(directory / "tiles.png")
     columns = table.rename(columns=dict(spec.columns)).assign(**spec.labels)
     figure = spec.draw(columns, *sheets)
+    sheet_dpi = figure.get_dpi()
     for kind in ("png", "svg", also):
         if kind:
-            figure.set_dpi(DPI if kind == "jpg" else 2 * DPI)
+            # A contact sheet's own resolution shows each pixel by a whole factor.
+            figure.set_dpi(sheet_dpi if sheets else DPI if kind == "jpg" else 2 * DPI)
             canvas = get_registered_canvas_class(kind)(figure)
             # Figure.savefig draws twice, to the same bytes.
             write = getattr(canvas, f"print_{kind}")
-            write(directory / kind, metadata=METADATA.get(kind))
+            write(directory / kind, **KEYWORDS.get(kind, {}))

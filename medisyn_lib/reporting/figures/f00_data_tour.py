@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MODALITIES = FigureSpec(
     "00_modalities",
     contact_sheet,
-    shows="Images of the generator's training set, twelve of each modality, each of another patient.",
+    shows="Images of the generator's training set, several of each modality, each of another patient.",
 )
 CLASSES = FigureSpec(
     "00_classes",

@@ -40,7 +40,7 @@ FIRST_STAGE = FigureSpec(
 PROMPTS = FigureSpec(
     "01_prompts",
     contact_sheet,
-    shows="Synthetic images by prompt, eight of each modality, not chosen by eye.",
+    shows="Synthetic images by prompt, not chosen by eye; pairs: beside the real image of the caption.",
 )
 READ_BACK = FigureSpec(
     "01_read_back",
@@ -49,7 +49,8 @@ READ_BACK = FigureSpec(
     columns={"modality": "label", "share": "value", "images": "group", "what": "panel"},
     labels={"xlabel": "share of images read right"},
 )
-PAIRS_SHOWN = 3  # originals and copies per modality
+PAIRS_SHOWN = 3  # originals and reconstructions per modality
+PROMPTS_SHOWN = 4  # per modality
 SMOOTHED = 9  # points of a loss curve
 
 
@@ -58,11 +59,11 @@ def reconstructions(
 ) -> Image | None:
     """Draw pairs of an image and its reconstruction, uint8 (n, h, w, 3) both, one row per modality."""
     names = list(dict.fromkeys(modality.tolist()))
-    chosen = [row for name in names for row in np.flatnonzero(modality == name)[:PAIRS_SHOWN]]
+    chosen = [row for name in names for row in _spread_rows(modality == name, PAIRS_SHOWN)]
     tiles = np.stack([original[chosen], decoded[chosen]], 1).reshape(-1, *original.shape[1:])
     table = contact_sheet_table([name.replace("_", " ") for name in names], 2 * PAIRS_SHOWN)
     table["column_label"] = np.where(table["column"] % 2, "decoded", "original")
-    table["title"] = f"Held-out images and the first stage's copies ({study.scale})"
+    table["title"] = f"Held-out images and their reconstructions ({study.scale})"
     real = study.source != "phantom"
     return draw(FIRST_STAGE, table, folder / "figures", tiles, real=real)
 
@@ -106,29 +107,46 @@ def progress(
 
 
 def rows_shown(modality: np.ndarray) -> list[int]:
-    """Choose every third of the first 24 images of each modality: eight, not chosen by eye."""
+    """Choose four images of each modality, evenly spread over them: not chosen by eye."""
     names = dict.fromkeys(modality.tolist())
-    return [int(row) for name in names for row in np.flatnonzero(modality == name)[:24:3]]
+    return [row for name in names for row in _spread_rows(modality == name, PROMPTS_SHOWN)]
+
+
+def _spread_rows(among: np.ndarray, count: int) -> list[int]:
+    """Row numbers of `count` of the images marked in a mask, evenly spread: of several patients."""
+    rows = np.flatnonzero(among)
+    places = np.linspace(0, len(rows), count, endpoint=False).astype(int)
+    return [int(row) for row in dict.fromkeys(rows[places].tolist())]
 
 
 def prompts(
+    real: np.ndarray,
     synthetic: np.ndarray,
     held_out: datasets.Dataset,
     shown: Sequence[int],
     study: Study,
     folder: Path,
 ) -> Image | None:
-    """Draw the synthetic images, uint8 (n, h, w, 3), of some rows of the held-out captions."""
+    """Draw real and synthetic images, uint8 (n, h, w, 3), of some rows of the held-out captions.
+
+    Each real image stands beside the synthetic one of its caption.
+    """
     import pandas as pd
 
     requested = held_out.select(list(shown))
-    modality = requested["modality"][:]
-    table = pd.DataFrame({"row": pd.factorize(np.array(modality))[0]})
+    twice = np.repeat(np.arange(len(shown)), 2)
+    modality = np.array(requested["modality"][:])[twice]
+    table = pd.DataFrame({"row": pd.factorize(modality)[0]})
     table["column"] = table.groupby("row").cumcount()
     table["row_label"] = [name.replace("_", " ") for name in modality]
-    table["prompt"] = requested["caption"][:]
-    table["title"] = f"Synthetic images by prompt ({study.scale}); {NOT_CLINICAL}"
-    return draw(PROMPTS, table, folder / "figures", synthetic[list(shown)])
+    table["column_label"] = np.where(table["column"] % 2, "synthetic", "real")
+    table["prompt"] = np.array(requested["caption"][:])[twice]
+    table["title"] = (
+        f"Real images and synthetic ones of their captions ({study.scale}); {NOT_CLINICAL}"
+    )
+    rows = list(shown)
+    tiles = np.stack([real[rows], synthetic[rows]], 1).reshape(-1, *real.shape[1:])
+    return draw(PROMPTS, table, folder / "figures", tiles, real=study.source != "phantom")
 
 
 def recovered_prompts(
