@@ -66,12 +66,12 @@ table.style.hide(axis="index").set_uuid("modalities").set_properties(**{"text-al
 # %% [markdown]
 # ## The images
 #
-# Twelve of each modality, each of another patient of the generator's training set.
+# Eight of each modality, each of another patient of the generator's training set.
 
 # %%
 images = study.images("generator")
 frame = images.select_columns(["modality", "finding", "caption", "patient_id"]).to_pandas()
-chosen = frame.drop_duplicates("patient_id").groupby("modality", sort=False).head(12)
+chosen = frame.drop_duplicates("patient_id").groupby("modality", sort=False).head(8)
 f00_data_tour.modalities(chosen, load_pixels(images, chosen.index), study, folder)
 
 # %% [markdown]

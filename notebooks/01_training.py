@@ -80,10 +80,10 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 # %% [markdown]
 # ## Autoencoder
 #
-# It turns 64 x 64 x 3 pixels into 8 x 8 x 16 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
+# It turns 64 x 64 x 3 pixels into 16 x 16 x 8 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
 # every generator here. On phantoms it is the one shipped with this package (`retrain_autoencoder` trains it from
-# scratch); other data adapt it, on the generator's patients only. It was trained to preserve what a classifier of its
-# own sees, which judges nothing here. Its loss of detail, in peak signal-to-noise ratio of held-out images after
+# scratch); other data adapt it, on the generator's patients only. It learnt from pixels alone: no network that judges
+# images here, nor one like it, took part. What it loses, in peak signal-to-noise ratio of held-out images after
 # encoding and decoding, bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
@@ -124,15 +124,16 @@ if not generator:
 # %% [markdown]
 # ## Ten modalities by prompt
 #
-# One synthetic image for each caption of the held-out images. Here eight of each modality, not chosen by eye.
+# One synthetic image for each caption of the held-out images. Here four of each modality beside the real images that
+# the captions are of, not chosen by eye.
 
 # %%
 judged = resolve_model(generator) if generator else str(study.generator().folder)
 synthetic = sample_prompts(judged, held_out["caption"][:], side=settings.size)
 shown = f01_training.rows_shown(modality)
-for row in shown[::8]:
+for row in shown[:: len(shown) // len(names)]:
     print(held_out[row]["caption"])
-f01_training.prompts(synthetic, held_out, shown, study, folder)
+f01_training.prompts(real, synthetic, held_out, shown, study, folder)
 
 # %% [markdown]
 # ## Are the prompts recovered?

@@ -86,8 +86,7 @@ print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 #
 # FLOPs are counted by torch's formulas; operators that it has none for are reported by the number of values they put
 # out, not taken for nothing. A hand count of the denoiser agrees within 2% (a test). Denoisers are all of one
-# architecture, so an image costs the same in each. The autoencoder is the one that all share; what guided its training
-# is left out.
+# architecture, so an image costs the same in each. The autoencoder is the one that all share.
 
 # %%
 operations, uncounted = training_costs.denoiser_operations(study)

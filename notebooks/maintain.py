@@ -28,7 +28,7 @@ from medisyn_lib.runtime import store
 from medisyn_lib.runtime.paths import from_shell, project_root
 from medisyn_lib.runtime.provenance import run_name
 
-STORED_LIMIT = 2**20  # bytes of a notebook kept in git
+STORED_LIMIT = 3 * 2**19  # bytes of a notebook kept in git: 1.5 MiB
 PUBLISHED = (".png", ".svg", ".csv")
 SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of scorecard -->")
 
@@ -36,7 +36,7 @@ SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of score
 def refresh(*names: str) -> list[Path]:
     """Rebuild stored notebooks from their paired .py, run them with their defaults, write them back.
 
-    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1 MiB; a
+    Timing metadata goes, execution counts and outputs stay. Raises InputError for one over 1.5 MiB; a
     cell that fails raises nbclient's error, and that notebook is left as it was.
     """
     return sorted(run_side_by_side(_store_anew, select_notebooks(names, ".py")))
