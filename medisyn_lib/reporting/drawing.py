@@ -32,6 +32,7 @@ CURVE_STEP = 0.012  # of the axis: how far groups of few points stand apart
 LETTER_WIDTH = 0.009  # of the longest bar
 TILE_GAP = 2  # pixels
 SHEET_MARGIN, SHEET_HEAD, SHEET_FOOT = 1.3, 0.4, 0.25  # inches
+SHEET_TOP = 0.05  # inches above the title
 LEAST_SHEET_DPI, LEAST_FACTOR = 130, 2
 REFERENCE: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}
 
@@ -232,6 +233,8 @@ def _sheet(table: pd.DataFrame, canvas: np.ndarray) -> tuple[Figure, Axes]:
     size = (factor * width / whole_width, factor * height / whole_height)
     axis.set_position((*place, *size))
     axis.imshow(canvas, interpolation="nearest", aspect="auto")
+    # By itself it would stand at a fraction of the height, within the images of a tall sheet.
+    figure.suptitle(figure.get_suptitle(), y=1 - SHEET_TOP * dpi / whole_height)
     return figure, axis
 
 
