@@ -88,6 +88,18 @@ def test_estimates_may_differ_by_what_their_intervals_allow(tmp_path: Path):
     assert "01_training: c: more: ci_low 0.48 / None" in compare(narrow, bare)
 
 
+def test_a_proportion_of_a_handful_without_an_interval_may_differ_by_chance(tmp_path: Path):
+    """Of three, 1.96 / 2 / sqrt(3) = 0.57 each: 0.80 together. Of 64 it is the unit's 0.05."""
+
+    def with_share(name, value, n):
+        estimate = Estimate(value, None, None, n)
+        return write(tmp_path / name, extra=(measure("more", estimate, unit="share"),))
+
+    assert compare(with_share("a", 1.0, 3), with_share("b", 1 / 3, 3)) == []
+    assert compare(with_share("c", 1.0, 3), with_share("d", 0.0, 3)) != []
+    assert compare(with_share("e", 1.0, 64), with_share("f", 0.9, 64)) != []
+
+
 def test_relative_tolerance_without_a_known_unit(tmp_path: Path):
     def other(value):
         return (measure("distance", Estimate(value, value - 1, value + 1, 9)),)

@@ -17,6 +17,10 @@ from medisyn_lib.errors import InputError
 TOLERANCES = {"share": 0.05, "AUROC": 0.02, "kappa": 0.1, "log ratio": 0.2, "modalities": 2.0}
 RELATIVE_TOLERANCE = 0.1  # of a measure with any other unit
 ROUNDING = 1e-6
+FEW = 10
+HALF_WIDTH_OF_ONE = (
+    1.96 / 2
+)  # half the 95% interval of a proportion of one half, times the root of n
 INEXACT = ("value", "ci_low", "ci_high")
 
 
@@ -95,7 +99,12 @@ def _is_close(key: str, a: dict[str, Any], b: dict[str, Any]) -> bool:
 def _half_width(measure: dict[str, Any]) -> float:
     """Return half the interval of a measure, 0 where it has none.
 
-    Those of two runs make up the interval of their difference.
+    Those of two runs make up the interval of their difference. A proportion of fewer than ten,
+    often too few patients for an interval, counts as uncertain as one half of n is.
     """
     low, high = measure["ci_low"], measure["ci_high"]
-    return 0.0 if low is None or high is None else (high - low) / 2
+    if low is not None and high is not None:
+        return (high - low) / 2
+    if measure["unit"] == "share" and 0 < measure["n"] < FEW:
+        return HALF_WIDTH_OF_ONE / math.sqrt(measure["n"])
+    return 0.0
