@@ -18,9 +18,8 @@ TOLERANCES = {"share": 0.05, "AUROC": 0.02, "kappa": 0.1, "log ratio": 0.2, "mod
 RELATIVE_TOLERANCE = 0.1  # of a measure with any other unit
 ROUNDING = 1e-6
 FEW = 10
-HALF_WIDTH_OF_ONE = (
-    1.96 / 2
-)  # half the 95% interval of a proportion of one half, times the root of n
+# Half the 95% interval of a proportion of one half, times the root of n.
+HALF_WIDTH_OF_ONE = 1.96 / 2
 INEXACT = ("value", "ci_low", "ci_high")
 
 

@@ -29,9 +29,8 @@ CODE = tuple(f"medisyn_lib.reporting.{name}" for name in ("drawing", "panels", "
 KEYWORDS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None}},
     "pdf": {"metadata": {"CreationDate": None}},
-    "jpg": {
-        "pil_kwargs": {"quality": 80}
-    },  # at the default, 75, speckle and grain change their look
+    # At the default, 75, speckle and grain change their look.
+    "jpg": {"pil_kwargs": {"quality": 80}},
 }
 
 

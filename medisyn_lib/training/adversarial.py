@@ -15,11 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib.models import networks
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import loop
-from medisyn_lib.training.autoencoder import flipped_at_random
-from medisyn_lib.training.autoencoder_loss import LATENT_NOISE, pixel_error, texture_error
+from medisyn_lib.training.autoencoder import fit_to_images
+from medisyn_lib.training.autoencoder_loss import noised_latents, pixel_error, texture_error
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -125,8 +124,7 @@ class AdversarialReconstruction(nn.Module):
         """Return the loss; arguments as of `Reconstruction`."""
         with torch.no_grad():
             latents = self.vae.encode(images).latent_dist.mean.float()
-        deviation = latents.std((0, 2, 3), keepdim=True)
-        perturbed = latents + LATENT_NOISE * strength * deviation * noise
+        perturbed = noised_latents(latents, noise, strength)
         perturbed = perturbed.contiguous(memory_format=torch.channels_last)
         decoded = self.vae.decode(perturbed).sample.float()
         real = self.discriminator(images)
@@ -161,18 +159,8 @@ def sharpen_decoder(
     plan, directory
         As of `loop.fit`.
     """
-    channels = vae.config.latent_channels
-    side = pixels.shape[1] // networks.downscale_of(vae)
-
-    def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
-        return {
-            "images": flipped_at_random(pixels[rows], draws),
-            "noise": draws.normal(channels, side, side),
-            "strength": draws.uniform(1, 1, 1),
-        }
-
     with seeded(plan.seed):
         discriminator = PatchDiscriminator().to(memory_format=torch.channels_last)
     loss = AdversarialReconstruction(vae, discriminator)
-    loop.fit(loss, make_batch, n=len(pixels), plan=plan, directory=directory)
+    fit_to_images(loss, vae, pixels, plan, directory)
     vae.requires_grad_(True)

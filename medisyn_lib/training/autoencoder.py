@@ -26,6 +26,7 @@ __all__ = [
     "AUTOENCODER_WIDTHS",
     "decode",
     "encode",
+    "fit_to_images",
     "flipped_at_random",
     "load_shipped",
     "peak_signal_to_noise",
@@ -58,6 +59,27 @@ def train_autoencoder(
     plan, directory
         As of `loop.fit`.
     """
+    fit_to_images(Reconstruction(vae), vae, pixels, plan, directory)
+    # Images are ordered by modality: every k-th, so that all modalities are among them.
+    standardise(vae, pixels[:: max(1, len(pixels) // STANDARDISED_ON)])
+
+
+def fit_to_images(
+    objective: nn.Module,
+    vae: AutoencoderKL,
+    pixels: np.ndarray,
+    plan: loop.TrainingPlan,
+    directory: Path,
+) -> None:
+    """Train a loss of `vae` on images flipped at random.
+
+    Parameters
+    ----------
+    objective : nn.Module
+        Its forward takes images, noise and strength, as of `Reconstruction`.
+    vae, pixels, plan, directory
+        As of `train_autoencoder`.
+    """
     channels = vae.config.latent_channels
     side = pixels.shape[1] // networks.downscale_of(vae)
 
@@ -68,9 +90,7 @@ def train_autoencoder(
             "strength": draws.uniform(1, 1, 1),
         }
 
-    loop.fit(Reconstruction(vae), make_batch, n=len(pixels), plan=plan, directory=directory)
-    # Images are ordered by modality: every k-th, so that all modalities are among them.
-    standardise(vae, pixels[:: max(1, len(pixels) // STANDARDISED_ON)])
+    loop.fit(objective, make_batch, n=len(pixels), plan=plan, directory=directory)
 
 
 def flipped_at_random(pixels: np.ndarray, draws: loop.Draws) -> torch.Tensor:

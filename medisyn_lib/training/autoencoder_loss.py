@@ -19,6 +19,7 @@ __all__ = [
     "LATENT_NOISE",
     "Reconstruction",
     "halved",
+    "noised_latents",
     "pixel_error",
     "texture_error",
 ]
@@ -66,6 +67,17 @@ def halved(x: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(x, 2)
 
 
+def noised_latents(
+    latents: torch.Tensor, noise: torch.Tensor, strength: torch.Tensor
+) -> torch.Tensor:
+    """Return latents (n, c, h', w') with up to LATENT_NOISE of their own deviation added.
+
+    Noise and strength as of `Reconstruction`.
+    """
+    deviation = latents.detach().std((0, 2, 3), keepdim=True)
+    return latents + LATENT_NOISE * strength * deviation * noise
+
+
 class Reconstruction(nn.Module):
     """The loss of a batch for encoder and decoder.
 
@@ -100,9 +112,7 @@ class Reconstruction(nn.Module):
             Of the noise, float (n, 1, 1, 1) in [0, 1].
         """
         latents = self.vae.encode(images).latent_dist.mean.float()
-        deviation = latents.detach().std((0, 2, 3), keepdim=True)
-        perturbed = latents + LATENT_NOISE * strength * deviation * noise
-        loss = pixel_error(images, self._decode(perturbed))
+        loss = pixel_error(images, self._decode(noised_latents(latents, noise, strength)))
         some = slice(None, None, HALVED_EVERY)
         decoded = self._decode(halved(latents[some]))
         return loss + HALVED_WEIGHT * pixel_error(halved(images[some]), decoded)
