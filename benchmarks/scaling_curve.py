@@ -1,10 +1,10 @@
 """How near generated phantoms come to real ones as the denoiser sees more images: `python benchmarks/scaling_curve.py`.
 
-    python benchmarks/scaling_curve.py [--images 1000000] [--guidance 1.5 ...] [--judged 300]
+    python benchmarks/scaling_curve.py [--images 448000] [--guidance 1.5 ...] [--judged 300]
 
-One generalist on a fixed set of 30,000 phantoms, 3,000 of each modality, one seed, one learning-rate schedule over all
-of `--images`; its averaged weights are judged after 3, 10, 30 and 100% of them: `--judged` images of held-out captions
-a modality beside the real ones, means over modalities of KID and of coverage (k = 5), EfficientNet-Lite0 at 128 pixels.
+The flagship: a fixed set of 30,000 phantoms, one seed, one learning-rate schedule over all of `--images`; its
+averaged weights are judged after 3, 10, 30 and 100% of them: `--judged` images of held-out captions a modality beside
+the real ones, means over modalities of KID and of coverage (k = 5), EfficientNet-Lite0 at 128 pixels.
 Points before the last belong to an unfinished schedule: a training that ended there would be somewhat nearer.
 Interrupted, it goes on where it was.
 """
@@ -22,46 +22,16 @@ import pairs
 
 from medisyn_lib.evaluation import nearness
 from medisyn_lib.models import encoders, networks
+from medisyn_lib.pipeline import flagship
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, ImageSet
-from medisyn_lib.pipeline.autoencoders import (
-    Autoencoder,
-    Latents,
-    ShippedAutoencoder,
-    shipped_sha256,
-)
-from medisyn_lib.pipeline.denoisers import Denoiser, DenoiserShape
-from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings
+from medisyn_lib.pipeline.autoencoders import Autoencoder
+from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.generators import SamplingCall, assemble
-from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime import store
 from medisyn_lib.sampling import pipeline
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images, sampling_settings
-from medisyn_lib.training import loop
 
-SIZE, PER_MODALITY = 64, 3000
-BATCH = 16
-FRACTIONS = (0.03, 0.1, 0.3, 1.0)
-TEXT_PLAN = loop.TrainingPlan(steps=600, batch=128, learning_rate=2e-3)
 SAMPLING_STEPS = 10
-
-
-def generalist(images: int) -> Denoiser:
-    """Return the training: so many images seen, in all."""
-    training = ImageSet("phantom", "generator", SIZE, PER_MODALITY)
-    latents = Latents(ShippedAutoencoder(shipped_sha256()), training)
-    embeddings = Embeddings(TEXT_PLAN, TEXT_WIDTH, TEXT_LAYERS, latents, images=training)
-    steps = images // BATCH
-    return Denoiser(
-        plan=loop.TrainingPlan(
-            steps, BATCH, learning_rate=1e-3, ema_decay=0.9995, warmup_fraction=0.02
-        ),
-        shape=DenoiserShape(SIZE, PROFILES["quick"].denoiser_widths, TEXT_WIDTH),
-        modality=None,
-        latents=latents,
-        embeddings=embeddings,
-        images=training,
-        snapshots=tuple(round(steps * fraction) for fraction in FRACTIONS),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +70,8 @@ class Point(Artifact):
 def main() -> None:
     """Train, judge after each fraction and print the table."""
     options = arguments()
-    trained = generalist(options.images)
-    held_out = ImageSet("phantom", "calibration", SIZE, options.judged)
+    trained = flagship.denoiser(options.images // flagship.BATCH)
+    held_out = ImageSet("phantom", "calibration", flagship.SIZE, options.judged)
     rows = []
     for after in trained.snapshots:
         for guidance in options.guidance:
@@ -113,7 +83,7 @@ def main() -> None:
                 autoencoder=trained.latents.autoencoder,
             )
             kid, coverage, worst = point.load()
-            seen = f"{after * BATCH:,}"
+            seen = f"{after * flagship.BATCH:,}"
             rows.append([seen, guidance, f"{kid:.2f}", f"{coverage:.2f}", f"{worst:.2f}"])
     print(pairs.table(["images seen", "guidance", "KID", "coverage", "worst modality"], rows))
     seconds = trained.compute()["seconds"]
@@ -127,8 +97,8 @@ def arguments() -> Any:
     parser.add_argument(
         "--images",
         type=pairs.whole(1000),
-        default=1_000_000,
-        help="seen in training (default: 1 million)",
+        default=flagship.STEPS * flagship.BATCH,
+        help="seen in training (default: those of the shipped one)",
     )
     parser.add_argument(
         "--guidance", type=float, nargs="+", default=[1.5], help="scales to judge (default: 1.5)"

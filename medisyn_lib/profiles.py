@@ -87,6 +87,8 @@ class Profile:
     # Of these also one with the generalist's own number of steps, first seed.
     long_specialists: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)  # of training
+    # Whether notebooks judge the shipped flagship unless told otherwise; if not, the one trained here.
+    judges_flagship: bool = True
     quality_images: int = 60  # 02, 03: test images, and prompts, for each training seed
     eleventh_steps: int = 32  # 03: to add a modality
     # Of `full` 8 to 20 are classified alike (96.5 to 96.7% of findings, n = 600), at equal distances.

@@ -30,7 +30,9 @@
 # **Controls.** Positive: real images are recognised, the modality in at least 95%, the finding above chance. Negative:
 # untrained denoisers' images, and captions deranged within a modality, are right by chance alone.
 #
-# With `generator` that one is judged, and autoencoder, training and untrained denoisers are left out.
+# On phantoms the generator judged is the **flagship**, which ships with this package; its card says how it was trained.
+# What is shown of training is of a generator trained here, for minutes. `generator = "trained"` judges that one; a
+# folder or hub id judges another, and leaves autoencoder, training and untrained denoisers out.
 #
 # The protocol is **our own**; the paper's is not public to us. A small model on two processor cores is not the
 # paper's model. Phantoms are not patients. Not for clinical use.
@@ -38,7 +40,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
+generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 retrain_autoencoder: bool = False  # True: train the autoencoder from random weights, too
 
@@ -55,13 +57,13 @@ from medisyn_lib.claims.scorecard import published
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment
 from medisyn_lib.pipeline.denoisers import flops_of
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.training_progress import snapshot_samples, trained_denoisers
 from medisyn_lib.reporting.figures import f01_training
 from medisyn_lib.reporting.model_card import copy_model_card
 from medisyn_lib.reporting.words import control_in_words, interval_in_words
-from medisyn_lib.sampling.pipeline import resolve_model
 from medisyn_lib.training.autoencoder import peak_signal_to_noise
 
 # %%
@@ -71,6 +73,7 @@ print(c01_training.RULE)
 start = time.perf_counter()
 study = Study(profile, data, retrain_autoencoder)
 settings, folder = study.settings, study.out_folder(out)
+judged = judged_generator(study, generator)
 held_out = study.images("test")  # of patients that no model here was trained on
 real = load_pixels(held_out)
 modality = np.array(held_out["modality"][:])
@@ -87,7 +90,7 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 # encoding and decoding, bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
-if not generator:
+if not judged.is_given:
     decoded = study.reconstruct(real)
     decibels = peak_signal_to_noise(real=real, decoded=decoded)
     for name in names:
@@ -103,7 +106,7 @@ if not generator:
 
 # %%
 denoisers = {}
-if not generator:
+if not judged.is_given:
     denoisers = trained_denoisers(study, names)
     history = f01_training.training_history(denoisers, settings.denoiser_batch)
     display(f01_training.losses(history, study, folder))
@@ -116,7 +119,7 @@ if not generator:
 # One prompt and seed per modality: from noise to a modality in the first quarter of training.
 
 # %%
-if not generator:
+if not judged.is_given:
     prompts = [held_out[int(np.flatnonzero(modality == name)[0])]["caption"] for name in names]
     samples = snapshot_samples(study, prompts)
     display(f01_training.progress(samples, names, study, folder))
@@ -128,12 +131,11 @@ if not generator:
 # the captions are of, not chosen by eye.
 
 # %%
-judged = resolve_model(generator) if generator else str(study.generator().folder)
-synthetic = sample_prompts(judged, held_out["caption"][:], side=settings.size)
+synthetic = sample_prompts(judged.model, held_out["caption"][:], side=settings.size)
 shown = f01_training.rows_shown(modality)
 for row in shown[:: len(shown) // len(names)]:
     print(held_out[row]["caption"])
-f01_training.prompts(real, synthetic, held_out, shown, study, folder)
+f01_training.prompts(real, synthetic, held_out, shown, judged, folder)
 
 # %% [markdown]
 # ## Are the prompts recovered?
@@ -148,14 +150,14 @@ classified = {
     "synthetic": alignment.classify(classifier, synthetic, held_out),
     "deranged": alignment.classify(classifier, synthetic, alignment.derange(held_out)),
 }
-if not generator:
+if not judged.is_given:
     untrained = alignment.classify_untrained(study, classifier, held_out)
     classified["untrained"] = untrained
 
 # %%
 of_real, of_synthetic = classified["real"], classified["synthetic"]
 accuracies = alignment.accuracy_by_modality(real=of_real, synthetic=of_synthetic)
-f01_training.recovered_prompts(accuracies, len(real), study, folder)
+f01_training.recovered_prompts(accuracies, len(real), judged, folder)
 
 # %% [markdown]
 # Where synthetic images lie left of real ones, the ceiling, by more than the margin, the model does not draw that
@@ -169,8 +171,8 @@ f01_training.recovered_prompts(accuracies, len(real), study, folder)
 claim = c01_training.claim_one_model(classified, held_out, settings)
 provenance = study.provenance(time.perf_counter() - start, flops_of(denoisers.values()))
 write_result(folder / "results" / "01_training.json", provenance, [claim])
-if not generator:
-    copy_model_card(Path(judged), folder)
+if not judged.is_given:
+    copy_model_card(Path(judged.model), folder)
 
 # %% tags=["nbval-check-output"]
 for control in claim.controls:

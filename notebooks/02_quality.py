@@ -43,7 +43,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator: str = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
+generator: str = ""  # a diffusers folder or hub id in place of the generalist; empty or trained: the one trained here
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %% [markdown]

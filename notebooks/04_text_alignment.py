@@ -37,7 +37,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator: str = ""  # a diffusers folder or hub id to judge instead of the one trained here
+generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 readers: str = ""  # folder of a reader study (`medisyn readers new`) with real answers; empty: simulated readers
 
@@ -51,14 +51,13 @@ from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment, attribute_accuracy, attributes, word_changes
 from medisyn_lib.evaluation.guidance_sweep import guidance_sweep
 from medisyn_lib.evaluation.prompt_pairs import captions_naming_two, examples, prompt_pairs
-from medisyn_lib.pipeline.denoisers import flops_of
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reader_study import analysis, answers, page_preview, planted_skill, simulated_study
 from medisyn_lib.reporting.figures import f04_text_alignment
 from medisyn_lib.reporting.words import control_in_words, points_in_words
 from medisyn_lib.runtime.paths import resolve_out
-from medisyn_lib.sampling.pipeline import resolve_model
 
 # %%
 print(*c04_text_alignment.RULES.values(), sep="\n\n")
@@ -74,10 +73,10 @@ print(*c04_text_alignment.RULES.values(), sep="\n\n")
 start = time.perf_counter()
 study = Study(profile, data)
 settings, folder = study.settings, study.out_folder(out)
-judged = resolve_model(generator) if generator else str(study.generator().folder)
+judged = judged_generator(study, generator)
 held_out = study.images("test")
 real = load_pixels(held_out)
-synthetic = sample_prompts(judged, held_out["caption"][:], side=settings.size)
+synthetic = sample_prompts(judged.model, held_out["caption"][:], side=settings.size)
 modalities, testable = alignment.judged_modalities(held_out)
 requested = attributes.labels(held_out).query("modality in @modalities")
 print(requested.groupby("attribute", sort=False).size().to_string())
@@ -92,14 +91,14 @@ print(requested.groupby("attribute", sort=False).size().to_string())
 # %%
 evaluator = attributes.load_evaluator(study)
 recovered = {"real": attributes.recover(evaluator, real, requested)}
-if not generator:
+if not judged.is_given:
     autoencoded = study.reconstruct(real)
     recovered["real, first stage"] = attributes.recover(evaluator, autoencoded, requested)
 recovered["synthetic"] = attributes.recover(evaluator, synthetic, requested)
 deranged = attributes.deranged_labels(held_out, modalities)
 recovered["deranged captions"] = attributes.recover(evaluator, synthetic, deranged)
 accuracies = attribute_accuracy.by_attribute(recovered)
-f04_text_alignment.recovered_attributes(accuracies, len(real), study, folder)
+f04_text_alignment.recovered_attributes(accuracies, len(real), judged, folder)
 
 # %% [markdown]
 # Where synthetic images lie near real ones the word is followed, where near deranged captions it is not. By modality,
@@ -110,7 +109,7 @@ margin = settings.finding_margin
 per_modality = attribute_accuracy.by_modality(recovered)
 shortfall = attribute_accuracy.finding_shortfall(per_modality)
 print(attribute_accuracy.shortfall_in_words(shortfall, margin))
-f04_text_alignment.by_modality(per_modality, study, folder)
+f04_text_alignment.by_modality(per_modality, judged, folder)
 
 # %% [markdown]
 # ## Word by word
@@ -120,7 +119,7 @@ f04_text_alignment.by_modality(per_modality, study, folder)
 
 # %%
 pairs = prompt_pairs(held_out, evaluator, modalities, settings.alignment.prompts)
-texts = study.images("generator")["caption"][:]
+texts = judged.training_images.load()["caption"][:]
 print(f"training captions that name two findings: {captions_naming_two(texts)} of {len(texts)}")
 print(examples(pairs))
 
@@ -130,11 +129,11 @@ print(examples(pairs))
 # second finding was drawn: what it adds to a healthy patient is added to the image of the first.
 
 # %%
-effects = word_changes.word_effects(judged, evaluator, pairs, settings.size)
+effects = word_changes.word_effects(judged.model, evaluator, pairs, settings.size)
 drawn = None
 if data == "phantom":
     drawn = word_changes.drawn_second_finding(evaluator, pairs, settings.size)
-f04_text_alignment.word_by_word(effects, drawn, study, folder)
+f04_text_alignment.word_by_word(effects, drawn, judged, folder)
 
 # %% [markdown]
 # A word is followed where the two marks lie far apart: to the left for side and negation, to the right for a second
@@ -146,8 +145,8 @@ f04_text_alignment.word_by_word(effects, drawn, study, folder)
 # their mean distance in EfficientNet-Lite0 over that of as many real images of the finding, by different patients.
 
 # %%
-points = guidance_sweep(judged, evaluator, held_out, real, settings)
-f04_text_alignment.guidance(points, study, folder, own_model=not generator)
+points = guidance_sweep(judged, evaluator, held_out, real)
+f04_text_alignment.guidance(points, judged, folder)
 
 # %% [markdown]
 # Where accuracy (left) is flat and diversity (right) falls, stronger guidance only costs.
@@ -164,10 +163,12 @@ f04_text_alignment.guidance(points, study, folder, own_model=not generator)
 made = resolve_out(readers) if readers else folder / "simulated_study"
 realism_margin, size = c04_text_alignment.REALISM_MARGIN, settings.alignment.study_pairs
 if not readers:
-    print(simulated_study.simulate_study(judged, data, made, pairs=size, margin=realism_margin))
+    print(
+        simulated_study.simulate_study(judged.model, data, made, pairs=size, margin=realism_margin)
+    )
 display(page_preview.stored_picture())
 first = page_preview.first_pairs(made / "pages" / "reader-1.html")
-f04_text_alignment.pairs(first.modalities, first.tiles, study, folder)
+f04_text_alignment.pairs(first.modalities, first.tiles, judged, folder)
 
 # %% [markdown]
 # How often the synthetic image is named in all pairs, in the control in which both are real (50% must come out), and in
@@ -178,7 +179,7 @@ f04_text_alignment.pairs(first.modalities, first.tiles, study, folder)
 answered = answers.read(made)
 print(answered.groupby("kind").size().to_string())
 correct = analysis.grid(answered, "right", "pair")
-title = f04_text_alignment.reader_study_title(correct, study, simulated=not readers)
+title = f04_text_alignment.reader_study_title(correct, judged, simulated=not readers)
 tables = analysis.figure_tables(analysis.analyse(answered), title)
 display(*f04_text_alignment.reader_study(tables, folder))
 
@@ -212,8 +213,7 @@ realistic = c04_text_alignment.claim_realistic(
 )
 claims = [aligned, followed, realistic]
 main = [claim.id for claim in claims if readers or claim is not realistic]
-flops = 0.0 if generator else flops_of([study.denoiser()])
-provenance = study.provenance(time.perf_counter() - start, flops)
+provenance = study.provenance(time.perf_counter() - start, judged.flops)
 results.write_result(folder / "results" / "04_text_alignment.json", provenance, claims, main)
 
 # %% tags=["nbval-check-output"]

@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # what it was trained on: phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator: str = ""  # to judge: diffusers folder or hub id, or folder of images with metadata.csv; empty: that of 01
+generator: str = ""  # as in 01, or a folder of images with metadata.csv
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 encoder: str = "efflite0"  # of photographs: efflite0, timm:NAME@FILE.safetensors or hf:FOLDER
 seed: int = 0  # of the first synthetic image
@@ -58,23 +58,26 @@ from medisyn_lib.evaluation.memorization.images import judged_images, real_image
 from medisyn_lib.evaluation.memorization.membership import infer_membership
 from medisyn_lib.evaluation.memorization.planted_copies import plant_copies
 from medisyn_lib.pipeline.denoisers import flops_of
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f05_memorization
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
 study = Study(profile, data)
+judged = judged_generator(study, generator)
 folder = study.out_folder(out)
 print(c05_memorization.RULE)
 
 # %% [markdown]
 # ## Training images, and patients that were never trained on
 #
-# The training set is what `data` names; of the project's own generator, the part that it was given. Calibration
-# patients set the threshold, others test it, with one image each, so that exact tests are exact.
+# The training set is what `data` names; of the project's own generators the part that they were given: the flagship saw
+# 30,000 phantoms. Calibration patients set the threshold, others test it, with one image each, so that exact tests are
+# exact.
 
 # %%
-real = real_images(study, generator)
+real = real_images(judged)
 print(f"{study.scale}: {len(real.training)} training images of {len(real.modalities)} modalities")
 print(f"{len(real.calibration)} calibration images, {len(real.held_out)} held-out images")
 
@@ -112,10 +115,10 @@ estimate_table(recall | {"held-out real images": proportion_flagged(held_out_fla
 # say. Synthetic images should lie where held-out real ones do, not where the copies are.
 
 # %%
-judged = judged_images(study, generator, seed)
-synthetic = match(detectors, judged.pixels)
+images = judged_images(judged, seed)
+synthetic = match(detectors, images.pixels)
 groups = {"held out": held_out, "synthetic": synthetic.ratio}
-f05_memorization.distances(groups, copies, thresholds, detectors, real, study, folder)
+f05_memorization.distances(groups, copies, thresholds, detectors, real, judged, folder)
 
 # %% [markdown]
 # ## The rule on the set
@@ -139,22 +142,22 @@ patients.by_modality
 # copy in a thousand is not noticed by any rule that may raise a false alarm in one set of twenty only.
 
 # %%
-n = len(judged.pixels)
+n = len(images.pixels)
 power = set_tests.power_by_distortion(real=held_out, copies=copies, calibration=calibration, n=n)
-f05_memorization.detection(power, n, copies, real, study, folder)
+f05_memorization.detection(power, n, copies, real, judged, folder)
 
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist of notebook 01, trained on with 64 images alone and asked with their captions. It is judged as above,
-# with those 64 as the training set and a threshold of its own. Its closest matches are shown below the generator's.
+# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions. It is judged as
+# above, with those 64 as the training set and a threshold of its own. Its closest matches are shown last.
 
 # %%
 overfitted = overfitting.overfit(study, detectors, real)
 last = overfitted.last
-pairs = closest_pairs(judged.pixels, synthetic, thresholds, real.training)
+pairs = closest_pairs(images.pixels, synthetic, thresholds, real.training)
 overfitted_pairs = closest_pairs(last.pixels, last.matches, thresholds, real.training)
-f05_memorization.pairs(pairs, overfitted_pairs, real, study, folder)
+f05_memorization.pairs(pairs, overfitted_pairs, real, judged, folder)
 
 # %% tags=["nbval-ignore-output"]
 overfitted_tests = overfitting.set_tests_of_overfitted(overfitted, detectors, real)
@@ -165,14 +168,15 @@ estimate_table(steps)
 # %% [markdown]
 # ## How long, how few: where copying begins
 #
-# What counts is how often a model has seen each of its images: the generalist after an eighth, a quarter, a half and
-# all of its training, and overfitted models, each held against its own training images. A profile may name larger sets.
+# What counts is how often a model has seen each of its images: the generalist trained here, after an eighth, a quarter,
+# a half and all of its training, and overfitted models, each held against its own training images. A profile may name
+# larger sets.
 
 # %%
 models = [overfitted, *overfitting.overfit_further_sizes(study, detectors, real)]
 generalist = {}
-if not generator:
-    generalist = overfitting.flagged_during_training(study, detectors, real, calibration, flagged)
+if not judged.is_given:
+    generalist = overfitting.flagged_during_training(study, detectors, real, calibration)
 f05_memorization.length(overfitting.copying_curve(generalist, models), study, folder)
 
 # %% [markdown]
@@ -184,21 +188,19 @@ f05_memorization.length(overfitting.copying_curve(generalist, models), study, fo
 
 # %% tags=["nbval-ignore-output"]
 extraction = None
-if not judged.finished:
-    extraction = attempt_extraction(study, judged.model, detectors, calibration)
-nearer = closest_record(judged.pixels, real)
+if not images.finished:
+    extraction = attempt_extraction(judged, detectors, calibration)
+nearer = closest_record(images.pixels, real)
 estimate_table({"nearer to training": nearer} | ({"extracted": extraction} if extraction else {}))
 
 # %% [markdown]
 # **Membership inference.** Does the denoiser's loss tell training images from others? Its area under the ROC curve is
-# 0.5 if nothing can be told. Only of a model trained here can the losses be had.
+# 0.5 if nothing can be told. Of a generator made elsewhere the losses cannot be had.
 
 # %% tags=["nbval-ignore-output"]
-trained_here = [overfitted.denoiser]
-membership = {"overtrained": infer_membership(study, overfitted.denoiser, real, overfitted.rows)}
-if not generator:
-    trained_here.append(study.denoiser())
-    membership["generalist"] = infer_membership(study, study.denoiser(), real)
+membership = {"overtrained": infer_membership(overfitted.model, real, overfitted.index_rows)}
+if not judged.is_given:
+    membership["generalist"] = infer_membership(judged.model, real)
 estimate_table({name: inference.auc for name, inference in membership.items()})
 
 # %% [markdown]
@@ -220,7 +222,8 @@ findings = c05_memorization.Findings(
     extraction=extraction,
 )
 claim = c05_memorization.claim_not_copies(findings)
-provenance = study.provenance(time.perf_counter() - start, flops_of(trained_here))
+flops = judged.flops + flops_of([overfitted.denoiser])
+provenance = study.provenance(time.perf_counter() - start, flops)
 write_result(folder / "results" / "05_memorization.json", provenance, [claim])
 
 # %% tags=["nbval-ignore-output"]

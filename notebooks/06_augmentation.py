@@ -26,8 +26,8 @@
 # optimiser steps, and learning rate, weight decay and number of steps chosen on the same validation images. None of
 # the classifier's patients was seen by the generator. Two scenarios are kept apart:
 #
-# - **released model**: the generator of notebook 01, which saw N other images of that modality (and more of the nine
-#   others). Beside it stands a classifier that is simply *given* those N images: n + N real ones;
+# - **released model**: the generator that notebook 01 judges. It saw N other images of that modality, and more of the
+#   nine others. Beside it stands a classifier that is simply *given* those N images: n + N real ones;
 # - **no outside data**: a generator trained on the very n images and nothing else, anew for each draw of them.
 #
 # **One primary contrast**, fixed before the data: mixed 1:1 minus real, both augmented, at the smallest n, in the area
@@ -43,7 +43,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
-generator: str = ""  # a diffusers folder or hub id to judge instead of the generalist trained here
+generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -54,14 +54,14 @@ from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import published
 from medisyn_lib.evaluation.utility import gains, images, learning_curves, scenarios, scores
 from medisyn_lib.evaluation.utility.synthetic_images import sample_released_models
-from medisyn_lib.pipeline.denoisers import flops_of
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f06_augmentation
-from medisyn_lib.sampling.pipeline import resolve_model
 
 start = time.perf_counter()
 study = Study(profile, data)
 settings = study.settings.augmentation
+judged = judged_generator(study, generator)
 folder = study.out_folder(out)
 figures = folder / "figures"
 
@@ -77,7 +77,7 @@ print(c06_augmentation.RULE)
 # place.
 
 # %%
-tasks, untestable = images.collect_tasks(study)
+tasks, untestable = images.collect_tasks(judged)
 for name, reason in untestable.items():
     print(f"{name}: not testable, {reason}")
 print(images.roles_table(study, tasks).to_string())
@@ -89,13 +89,11 @@ print(images.roles_table(study, tasks).to_string())
 # ## Synthetic images
 #
 # Prompts are captions of the generator's *own* training images, so that no caption of a classifier's patient is used
-# either. An image's class is the finding of its prompt, whether it can be seen or not. One generator per training seed;
-# draws of the classifier's images take them in turn.
+# either. An image's class is the finding of its prompt, whether it can be seen or not. If a generator of each training
+# seed was trained here, draws of the classifier's images take them in turn.
 
 # %%
-seeds = [] if generator else study.settings.seeds
-trained = [study.denoiser(seed=seed) for seed in seeds]
-models = [study.generator(seed=seed).folder for seed in seeds] or [resolve_model(generator)]
+models = judged.models
 synthetic = sample_released_models(study, models, tasks)
 print(f"{settings.synthetic_images} synthetic images per task, of {len(models)} generator(s)")
 
@@ -103,7 +101,7 @@ print(f"{settings.synthetic_images} synthetic images per task, of {len(models)} 
 # Not chosen by eye: the first eight of each, and how classical augmentation changes the real ones.
 
 # %%
-f06_augmentation.images(tasks, synthetic, study, figures)
+f06_augmentation.images(tasks, synthetic, judged, figures)
 
 # %% [markdown]
 # ## Hundreds of classifiers
@@ -133,7 +131,7 @@ print(scores.measures_table(released.scores, settings.smallest_n).round(2).to_st
 
 # %%
 curves = learning_curves.learning_curves(released.scores)
-f06_augmentation.learning(curves, study, figures, released.test_images)
+f06_augmentation.learning(curves, judged, figures, released.test_images)
 
 # %% [markdown]
 # ## Gain against ratio
@@ -143,7 +141,7 @@ f06_augmentation.learning(curves, study, figures, released.test_images)
 
 # %%
 ratios = gains.gains_by_ratio(released.scores)
-f06_augmentation.gain_by_ratio(ratios, study, figures, released.test_images)
+f06_augmentation.gain_by_ratio(ratios, judged, figures, released.test_images)
 
 # %% [markdown]
 # ## Worth how many real images?
@@ -187,7 +185,7 @@ print(f"{no_outside_data.draws * len(tasks)} generators, each of n = {settings.s
 # %%
 both = (released, no_outside_data)
 compared = {scenario.name: scenarios.contrasts_by_task(scenario) for scenario in both}
-f06_augmentation.gains(compared, study, figures, released.test_images)
+f06_augmentation.gains(compared, judged, figures, released.test_images)
 
 # %% [markdown]
 # ## Verdict
@@ -200,7 +198,7 @@ claims = [
     for scenario in both
 ]
 main = [claim.id for claim, scenario in zip(claims, both, strict=True) if scenario.scores]
-provenance = study.provenance(time.perf_counter() - start, flops_of(trained))
+provenance = study.provenance(time.perf_counter() - start, judged.flops * len(models))
 write_result(folder / "results" / "06_augmentation.json", provenance, claims, main)
 
 # %% tags=["nbval-check-output"]

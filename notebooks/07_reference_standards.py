@@ -38,7 +38,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: its grades join the table
-generator: str = ""  # folder or hub id whose fundus images join the training; empty: that of 01
+generator: str = ""  # whose fundus images join the training, as in 01
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 grades: str = ""  # a CSV file of real grades (image,grader,grade,gradable), or the Messidor-2 adjudicated table
 
@@ -63,6 +63,7 @@ from medisyn_lib.evaluation.grading import (
 from medisyn_lib.evaluation.grading.real_graders import compare_graders, read_tables
 from medisyn_lib.evaluation.grading.synthetic_training import synthetic_gains
 from medisyn_lib.pipeline import grading_network
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.estimate_tables import in_words
 from medisyn_lib.reporting.figures import f07_reference_standards
@@ -197,7 +198,7 @@ f07_reference_standards.roc(roc, study, folder)
 # %%
 gained = {}
 if data == "phantom" and settings.synthetic_images:
-    synthetic = grading_network.graded_synthetic_images(study, generator)
+    synthetic = grading_network.graded_synthetic_images(judged_generator(study, generator))
     mixed = grading_network.grading_networks(study, training.joined(synthetic), **sets)
     gained = synthetic_gains(simulated, runs, with_synthetic=mixed, without=networks)
     display(f07_reference_standards.synthetic(gained, study, folder, training, synthetic))

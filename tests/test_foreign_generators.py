@@ -35,6 +35,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.memorization.images import training_images
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models.tokens import learn_tokenizer
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime.device import seeded
@@ -311,7 +312,11 @@ def test_a_copier_breaks_the_rule_and_fresh_real_images_do_not(
 ) -> None:
     """Profile quick, as tiny has too few patients for a threshold; fresh ones neither calibrate nor are held out."""
     study = Study("quick", "phantom")
-    images = training_images(study) if kind == "copies" else study.images("evaluator")
+    images = (
+        training_images(judged_generator(study, "trained"))
+        if kind == "copies"
+        else study.images("evaluator")
+    )
     some = images.select(np.linspace(0, len(images) - 1, 600).astype(int).tolist())
     given = folder_of(some, tmp_path / kind)
     command = ["audit", "--generator", str(given), "--data", "phantom", "--claims", "memorization"]

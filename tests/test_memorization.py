@@ -36,8 +36,9 @@ from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, dist
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, detection_power
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
 from medisyn_lib.phantoms import draw
-from medisyn_lib.pipeline.artifacts import Pixels
+from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
 from medisyn_lib.pipeline.index import Index
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES, overfitted_rows
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.training.denoiser import FlowMatching
@@ -217,9 +218,9 @@ def test_the_overfitted_see_other_patients_and_all_findings() -> None:
 
 
 def test_a_small_training_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Study, "images", lambda self, role: table(20))
+    monkeypatch.setattr(ImageSet, "load", lambda self: table(20))
     with pytest.raises(InputError, match="training set of phantom: 20 images, 64 are needed"):
-        images.training_images(Study("tiny", "phantom"))
+        images.training_images(judged_generator(Study("tiny", "phantom")))
 
 
 def test_a_generator_made_elsewhere_is_held_against_all_train_images(
@@ -231,12 +232,11 @@ def test_a_generator_made_elsewhere_is_held_against_all_train_images(
         "load",
         lambda source, split, size: asked.append((source, split)) or table(80),
     )
-    monkeypatch.setattr(Study, "images", lambda self, role: table(70))
+    monkeypatch.setattr(ImageSet, "load", lambda self: table(70))
     study = Study("tiny", "npz:somewhere")
-    assert len(images.training_images(study)) == 70
-    assert len(images.training_images(study, "model")) == 80 and asked == [
-        ("npz:somewhere", "train")
-    ]
+    trained, given = judged_generator(study), judged_generator(study, "model")
+    assert len(images.training_images(trained)) == 70
+    assert len(images.training_images(given)) == 80 and asked == [("npz:somewhere", "train")]
 
 
 def test_an_encoder_without_weights_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.training import loop, schedules
 
+FLOAT = torch.float32
 PLAN = loop.TrainingPlan(
     steps=9, batch=8, learning_rate=1e-2, seed=3, ema_decay=0.9, checkpoint_every=4
 )
@@ -104,6 +107,17 @@ def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
         assert (tmp_path / "straight" / name).read_bytes() == (
             tmp_path / "broken" / name
         ).read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training_ends_where_a_plain_one_does(tmp_path: Path) -> None:
+    plain, compiled = Regression(), Regression()
+    for name, objective in (("plain", plain), ("compiled", compiled)):
+        (tmp_path / name).mkdir()
+        plan = replace(PLAN, compiled=name == "compiled")
+        loop.fit(objective, make_batch, n=20, plan=plan, directory=tmp_path / name, dtype=FLOAT)
+    torch.testing.assert_close(compiled.mix.weight, plain.mix.weight)
+    torch.testing.assert_close(compiled.layer.weight, plain.layer.weight)
 
 
 def test_averaged_weights_follow_the_formula(tmp_path: Path) -> None:

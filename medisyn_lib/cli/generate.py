@@ -7,6 +7,7 @@ import argparse
 from medisyn_lib.cli import options
 from medisyn_lib.errors import InputError
 
+FLAGSHIP = "flagship"
 PROMPT_LIMIT = 2000  # characters
 
 
@@ -14,7 +15,11 @@ def add_verb(verbs: options.Verbs) -> None:
     """Add `generate` to the command line."""
     verb = verbs.add_parser("generate", help="write synthetic images of a prompt")
     verb.set_defaults(run=run, ranges=[options.Range("-n", 1, 10000), options.SEEDS])
-    verb.add_argument("--model", required=True, help="a diffusers pipeline: folder or hub id")
+    verb.add_argument(
+        "--model",
+        default=FLAGSHIP,
+        help="a diffusers pipeline: folder or hub id (default: the flagship, which draws phantoms)",
+    )
     verb.add_argument("--prompt", required=True)
     verb.add_argument("-n", type=int, default=4, help="how many images (default: 4)")
     options.add_seed(verb, "of the first image; the next ones count on (default: 0)")
@@ -24,10 +29,15 @@ def add_verb(verbs: options.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check what was given and write the images."""
     check_prompt(arguments.prompt)
-    model = options.checked_model(arguments.model, "--model", or_images=False)
+    model = arguments.model
+    if model != FLAGSHIP:
+        model = options.checked_model(model, "--model", or_images=False)
     out = options.checked_folder(arguments.out)
+    from medisyn_lib.pipeline import flagship
     from medisyn_lib.sampling.pipeline import generate
 
+    if model == FLAGSHIP:
+        model = str(flagship.folder())
     paths = generate(model, arguments.prompt, arguments.n, arguments.seed, out)
     print(f"{len(paths)} synthetic images written to {out}")
     return 0

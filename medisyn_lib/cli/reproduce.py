@@ -13,6 +13,7 @@ from medisyn_lib.runtime.store import preflight_store
 
 BAD_INPUT = 2  # exit codes, as `medisyn_lib.cli.main` lists them
 FAILED = 4
+OWN_GENERATORS = ("flagship", "trained")  # as `pipeline.judged` names them
 
 
 def add_verb(verbs: options.Verbs) -> None:
@@ -32,7 +33,8 @@ def add_verb(verbs: options.Verbs) -> None:
     verb.add_argument(
         "--generator",
         default="",
-        help="a diffusers folder or hub id to judge (default: train one)",
+        help="what to judge: flagship, trained (here), a diffusers folder or hub id "
+        "(default: flagship with phantoms in quick, else trained)",
     )
     options.add_jobs(verb)
     verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check what was given and run the notebooks; return the exit code."""
     run_notebooks.select_notebooks(arguments.names)
     generator = arguments.generator
-    if generator:
+    if generator not in ("", *OWN_GENERATORS):
         generator = options.checked_model(generator, "--generator")
     if arguments.out is None:
         out = resolve_out(f"build/{run_name(arguments.profile, arguments.data)}")
@@ -78,7 +80,7 @@ def reproduce(
     profile, data : str
         The run's size and its data source.
     generator : str
-        An absolute folder or a hub id; empty to train one.
+        An absolute folder, a hub id, `flagship` or `trained`; empty for the profile's default.
     out : Path
         Absolute output folder.
     jobs : int

@@ -17,7 +17,7 @@ from medisyn_lib.statistics.jackknife import delete_group
 if TYPE_CHECKING:
     import datasets
 
-    from medisyn_lib.profiles import Profile
+    from medisyn_lib.pipeline.judged import JudgedGenerator
 
 IMAGES_PER_PROMPT = 3
 FIRST_SEED = 20_000  # seeds that no other images of a notebook have
@@ -93,41 +93,39 @@ def diversity_ratio(synthetic: np.ndarray, real: np.ndarray, patients: np.ndarra
 
 
 def guidance_sweep(
-    generator: str,
+    generator: JudgedGenerator,
     evaluator: attributes.AttributeEvaluator,
     held_out: datasets.Dataset,
     real: np.ndarray,
-    settings: Profile,
 ) -> list[GuidancePoint]:
     """Sample three images of each prompt at each guidance scale; measure accuracy and diversity.
 
     Parameters
     ----------
     generator
-        A pipeline folder or hub id.
+        Whose guidance is varied; its own scale is the profile's where it states none.
     evaluator
         Recovers the attributes that captions name.
     held_out
         Real images with captions, and `real`, their pixels, uint8 (m, h, w, 3).
     real
         See `held_out`.
-    settings
-        Say how many prompts, and the generator's own guidance scale.
 
     Returns
     -------
     list of GuidancePoint
         One per scale of `guidance_scales`.
     """
+    settings = generator.study.settings
     prompts = sweep_prompts(held_out, settings.alignment.guidance_prompts)
     reference = diversity(real[[*prompts.rows, *prompts.companions[0], *prompts.companions[1]]])
     patients = np.array(held_out["patient_id"][:])[prompts.rows]
     thrice = held_out.select(np.tile(prompts.rows, IMAGES_PER_PROMPT).tolist())
     requested = attributes.labels(thrice)
     points = []
-    for scale in guidance_scales(settings.guidance):
+    for scale in guidance_scales(generator.guidance or settings.guidance):
         images = sample_prompts(
-            generator,
+            generator.model,
             thrice["caption"][:],
             first_seed=FIRST_SEED,
             side=real.shape[1],

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+SHIPPED = Path(__file__).parent / "shipped"  # what the package ships; cards beside it
+
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers as one safetensors file."""
@@ -33,4 +35,4 @@ def load_weights(model: torch.nn.Module, path: Path, prefix: str = "") -> None:
 
 def shipped_weights() -> Path:
     """Return the file of the phantom-trained autoencoder (its card is `shipped/README.md`)."""
-    return Path(__file__).parent / "shipped" / "autoencoder.safetensors"
+    return SHIPPED / "autoencoder.safetensors"

@@ -24,9 +24,9 @@ from medisyn_lib.pipeline.arms import (
 )
 from medisyn_lib.pipeline.denoisers import Denoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.judged import TRAINED, judged_generator
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
 from medisyn_lib.pipeline.suite import TrainedModel
-from medisyn_lib.sampling.pipeline import resolve_model
 
 if TYPE_CHECKING:
     import datasets
@@ -59,7 +59,8 @@ def paired_images(
     modalities
         Those with a specialist.
     generator
-        Folder or hub id of a model to take the generalist's place; empty for the one trained here.
+        Folder or hub id of a model to take the generalist's place; empty or `trained` for the one
+        trained here.
 
     Returns
     -------
@@ -68,7 +69,10 @@ def paired_images(
     """
     images: Images = {}
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
-        general = resolve_model(generator) if generator else study.generator(seed=seed).folder
+        if generator in ("", TRAINED):
+            general = str(study.generator(seed=seed).folder)
+        else:
+            general = judged_generator(study, generator).model
         by_generalist = sample_modalities(general, split, modalities, number, whole=True)
         for name in modalities:
             special = study.generator(name, seed=seed).folder

@@ -12,13 +12,13 @@ from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, Pixels
 from medisyn_lib.pipeline.samples import sample_prompts
-from medisyn_lib.sampling.pipeline import resolve_model
 from medisyn_lib.training import classifier, loop
 from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
 if TYPE_CHECKING:
     import datasets
 
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 
@@ -90,15 +90,12 @@ def grading_networks(
     return logits
 
 
-def graded_synthetic_images(study: Study, generator: str) -> GradedImages:
-    """Sample fundus images by the prompts of training images, as many as the profile says; their grades are known.
-
-    `generator` is a folder or a hub id; empty: the study's own generalist.
-    """
+def graded_synthetic_images(generator: JudgedGenerator) -> GradedImages:
+    """Sample fundus images by the prompts of training images, as many as the profile says; their grades are known."""
+    study = generator.study
     n = study.settings.grading.synthetic_images
     images = study.images("generator")
     fundus = np.flatnonzero(np.array(images["modality"][:]) == "fundus")
     prompts = images.select(fundus[:n].tolist())
-    model = resolve_model(generator) if generator else study.generator().folder
-    pixels = sample_prompts(model, prompts["caption"][:], side=study.settings.size)
+    pixels = sample_prompts(generator.model, prompts["caption"][:], side=study.settings.size)
     return GradedImages(pixels, np.array(prompts["grade"][:]))

@@ -140,10 +140,13 @@ class Trainer:
             self.device.type == "cuda"
             and self.accelerator.num_processes == 1
             and getattr(objective, "use_cuda_graph", False)
+            and not plan.compiled
         )
         # In bfloat16 on a CPU fused attention is slow in the backward pass, as are group norms.
         self.avoid_slow_cpu_kernels = self.device.type == "cpu" and self.dtype == torch.bfloat16
         self.hooks = _float32_group_norms(objective) if self.avoid_slow_cpu_kernels else []
+        if plan.compiled:
+            objective.compile()
         self.model = self.accelerator.prepare_model(objective)
         parameters = [p for p in objective.parameters() if p.requires_grad]
         self.state = TrainingState(

@@ -16,7 +16,7 @@ from medisyn_lib.evaluation.memorization.images import sample_at_study_size
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
-    from medisyn_lib.pipeline.study import Study
+    from medisyn_lib.pipeline.judged import JudgedGenerator
 
 SEEDS = 2  # images per caption
 FIRST_SEED, SEEDS_APART = 8_000_000, 1000
@@ -24,20 +24,19 @@ COPIES_PER_CAPTION = 20  # one caption for so many planted copies of a distortio
 
 
 def attempt_extraction(
-    study: Study, model: str, detectors: Sequence[Detector], calibration: np.ndarray
+    generator: JudgedGenerator, detectors: Sequence[Detector], calibration: np.ndarray
 ) -> Estimate:
     """Estimate the proportion flagged among images of training captions.
 
     Parameters
     ----------
-    model : folder or hub id of the generator
     calibration : float (m, l), ratios of the calibration images
     """
-    images = study.images("generator")
+    study, images = generator.study, generator.training_images.load()
     n = max(2, study.settings.memorization.planted_copies // COPIES_PER_CAPTION)
     rows = np.rint(np.linspace(0, len(images) - 1, n)).astype(int).tolist()
     captions = images.select(rows)["caption"][:]
     seeds = [FIRST_SEED + SEEDS_APART * turn for turn in range(SEEDS)]
-    samples = [sample_at_study_size(study, model, captions, seed) for seed in seeds]
+    samples = [sample_at_study_size(study, generator.model, captions, seed) for seed in seeds]
     ratio = match(detectors, np.concatenate(samples)).ratio
     return proportion_flagged(flag_copies(ratio, calibration))

@@ -14,11 +14,11 @@ from medisyn_lib.data.pixels import centre_square
 from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES
 from medisyn_lib.pipeline.samples import sample_prompts
-from medisyn_lib.sampling.pipeline import resolve_model
 
 if TYPE_CHECKING:
     import datasets
 
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 
@@ -36,21 +36,22 @@ class RealImages:
         return list(dict.fromkeys(self.training["modality"][:]))
 
 
-def training_images(study: Study, generator: str = "") -> datasets.Dataset:
+def training_images(generator: JudgedGenerator) -> datasets.Dataset:
     """Load what a generator was trained on.
 
-    That is the generator's part of the study's data. A `generator` made elsewhere is compared with all
-    training images of a finite source.
+    Of one made elsewhere that is not known: it is compared with all training images of a finite source,
+    or with the phantoms of the study's own generator.
 
     Raises
     ------
     InputError
         If they are fewer than the overfitted control needs.
     """
-    if generator and study.source != "phantom":
+    study = generator.study
+    if generator.is_given and study.source != "phantom":
         images = sources.load(study.source, "train", size=study.settings.size)
     else:
-        images = study.images("generator")
+        images = generator.training_images.load()
     if len(images) < OVERFITTED_IMAGES:
         raise InputError(
             f"training set of {study.source}: {len(images)} images, "
@@ -59,9 +60,9 @@ def training_images(study: Study, generator: str = "") -> datasets.Dataset:
     return images
 
 
-def real_images(study: Study, generator: str = "") -> RealImages:
+def real_images(generator: JudgedGenerator) -> RealImages:
     """Load the training images of a generator, and calibration and held-out images of other patients."""
-    training = training_images(study, generator)
+    training, study = training_images(generator), generator.study
     n_modalities = len(set(training["modality"][:]))
     settings = study.settings.memorization
     calibration = _load_role(study, "calibration", settings.calibration_images // n_modalities + 1)
@@ -86,27 +87,25 @@ class JudgedImages:
 
     Attributes
     ----------
-    model : folder or hub id of the generator, or the folder of finished images
-    finished : whether it is such a folder, so that nothing more can be sampled
+    finished : whether they came as a folder of finished images, so that nothing more can be sampled
     pixels : uint8 (n, h, h, 3)
     """
 
-    model: str
     finished: bool
     pixels: np.ndarray
 
 
-def judged_images(study: Study, generator: str = "", seed: int = 0) -> JudgedImages:
+def judged_images(generator: JudgedGenerator, seed: int = 0) -> JudgedImages:
     """Load or sample the images to be judged.
 
-    A folder of finished images is taken whole. A pipeline, by default the study's generalist, is given
-    the captions of held-out images, the first of them with this seed.
+    A folder of finished images is taken whole. A pipeline is given the captions of held-out images,
+    the first of them with this seed.
     """
-    model = resolve_model(generator) if generator else str(study.generator().folder)
+    model, study = generator.model, generator.study
     if _is_image_folder(Path(model)):
-        return JudgedImages(model, True, _finished_images(model, study.settings.size))
+        return JudgedImages(True, _finished_images(model, study.settings.size))
     captions = study.images("test")["caption"][:]
-    return JudgedImages(model, False, sample_at_study_size(study, model, captions, seed))
+    return JudgedImages(False, sample_at_study_size(study, model, captions, seed))
 
 
 def _is_image_folder(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import torch
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.images import RealImages, first_of_each_patient
 from medisyn_lib.models import networks
+from medisyn_lib.sampling.pipeline import load_pipeline
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import exact_proportion
 from medisyn_lib.statistics.jackknife import delete_group
@@ -19,10 +20,7 @@ from medisyn_lib.training.text_encoder import embed_prompts
 
 if TYPE_CHECKING:
     import datasets
-    from diffusers import UNet2DConditionModel
-
-    from medisyn_lib.pipeline.denoisers import StoredDenoiser
-    from medisyn_lib.pipeline.study import Study
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 FLOW_TIMES = (0.3, 0.5, 0.7)  # of (0, 1), 1 being noise
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.05, 0.1)
@@ -78,25 +76,24 @@ def membership_inference(members: np.ndarray, others: np.ndarray) -> MembershipI
 
 
 def infer_membership(
-    study: Study, denoiser: StoredDenoiser, real: RealImages, members: np.ndarray | None = None
+    model: str, real: RealImages, members: np.ndarray | None = None
 ) -> MembershipInference:
-    """Compare a denoiser's losses on its training images with those on held-out ones.
+    """Compare a generator's losses on its training images with those on held-out ones.
 
     Parameters
     ----------
-    denoiser : a trained denoiser of the study
-    real : gives the held-out images, of which up to 200, evenly spread, are taken
-    members : int (n,), rows of the images of the study's generator; if None, as many as there are
-        non-members, one per patient
+    model : folder of a generator that learnt by flow matching, as all that are trained here
+    real : its training images, and held-out ones, of which up to 200, evenly spread, are taken
+    members : int (n,), rows of the training images; if None, as many as there are non-members, one
+        per patient
     """
-    net = denoiser.load()
-    training = study.images("generator")
+    pipeline = load_pipeline(model)
     n = min(len(real.held_out), MOST)
     if members is None:
-        members = one_image_per_patient(training, n)
+        members = one_image_per_patient(real.training, n)
     return membership_inference(
-        image_losses(study, net, training, members),
-        image_losses(study, net, real.held_out, evenly_spread(len(real.held_out), n)),
+        image_losses(pipeline, real.training, members),
+        image_losses(pipeline, real.held_out, evenly_spread(len(real.held_out), n)),
     )
 
 
@@ -112,11 +109,11 @@ def evenly_spread(length: int, n: int) -> np.ndarray:
 
 
 def image_losses(
-    study: Study, net: UNet2DConditionModel, images: datasets.Dataset, rows: np.ndarray
+    pipeline: StableDiffusionPipeline, images: datasets.Dataset, rows: np.ndarray
 ) -> np.ndarray:
     """Compute `flow_matching_losses` of some images with their captions: float64 (n,)."""
-    latents = torch.from_numpy(encode(study.autoencoder.load(), load_pixels(images, rows)))
-    tokenizer, text_encoder = study.embeddings.load_encoder()
+    net, tokenizer, text_encoder = pipeline.unet, pipeline.tokenizer, pipeline.text_encoder
+    latents = torch.from_numpy(encode(pipeline.vae, load_pixels(images, rows)))
     text = embed_prompts(tokenizer, text_encoder, images.select(list(rows))["caption"][:])
     generator = torch.Generator().manual_seed(NOISE_SEED)
     noise = torch.randn(latents.shape, generator=generator)

@@ -56,6 +56,7 @@ class Overfitted:
     Attributes
     ----------
     denoiser : its denoiser
+    model : folder of the generator with that denoiser, at the end
     rows : int (n,), the images that it was overfitted to, among those of the study's generator
     index_rows : int (n,), the same among those of the detectors' index
     calibration : float (m, l), ratios of the calibration images against these images alone
@@ -63,6 +64,7 @@ class Overfitted:
     """
 
     denoiser: OverfittedDenoiser
+    model: str
     rows: np.ndarray
     index_rows: np.ndarray
     calibration: np.ndarray
@@ -98,7 +100,8 @@ def overfit(
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
 
     snapshots = tuple(sample(step) for step in overfitted_steps(study)[-2:])
-    return Overfitted(denoiser, rows, index_rows, calibration, snapshots)
+    model = str(study.generator(denoiser=denoiser).folder)
+    return Overfitted(denoiser, model, rows, index_rows, calibration, snapshots)
 
 
 def overfit_further_sizes(
@@ -122,34 +125,28 @@ def set_tests_of_overfitted(
 
 
 def flagged_during_training(
-    study: Study,
-    detectors: Sequence[Detector],
-    real: RealImages,
-    calibration: np.ndarray,
-    at_end: np.ndarray,
+    study: Study, detectors: Sequence[Detector], real: RealImages, calibration: np.ndarray
 ) -> dict[float, np.ndarray]:
-    """Flag what the study's generalist generates after an eighth, a quarter and a half of its training.
+    """Flag what the study's generalist generates after an eighth, a quarter, a half and all of its training.
 
     Parameters
     ----------
     calibration : float (m, l), ratios of the calibration images
-    at_end : bool (n,), what is flagged at the end, which was judged before
 
     Returns
     -------
-    dict of passes over the training images to bool (n,)
+    dict of passes over the study's training images to bool (n,)
     """
-    plan = denoiser_plan(study.settings)
+    plan, trained_on = denoiser_plan(study.settings), len(study.images("generator"))
     split = evaluation_splits(study)[0]
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
-    for step in snapshot_steps(plan)[:-1]:
+    for step in snapshot_steps(plan):
         model = study.generator(after=step).folder
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
         ratio = match(detectors, pixels).ratio
-        flagged[step * plan.batch / len(real.training)] = flag_copies(ratio, calibration)
-    flagged[plan.steps * plan.batch / len(real.training)] = at_end
+        flagged[step * plan.batch / trained_on] = flag_copies(ratio, calibration)
     return flagged
 
 

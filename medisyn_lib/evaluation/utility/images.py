@@ -14,6 +14,7 @@ from medisyn_lib.data.pixels import load_pixels
 if TYPE_CHECKING:
     import pandas as pd
 
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 PREFERRED = ("dermoscopy", "fundus", "chest_xray", "histopathology")  # one modality per specialty
@@ -68,12 +69,15 @@ def load_images(study: Study, modality: str, role: str, at_most: int | None = No
     return Images(load_pixels(table), finding, patient_id)
 
 
-def load_task_images(study: Study, modality: str) -> TaskImages:
+def load_task_images(generator: JudgedGenerator, modality: str) -> TaskImages:
     """Load the images of a task, each role's from its own patients."""
+    study = generator.study
     pool = POOL_FACTOR * study.settings.augmentation.largest_n
     return TaskImages(
         real=load_images(study, modality, "evaluator", pool),
-        seen_by_generator=load_images(study, modality, "generator"),
+        seen_by_generator=load_images(
+            study, modality, "generator", generator.training_images.per_modality
+        ),
         validation=load_images(study, modality, "calibration"),
         test=load_images(study, modality, "test", pool),
     )
@@ -124,8 +128,15 @@ def _fewest_patients(images: Images) -> int:
     return min(counts)
 
 
-def collect_tasks(study: Study) -> tuple[dict[str, TaskImages], dict[str, str]]:
+def collect_tasks(
+    generator: JudgedGenerator,
+) -> tuple[dict[str, TaskImages], dict[str, str]]:
     """Collect as many testable tasks as the profile asks for, one modality of each specialty first.
+
+    Parameters
+    ----------
+    generator
+        Whose training images stand for what it saw.
 
     Returns
     -------
@@ -134,6 +145,7 @@ def collect_tasks(study: Study) -> tuple[dict[str, TaskImages], dict[str, str]]:
     untestable
         Why each modality that was left out cannot be tested, of those that were tried.
     """
+    study = generator.study
     settings = study.settings.augmentation
     reasons = check.testable(study.source)
     untestable = {modality: reason for modality, reason in reasons.items() if reason}
@@ -142,7 +154,7 @@ def collect_tasks(study: Study) -> tuple[dict[str, TaskImages], dict[str, str]]:
     for modality in sorted(candidates, key=_preference):
         if len(tasks) == settings.tasks:
             break
-        images = load_task_images(study, modality)
+        images = load_task_images(generator, modality)
         reason = why_untestable(images, settings.smallest_n)
         if reason:
             untestable[modality] = reason

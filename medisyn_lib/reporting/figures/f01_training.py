@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
     from medisyn_lib.pipeline.denoisers import StoredDenoiser
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 LOSSES = FigureSpec(
@@ -124,7 +125,7 @@ def prompts(
     synthetic: np.ndarray,
     held_out: datasets.Dataset,
     shown: Sequence[int],
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
     """Draw real and synthetic images, uint8 (n, h, w, 3), of some rows of the held-out captions.
@@ -142,18 +143,18 @@ def prompts(
     table["column_label"] = np.where(table["column"] % 2, "synthetic", "real")
     table["prompt"] = np.array(requested["caption"][:])[twice]
     table["title"] = (
-        f"Real images and synthetic ones of their captions ({study.scale}); {NOT_CLINICAL}"
+        f"Real images and synthetic ones of their captions ({judged.scale}); {NOT_CLINICAL}"
     )
     rows = list(shown)
     tiles = np.stack([real[rows], synthetic[rows]], 1).reshape(-1, *real.shape[1:])
-    return draw(PROMPTS, table, folder / "figures", tiles, real=study.source != "phantom")
+    return draw(PROMPTS, table, folder / "figures", tiles, real=judged.study.source != "phantom")
 
 
 def recovered_prompts(
-    accuracies: pd.DataFrame, images: int, study: Study, folder: Path
+    accuracies: pd.DataFrame, images: int, judged: JudgedGenerator, folder: Path
 ) -> Image | None:
     """Draw `alignment.accuracy_by_modality` of that many real and as many synthetic images."""
     title = (
-        f"Prompts read back, 95% intervals by patient ({study.scale}, n = {images} images a side)"
+        f"Prompts read back, 95% intervals by patient ({judged.scale}, n = {images} images a side)"
     )
     return draw(READ_BACK, accuracies.assign(title=title), folder / "figures")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medisyn_lib.evaluation.attribute_accuracy import AttributeAccuracy, ModalityAccuracy
     from medisyn_lib.evaluation.guidance_sweep import GuidancePoint
     from medisyn_lib.evaluation.word_changes import WordEffect
-    from medisyn_lib.pipeline.study import Study
+    from medisyn_lib.pipeline.judged import JudgedGenerator
 
 READ_BACK = FigureSpec(
     "04_read_back",
@@ -69,7 +69,7 @@ RECOVERED = FigureSpec(
 
 
 def recovered_attributes(
-    accuracies: Sequence[AttributeAccuracy], images: int, study: Study, folder: Path
+    accuracies: Sequence[AttributeAccuracy], images: int, judged: JudgedGenerator, folder: Path
 ) -> Image | None:
     """Draw the accuracy of each attribute in each set of images, of that many images each."""
     import pandas as pd
@@ -82,12 +82,14 @@ def recovered_attributes(
     table = pd.DataFrame(rows)
     table["xlabel"] = "share of named attributes read right"
     table["title"] = (
-        f"Attributes of the prompt read back, 95% intervals by patient ({study.scale}, n = {images} images)"
+        f"Attributes of the prompt read back, 95% intervals by patient ({judged.scale}, n = {images} images)"
     )
     return draw(READ_BACK, table, folder / "figures")
 
 
-def by_modality(accuracies: Sequence[ModalityAccuracy], study: Study, folder: Path) -> Image | None:
+def by_modality(
+    accuracies: Sequence[ModalityAccuracy], judged: JudgedGenerator, folder: Path
+) -> Image | None:
     """Draw the accuracy of findings, and of the other attributes together, of each modality."""
     import pandas as pd
 
@@ -98,13 +100,16 @@ def by_modality(accuracies: Sequence[ModalityAccuracy], study: Study, folder: Pa
     table = pd.DataFrame(rows).drop(columns="n")
     table["xlabel"] = "share read right"
     table["title"] = (
-        f"Findings and other attributes read back by modality, 95% intervals by patient ({study.scale})"
+        f"Findings and other attributes read back by modality, 95% intervals by patient ({judged.scale})"
     )
     return draw(BY_MODALITY, table, folder / "figures")
 
 
 def word_by_word(
-    effects: Mapping[str, WordEffect], drawn: WordEffect | None, study: Study, folder: Path
+    effects: Mapping[str, WordEffect],
+    drawn: WordEffect | None,
+    judged: JudgedGenerator,
+    folder: Path,
 ) -> Image | None:
     """Draw how often what a change is about is seen before and after it, one row per kind of change.
 
@@ -124,15 +129,15 @@ def word_by_word(
     table = pd.DataFrame(rows).drop(columns="n")
     table["xlabel"] = "share of images in which what the change is about is seen"
     table["title"] = (
-        f"Prompts that differ in one thing, same seed; 95% intervals by patient ({study.scale})"
+        f"Prompts that differ in one thing, same seed; 95% intervals by patient ({judged.scale})"
     )
     return draw(WORD_BY_WORD, table, folder / "figures")
 
 
 def guidance(
-    points: Sequence[GuidancePoint], study: Study, folder: Path, *, own_model: bool
+    points: Sequence[GuidancePoint], judged: JudgedGenerator, folder: Path
 ) -> Image | None:
-    """Draw accuracy and diversity over the guidance scale; of the study's `own_model` its default is named."""
+    """Draw accuracy and diversity over the guidance scale; a scale stored with the generator is named."""
     import pandas as pd
 
     rows = []
@@ -147,15 +152,17 @@ def guidance(
     table["xlabel"] = "guidance scale"
     table["ylabel"] = table["panel"]
     table["xscale"] = "log"
-    default = f"; its own guidance {study.settings.guidance:g}" if own_model else ""
+    default = f"; its own guidance {judged.guidance:g}" if judged.guidance else ""
     table["title"] = (
-        f"Guidance: alignment and diversity; 95% intervals by patient ({study.scale}, "
+        f"Guidance: alignment and diversity; 95% intervals by patient ({judged.scale}, "
         f"n = {points[0].diversity.n} prompts, three images each{default}; distances by efflite0)"
     )
     return draw(GUIDANCE, table, folder / "figures")
 
 
-def pairs(modalities: Sequence[str], tiles: np.ndarray, study: Study, folder: Path) -> Image | None:
+def pairs(
+    modalities: Sequence[str], tiles: np.ndarray, judged: JudgedGenerator, folder: Path
+) -> Image | None:
     """Draw pairs of a reader's page, one column each; `tiles` has images A and B in turn."""
     import pandas as pd
 
@@ -164,17 +171,17 @@ def pairs(modalities: Sequence[str], tiles: np.ndarray, study: Study, folder: Pa
     table["row_label"] = np.where(table["row"] == 0, "A", "B")
     table["column_label"] = [modalities[pair].replace(" ", "\n") for pair in table["column"]]
     table["title"] = (
-        f"Which is synthetic, A or B? First pairs of one reader ({study.scale}); {NOT_CLINICAL}"
+        f"Which is synthetic, A or B? First pairs of one reader ({judged.scale}); {NOT_CLINICAL}"
     )
-    real = study.source != "phantom"
+    real = judged.study.source != "phantom"
     return draw(PAIRS, table, folder / "figures", tiles, real=real)
 
 
-def reader_study_title(correct: np.ndarray, study: Study, *, simulated: bool) -> str:
+def reader_study_title(correct: np.ndarray, judged: JudgedGenerator, *, simulated: bool) -> str:
     """Return the title of the figures of a reader study with answers (readers, pairs)."""
     who = "simulated readers" if simulated else "answers of real readers"
     size = f"{len(correct)} readers, {correct.shape[1]} pairs"
-    return f"Reader study, {who} ({size}; {study.scale}; 95% intervals)"
+    return f"Reader study, {who} ({size}; {judged.scale}; 95% intervals)"
 
 
 def reader_study(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Image | None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medisyn_lib.evaluation.memorization.images import RealImages
     from medisyn_lib.evaluation.memorization.overfitting import TrainingPoint
     from medisyn_lib.evaluation.memorization.set_tests import PowerPoint
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 DISTANCES = FigureSpec(
@@ -53,7 +54,7 @@ def distances(
     thresholds: np.ndarray,
     detectors: Sequence[Detector],
     real: RealImages,
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
     """Draw histograms of distance ratios, one panel per detector.
@@ -78,7 +79,7 @@ def distances(
     table["xlabel"] = "nearest / tenth nearest distance"
     table["ylabel"] = "share of images a bin"
     table["title"] = (
-        f"Distance to the nearest training image over that to the tenth nearest ({study.scale}, "
+        f"Distance to the nearest training image over that to the tenth nearest ({judged.scale}, "
         f"{len(real.training)} training images, n = {len(ratios['synthetic'])} synthetic, "
         f"{len(ratios['held out'])} held out)"
     )
@@ -90,7 +91,7 @@ def detection(
     n_images: int,
     copies: Mapping[str, np.ndarray],
     real: RealImages,
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
     """Draw the power of the rule on sets of `n_images` against their contamination.
@@ -115,7 +116,7 @@ def detection(
     n_copies = min(len(ratio) for ratio in copies.values())
     table["title"] = (
         f"How often copies among {n_images} images are noticed; 95% intervals over "
-        f"{power[0].power.n} draws ({study.scale}, {n_copies} copies of each kind, "
+        f"{power[0].power.n} draws ({judged.scale}, {n_copies} copies of each kind, "
         f"{len(real.held_out)} held-out patients)"
     )
     return draw(DETECTION, table, folder / "figures")
@@ -125,7 +126,7 @@ def pairs(
     synthetic: ClosestPairs,
     overfitted: ClosestPairs,
     real: RealImages,
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
     """Show the closest matches of the generator above, those of the overfitted model below."""
@@ -143,11 +144,11 @@ def pairs(
             rows.append((row, column, label))
     table = pd.DataFrame(rows, columns=["row", "column", "row_label"])
     table["title"] = (
-        f"The most suspicious matches ({study.scale}, {len(real.training)} training images); "
+        f"The most suspicious matches ({judged.scale}, {len(real.training)} training images); "
         f"{NOT_CLINICAL}"
     )
     tiles = np.concatenate(list(strips.values()))
-    return draw(PAIRS, table, folder / "figures", tiles, real=study.source != "phantom")
+    return draw(PAIRS, table, folder / "figures", tiles, real=judged.study.source != "phantom")
 
 
 def length(points: Sequence[TrainingPoint], study: Study, folder: Path) -> Image | None:

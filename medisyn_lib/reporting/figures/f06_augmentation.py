@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
 
-    from medisyn_lib.pipeline.study import Study
+    from medisyn_lib.pipeline.judged import JudgedGenerator
 
 IMAGES = FigureSpec(
     "06_images",
@@ -49,7 +49,7 @@ SMALLEST_ERROR = 1e-3  # what lies below is drawn there, as the axis is logarith
 def images(
     tasks: Mapping[str, TaskImages],
     synthetic: Mapping[str, Sequence[Images]],
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
     """Draw real images of each task, the same augmented, and the first synthetic ones; nothing without tasks."""
@@ -74,13 +74,15 @@ def images(
     table = pd.DataFrame(rows, columns=["row", "column", "row_label"])
     table["title"] = (
         "Real images of the classifier, the same after classical augmentation, and synthetic images "
-        f"({study.scale}); {NOT_CLINICAL}"
+        f"({judged.scale}); {NOT_CLINICAL}"
     )
-    shows_real = study.source != "phantom"
+    shows_real = judged.study.source != "phantom"
     return draw(IMAGES, table, folder, np.array(tiles), real=shows_real)
 
 
-def learning(table: pd.DataFrame, study: Study, folder: Path, test_images: int) -> Image | None:
+def learning(
+    table: pd.DataFrame, judged: JudgedGenerator, folder: Path, test_images: int
+) -> Image | None:
     """Draw the table of `learning_curves.learning_curves` as errors, 1 - AUROC; nothing of an empty one."""
     import pandas as pd
 
@@ -102,22 +104,22 @@ def learning(table: pd.DataFrame, study: Study, folder: Path, test_images: int) 
     drawn["ylabel"] = "1 - AUROC (lower is better)"
     drawn["title"] = (
         "Classifiers by their training images (mixed: n real and n synthetic; right end: real images, those "
-        f"that the generator saw included: n + N); {_intervals(study, test_images)}"
+        f"that the generator saw included: n + N); {_intervals(judged, test_images)}"
     )
     return draw(LEARNING, drawn, folder)
 
 
-def _intervals(study: Study, test_images: int) -> str:
+def _intervals(judged: JudgedGenerator, test_images: int) -> str:
     """What the intervals of a curve are over, in words."""
-    draws = study.settings.augmentation.draws
+    draws = judged.study.settings.augmentation.draws
     return (
         f"95% intervals over at least {draws} draws and test patients "
-        f"({study.scale}, at least {test_images} test images)"
+        f"({judged.scale}, at least {test_images} test images)"
     )
 
 
 def gain_by_ratio(
-    table: pd.DataFrame, study: Study, folder: Path, test_images: int
+    table: pd.DataFrame, judged: JudgedGenerator, folder: Path, test_images: int
 ) -> Image | None:
     """Draw the table of `gains.gains_by_ratio`; nothing of an empty one."""
     import pandas as pd
@@ -139,14 +141,14 @@ def gain_by_ratio(
     drawn["ylabel"] = "gain in AUROC"
     drawn["title"] = (
         "What synthetic images add to n real ones, both augmented, at equal steps; "
-        f"paired {_intervals(study, test_images)}"
+        f"paired {_intervals(judged, test_images)}"
     )
     return draw(RATIO, drawn, folder)
 
 
 def gains(
     contrasts: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
-    study: Study,
+    judged: JudgedGenerator,
     folder: Path,
     test_images: int,
 ) -> Image | None:
@@ -162,11 +164,11 @@ def gains(
     if not rows:
         return None
     table = pd.DataFrame(rows, columns=["panel", "label", "group", "value", "low", "high"])
-    n = study.settings.augmentation.smallest_n
-    draws = arms.DECISIVE_FACTOR * study.settings.augmentation.draws
+    n = judged.study.settings.augmentation.smallest_n
+    draws = arms.DECISIVE_FACTOR * judged.study.settings.augmentation.draws
     table["xlabel"] = f"gain in AUROC over {n} real images, augmented"
     table["title"] = (
         f"The primary contrast (mixed 1:1, augmented) with its controls, at n = {n}; paired 95% intervals over "
-        f"draws and test patients ({study.scale}, {draws} draws, at least {test_images} test images)"
+        f"draws and test patients ({judged.scale}, {draws} draws, at least {test_images} test images)"
     )
     return draw(GAIN, table, folder)

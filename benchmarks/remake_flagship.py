@@ -1,0 +1,46 @@
+"""Remakes the flagship generator that this package ships, from random weights: `python benchmarks/remake_flagship.py`.
+
+Hours on two cores; quicker with two processes, `benchmarks/accelerate/two_cpus.yaml` says how. Its card,
+medisyn_lib/models/shipped/flagship/README.md, says what came of it. Interrupted, it goes on where it was, with any
+number of processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+
+from medisyn_lib.pipeline import flagship
+from medisyn_lib.pipeline.denoisers import Denoiser
+from medisyn_lib.pipeline.generators import SamplingCall, assemble
+from medisyn_lib.runtime import store
+from medisyn_lib.runtime.device import accelerator
+
+CALL = SamplingCall(num_inference_steps=12, guidance_scale=1.5)
+
+
+def write_pipeline(trained: Denoiser) -> None:
+    """Put the pipeline in place of the shipped one; its card stays, what training cost is written anew."""
+    folder = flagship.folder()
+    for part in folder.iterdir() if folder.is_dir() else ():
+        if part.is_dir():
+            shutil.rmtree(part)
+    net = trained.load().half()
+    autoencoder = trained.latents.autoencoder
+    assemble(folder, autoencoder, trained.embeddings, net, CALL)
+    autoencoder.load().half().save_pretrained(folder / "vae")
+    store.write_atomic(folder / "compute.json", json.dumps(trained.compute(), indent=1))
+
+
+def main() -> None:
+    """Train, and write."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    trained = flagship.denoiser()
+    trained.ensure()
+    if accelerator().is_main_process:
+        write_pipeline(trained)
+
+
+if __name__ == "__main__":
+    main()
