@@ -31,8 +31,8 @@
 # untrained denoisers' images, and captions deranged within a modality, are right by chance alone.
 #
 # On phantoms the generator judged is the **flagship**, which ships with this package; its card says how it was trained.
-# What is shown of training is of a generator trained here, for minutes. `generator = "trained"` judges that one; a
-# folder or hub id judges another, and leaves autoencoder, training and untrained denoisers out.
+# What is shown of training is of a generator trained here, for minutes. `generator = "trained"` judges that one. Where
+# `flagship`, a folder or a hub id is named, autoencoder and training are left out.
 #
 # The protocol is **our own**; the paper's is not public to us. A small model on two processor cores is not the
 # paper's model. Phantoms are not patients. Not for clinical use.
@@ -46,7 +46,6 @@ retrain_autoencoder: bool = False  # True: train the autoencoder from random wei
 
 # %%
 import time
-from pathlib import Path
 
 import numpy as np
 from IPython.display import display
@@ -90,7 +89,7 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 # encoding and decoding, bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
-if not judged.is_given:
+if judged.shows_training:
     decoded = study.reconstruct(real)
     decibels = peak_signal_to_noise(real=real, decoded=decoded)
     for name in names:
@@ -106,7 +105,7 @@ if not judged.is_given:
 
 # %%
 denoisers = {}
-if not judged.is_given:
+if judged.shows_training:
     denoisers = trained_denoisers(study, names)
     history = f01_training.training_history(denoisers, settings.denoiser_batch)
     display(f01_training.losses(history, study, folder))
@@ -119,7 +118,7 @@ if not judged.is_given:
 # One prompt and seed per modality: from noise to a modality in the first quarter of training.
 
 # %%
-if not judged.is_given:
+if judged.shows_training:
     prompts = [held_out[int(np.flatnonzero(modality == name)[0])]["caption"] for name in names]
     samples = snapshot_samples(study, prompts)
     display(f01_training.progress(samples, names, study, folder))
@@ -169,10 +168,10 @@ f01_training.recovered_prompts(accuracies, len(real), judged, folder)
 
 # %%
 claim = c01_training.claim_one_model(classified, held_out, settings)
-provenance = study.provenance(time.perf_counter() - start, flops_of(denoisers.values()))
+provenance = judged.provenance(time.perf_counter() - start, flops_of(denoisers.values()))
 write_result(folder / "results" / "01_training.json", provenance, [claim])
 if not judged.is_given:
-    copy_model_card(Path(judged.model), folder)
+    copy_model_card(judged, folder)
 
 # %% tags=["nbval-check-output"]
 for control in claim.controls:

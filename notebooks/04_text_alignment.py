@@ -213,7 +213,7 @@ realistic = c04_text_alignment.claim_realistic(
 )
 claims = [aligned, followed, realistic]
 main = [claim.id for claim in claims if readers or claim is not realistic]
-provenance = study.provenance(time.perf_counter() - start, judged.flops)
+provenance = judged.provenance(time.perf_counter() - start, judged.flops)
 results.write_result(folder / "results" / "04_text_alignment.json", provenance, claims, main)
 
 # %% tags=["nbval-check-output"]

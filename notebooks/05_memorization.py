@@ -175,7 +175,7 @@ estimate_table(steps)
 # %%
 models = [overfitted, *overfitting.overfit_further_sizes(study, detectors, real)]
 generalist = {}
-if not judged.is_given:
+if judged.shows_training:
     generalist = overfitting.flagged_during_training(study, detectors, real, calibration)
 f05_memorization.length(overfitting.copying_curve(generalist, models), study, folder)
 
@@ -223,7 +223,7 @@ findings = c05_memorization.Findings(
 )
 claim = c05_memorization.claim_not_copies(findings)
 flops = judged.flops + flops_of([overfitted.denoiser])
-provenance = study.provenance(time.perf_counter() - start, flops)
+provenance = judged.provenance(time.perf_counter() - start, flops)
 write_result(folder / "results" / "05_memorization.json", provenance, [claim])
 
 # %% tags=["nbval-ignore-output"]

@@ -198,7 +198,7 @@ claims = [
     for scenario in both
 ]
 main = [claim.id for claim, scenario in zip(claims, both, strict=True) if scenario.scores]
-provenance = study.provenance(time.perf_counter() - start, judged.flops * len(models))
+provenance = judged.provenance(time.perf_counter() - start, judged.flops * len(models))
 write_result(folder / "results" / "06_augmentation.json", provenance, claims, main)
 
 # %% tags=["nbval-check-output"]

@@ -42,8 +42,9 @@ add_to_model_card(folder / "model_card.md", table)  # written by notebook 01
 print(f"scorecard of {study.scale}")
 
 # %% [markdown]
-# Every verdict with its primary measure, interval and controls is in `scorecard.md`, and in the model card of this
-# run's generator; here in short.
+# Every verdict with its primary measure, interval and controls is in `scorecard.md`, and in the model card of the
+# generator that 01 judged; here in short. On phantoms in quick, 01 and 04 to 06 judge the flagship, which ships with
+# the package; 02 and 03 compare generators that are trained here.
 
 # %% tags=["verdict", "nbval-ignore-output"]
 for row in rows:

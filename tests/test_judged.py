@@ -57,6 +57,8 @@ def test_the_flagship_draws_phantoms_of_its_size_alone(profile: str, data: str) 
 def test_one_made_elsewhere_has_no_known_cost_and_is_found_where_it_lies(tmp_path: Path) -> None:
     given = judged_generator(Study("quick", "phantom"), str(tmp_path))
     assert given.models == [str(tmp_path)] and given.flops == 0 and given.guidance is None
+    assert given.provenance(1.0, 0.0)["generator"] == tmp_path.name
+    assert judged_generator(given.study, "a/b").provenance(1.0, 0.0)["generator"] == "a/b"
 
 
 def test_the_flagship_is_stock_and_small_and_its_parts_are_those_that_trained_it() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline import flagship
@@ -27,10 +28,13 @@ class JudgedGenerator:
         Whose data it is judged on.
     name : str
         `flagship`, `trained`, or the folder or hub id of one made elsewhere.
+    by_default : bool
+        Whether no name was given.
     """
 
     study: Study
     name: str
+    by_default: bool = False
 
     @property
     def is_flagship(self) -> bool:
@@ -46,6 +50,11 @@ class JudgedGenerator:
     def is_given(self) -> bool:
         """Whether it was made elsewhere, so that nothing is known of its training."""
         return not (self.is_flagship or self.is_trained_here)
+
+    @property
+    def shows_training(self) -> bool:
+        """Whether a notebook shows the study's own training, too: not where another was asked for."""
+        return self.is_trained_here or self.by_default
 
     @property
     def scale(self) -> str:
@@ -89,6 +98,12 @@ class JudgedGenerator:
             return self.study.denoiser().compute()["flops"]
         return 0.0
 
+    def provenance(self, seconds: float, flops: float) -> dict[str, Any]:
+        """Return the `provenance` of a result about it: its study's, and `generator`, without folders."""
+        is_folder = self.is_given and Path(self.model).is_dir()
+        label = Path(self.model).name if is_folder else self.name
+        return {**self.study.provenance(seconds, flops), "generator": label}
+
 
 def judged_generator(study: Study, name: str = "") -> JudgedGenerator:
     """Return the generator that a notebook's parameter means.
@@ -112,6 +127,5 @@ def judged_generator(study: Study, name: str = "") -> JudgedGenerator:
             f"generator {FLAGSHIP!r}: draws phantoms of {flagship.SIZE} pixels, not {study.source} "
             f"of {study.settings.size}; name another, or {TRAINED!r}"
         )
-    if not name:
-        name = FLAGSHIP if fits and study.settings.judges_flagship else TRAINED
-    return JudgedGenerator(study, name)
+    default = FLAGSHIP if fits and study.settings.judges_flagship else TRAINED
+    return JudgedGenerator(study, name or default, by_default=not name)
