@@ -16,6 +16,7 @@ from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.generators import SamplingCall, assemble
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.training.autoencoder import load_shipped
 
 CALL = SamplingCall(num_inference_steps=12, guidance_scale=1.5)
 
@@ -27,9 +28,8 @@ def write_pipeline(trained: Denoiser) -> None:
         if part.is_dir():
             shutil.rmtree(part)
     net = trained.load().half()
-    autoencoder = trained.latents.autoencoder
-    assemble(folder, autoencoder, trained.embeddings, net, CALL)
-    autoencoder.load().half().save_pretrained(folder / "vae")
+    assemble(folder, trained.latents.autoencoder, trained.embeddings, net, CALL)
+    load_shipped().half().save_pretrained(folder / "vae")
     store.write_atomic(folder / "compute.json", json.dumps(trained.compute(), indent=1))
 
 

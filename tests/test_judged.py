@@ -131,3 +131,5 @@ def test_remaking_writes_a_whole_pipeline_and_keeps_the_card(
     assert sampling_settings(str(tmp_path / "flagship"))["guidance_scale"]
     assert json.loads((tmp_path / "flagship" / "compute.json").read_text())["steps"]
     assert load_pipeline(str(tmp_path / "flagship")).unet.dtype == torch.float32
+    written = [path.read_text() for path in (tmp_path / "flagship").rglob("*config.json")]
+    assert len(written) == 5 and not any('"/' in text for text in written)  # no folder of ours

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import reference_generators as benchmark
 
+from medisyn_lib.data.pixels import blurred
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.memorization.conformal import FALSE_ALARM_RATE, flag_copies
 from medisyn_lib.evaluation.memorization.set_tests import flag_and_test
 from medisyn_lib.evaluation.reference_generators import (
-    blurred,
     class_gaussian,
     copies,
     measure_table,

@@ -15,7 +15,14 @@ from medisyn_lib.errors import InputError
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["centre_square", "has_colour_marks", "load_pixels", "open_images", "stored_size"]
+__all__ = [
+    "blurred",
+    "centre_square",
+    "has_colour_marks",
+    "load_pixels",
+    "open_images",
+    "stored_size",
+]
 
 # An image counts as grey with marks in colour where nearly all of its pixels are grey and few are coloured.
 GREY_SPREAD = 12  # of 255, largest difference between the channels of a grey pixel
@@ -34,6 +41,14 @@ def load_pixels(
     for number, row in enumerate(chosen.select_columns("image")):
         pixels[number] = row["image"]
     return pixels
+
+
+def blurred(pixels: np.ndarray, deviation: float = 1.0) -> np.ndarray:
+    """Blur images, uint8 (n, h, w, 3), by a Gaussian with a standard deviation in pixels."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(pixels.astype(np.float64), (0, deviation, deviation, 0))
+    return np.rint(smooth).astype(np.uint8)
 
 
 def open_images(

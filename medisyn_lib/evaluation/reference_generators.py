@@ -16,24 +16,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.data.pixels import blurred, load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import fidelity
-from medisyn_lib.evaluation.memorization import window_descriptors
 from medisyn_lib.evaluation.memorization.closest_record import closest_record
 from medisyn_lib.evaluation.memorization.conformal import flag_copies
-from medisyn_lib.evaluation.memorization.detectors import Detector, match, photograph_encoder
+from medisyn_lib.evaluation.memorization.detectors import (
+    Detector,
+    match,
+    photograph_detector,
+    pixel_detector,
+)
 from medisyn_lib.evaluation.memorization.images import RealImages
 from medisyn_lib.evaluation.memorization.set_tests import flag_and_test
 from medisyn_lib.models import encoders
 from medisyn_lib.pipeline.artifacts import Pixels
-from medisyn_lib.pipeline.index import Index
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-BLUR = 1.0  # standard deviation in pixels
 COMPONENTS = 32  # of a class Gaussian, at most
 
 
@@ -55,13 +57,6 @@ def copies(training: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray
         uint8 (n, h, w, 3).
     """
     return training[rng.choice(len(training), n, replace=n > len(training))]
-
-
-def blurred(pixels: np.ndarray) -> np.ndarray:
-    """Blur images, uint8 (n, h, w, 3), by a Gaussian with a standard deviation of one pixel."""
-    from scipy.ndimage import gaussian_filter
-
-    return _as_pixels(gaussian_filter(pixels.astype(np.float64), (0, BLUR, BLUR, 0)))
 
 
 def class_gaussian(
@@ -289,24 +284,9 @@ def _mean_fidelity(
 
 
 def _copy_detectors(training: datasets.Dataset, encoder: str) -> list[Detector]:
-    """Index training images by pixels and by an encoder, as `detectors.copy_detectors` does of a study's."""
-    describe = photograph_encoder(encoder)
-    images = Pixels(load_pixels(training)).key()
-    by_pixels = Index(
-        {"images": images, "detector": "pixels"},
-        None,
-        images=training,
-        describe=window_descriptors.centre_window,
-        describe_code=(window_descriptors,),
-    )
-    by_encoder = Index(
-        {"images": images, "detector": encoder},
-        None,
-        images=training,
-        describe=describe,
-        describe_code=(encoders,),
-    )
+    """Index training images by pixels and by an encoder."""
+    content = {"images": Pixels(load_pixels(training)).key()}
     return [
-        Detector("pixels", by_pixels, window_descriptors.query_windows),
-        Detector(encoder, by_encoder, describe),
+        pixel_detector(training, content),
+        photograph_detector(training, content, encoder),
     ]

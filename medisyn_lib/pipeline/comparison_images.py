@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.data.pixels import blurred, load_pixels
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
@@ -94,8 +94,6 @@ def control_images(
     These are the generalist's after half its steps, other patients' real images, those blurred by
     a Gaussian of one pixel, and the split's real images through the autoencoder.
     """
-    from scipy.ndimage import gaussian_filter
-
     half = denoiser_plan(study.settings).steps // 2
     half_trained = study.generator(seed=study.settings.seeds[0], after=half).folder
     by_half_trained = sample_modalities(half_trained, split, modalities, 0)
@@ -105,7 +103,7 @@ def control_images(
         real = load_pixels(split, rows_of(split, name))
         images[ArmKey(HALF_TRAINED, name, 0)] = by_half_trained[name]
         images[ArmKey(OTHER_PATIENTS, name, 0)] = others
-        images[ArmKey(BLURRED, name, 0)] = gaussian_filter(others, (0, 1, 1, 0))
+        images[ArmKey(BLURRED, name, 0)] = blurred(others)
         images[ArmKey(AUTOENCODED, name, 0)] = study.reconstruct(real)
     return images
 

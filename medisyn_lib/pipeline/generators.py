@@ -87,8 +87,10 @@ def assemble(
     from diffusers import StableDiffusionPipeline
 
     tokenizer, text_encoder = embeddings.load_encoder()
+    vae = autoencoder.load()
+    vae.register_to_config(_name_or_path="")  # a folder of this machine, which nobody else has
     pipeline = StableDiffusionPipeline(
-        vae=autoencoder.load(),
+        vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=net,

@@ -79,8 +79,8 @@ def copy_detectors(
         "size": study.settings.size,
     }
     detectors = [
-        _pixel_detector(images, settings),
-        _photograph_detector(images, settings, encoder),
+        pixel_detector(images, settings),
+        photograph_detector(images, settings, encoder),
     ]
     encoder_of_patients = reidentification_of(study)
     if encoder_of_patients is not None:
@@ -88,7 +88,8 @@ def copy_detectors(
     return detectors
 
 
-def _pixel_detector(images: datasets.Dataset, settings: Mapping[str, Any]) -> Detector:
+def pixel_detector(images: datasets.Dataset, settings: Mapping[str, Any]) -> Detector:
+    """Index training images by the pixels of their centre; `settings` say which images they are."""
     index = Index(
         {**settings, "detector": "pixels"},
         None,
@@ -99,9 +100,10 @@ def _pixel_detector(images: datasets.Dataset, settings: Mapping[str, Any]) -> De
     return Detector("pixels", index, query_windows)
 
 
-def _photograph_detector(
+def photograph_detector(
     images: datasets.Dataset, settings: Mapping[str, Any], encoder: str
 ) -> Detector:
+    """Index training images by an encoder of photographs; `settings` say which images they are."""
     describe = photograph_encoder(encoder)
     index = Index(
         {**settings, "detector": encoder},
