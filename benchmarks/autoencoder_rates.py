@@ -28,6 +28,7 @@ import torch
 from medisyn_lib.evaluation.reconstruction import reconstruction_table
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import ImageSet
+from medisyn_lib.pipeline.own_generator import fit_linear_autoencoder
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import loop
 from medisyn_lib.training.autoencoder import decode, encode, load_shipped, train_autoencoder
@@ -78,29 +79,11 @@ SHIPPED = "shipped"
 COLUMNS = ["autoencoder", "numbers", "PSNR, dB", "KID", "coverage", "worst", "spectrum", "lesions"]
 
 
-def patches(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Cut images uint8 (n, h, h, 3) into rows of patch values, float32 (patches, side * side * 3)."""
-    n, cells = len(pixels), pixels.shape[1] // side
-    grid = pixels.reshape(n, cells, side, cells, side, 3).swapaxes(2, 3)
-    return grid.reshape(n * cells**2, -1).astype(np.float32)
-
-
-def joined(rows: np.ndarray, side: int, n: int) -> np.ndarray:
-    """Join patches to n images uint8 (n, h, h, 3)."""
-    cells = round((len(rows) / n) ** 0.5)
-    grid = rows.reshape(n, cells, cells, side, side, 3).swapaxes(2, 3)
-    images = grid.reshape(n, cells * side, cells * side, 3)
-    return np.rint(images).clip(0, 255).astype(np.uint8)
-
-
 def by_linear(tried: Linear, training: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Return images through principal components and back."""
-    from sklearn.decomposition import PCA
-
     some = training[:: max(1, len(training) // LINEAR_IMAGES)]
-    fitted = PCA(tried.components, random_state=0).fit(patches(some, tried.patch))
-    decoded = fitted.inverse_transform(fitted.transform(patches(real, tried.patch)))
-    return joined(decoded, tried.patch, len(real))
+    fitted = fit_linear_autoencoder(some, tried.patch, tried.components)
+    return fitted.decode(fitted.encode(real))
 
 
 def by_learnt(tried: Learnt, training: np.ndarray, real: np.ndarray, minutes: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from medisyn_lib.evaluation.utility.scores import scores
 from medisyn_lib.evaluation.utility.tasks import Task, make_task
 from medisyn_lib.evaluation.utility.training import train_classifiers, train_side_by_side
 from medisyn_lib.models import encoders
-from medisyn_lib.pipeline.own_generator import own_generator_images
+from medisyn_lib.pipeline.own_generator import fit_linear_autoencoder, own_generator_images
 from medisyn_lib.pipeline.study import Study
 
 D, CLASSES = 24, 3
@@ -261,6 +261,16 @@ def test_no_patient_has_two_roles_and_more_test_images_can_be_had() -> None:
     more = load_images(study, "fundus", "test", 9)
     assert len(more.pixels) == 9 and np.array_equal(more.pixels[:6], roles["test"].pixels)
     assert len(load_images(study, "fundus", "evaluator", 5).finding) == 5
+
+
+def test_a_linear_autoencoder_keeps_what_its_components_hold() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    whole = fit_linear_autoencoder(pixels, patch=4, components=48)
+    assert np.array_equal(whole.decode(whole.encode(pixels)), pixels)
+    few = fit_linear_autoencoder(pixels, patch=8, components=3)
+    latents = few.encode(pixels)
+    assert latents.shape == (40, 3, 2, 2)
+    assert latents.std((0, 2, 3)) == pytest.approx(1, abs=0.05)
 
 
 def test_a_generator_of_its_own_draws_what_it_saw() -> None:

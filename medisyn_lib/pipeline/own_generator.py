@@ -36,41 +36,45 @@ COMPONENTS = 16  # of a patch
 
 @dataclass(frozen=True)
 class LinearAutoencoder:
-    """Principal components of square patches: each patch of 8 pixels a side is one latent."""
+    """Principal components of square patches: each patch is one latent."""
 
     components: PCA
-    side: int  # latents of an image's side
+    patch: int  # pixels of a patch's side
 
     def encode(self, pixels: np.ndarray) -> np.ndarray:
-        """Latents float32 (n, 16, side, side) of pixels uint8 (n, h, w, 3)."""
-        flat = self.components.transform(to_patches(pixels))
-        latents = flat.reshape(len(pixels), self.side, self.side, -1).transpose(0, 3, 1, 2)
+        """Latents float32 (n, components, side, side) of pixels uint8 (n, h, h, 3)."""
+        side = pixels.shape[1] // self.patch
+        flat = self.components.transform(to_patches(pixels, self.patch))
+        latents = flat.reshape(len(pixels), side, side, -1).transpose(0, 3, 1, 2)
         return latents.astype(np.float32)
 
-    def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """Pixels uint8 (n, h, w, 3) of latents (n, 16, side, side)."""
-        flat = self.components.inverse_transform(latents.permute(0, 2, 3, 1).flatten(0, 2).numpy())
-        cell = PATCH
-        patches = flat.reshape(-1, self.side, self.side, cell, cell, 3).swapaxes(2, 3)
-        images = patches.reshape(-1, self.side * cell, self.side * cell, 3)
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Pixels uint8 (n, h, h, 3) of latents (n, components, side, side)."""
+        n, channels, side, _ = latents.shape
+        flat = self.components.inverse_transform(
+            latents.transpose(0, 2, 3, 1).reshape(-1, channels)
+        )
+        cell = self.patch
+        patches = flat.reshape(n, side, side, cell, cell, 3).swapaxes(2, 3)
+        images = patches.reshape(n, side * cell, side * cell, 3)
         return np.rint((images + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
-def to_patches(pixels: np.ndarray) -> np.ndarray:
-    """Cut images uint8 (n, h, w, 3) into patches, float64 in [-1, 1], (n * side * side, values of a patch)."""
-    cell = PATCH
-    n, side = len(pixels), pixels.shape[1] // cell
-    grid = pixels.reshape(n, side, cell, side, cell, 3).swapaxes(2, 3)
+def to_patches(pixels: np.ndarray, patch: int) -> np.ndarray:
+    """Cut images uint8 (n, h, h, 3) into patches, float64 in [-1, 1], (n * side * side, values of a patch)."""
+    n, side = len(pixels), pixels.shape[1] // patch
+    grid = pixels.reshape(n, side, patch, side, patch, 3).swapaxes(2, 3)
     return grid.reshape(n * side**2, -1) / 127.5 - 1
 
 
-def fit_linear_autoencoder(pixels: np.ndarray) -> LinearAutoencoder:
-    """Fit the autoencoder to images uint8 (n, h, w, 3)."""
+def fit_linear_autoencoder(
+    pixels: np.ndarray, patch: int = PATCH, components: int = COMPONENTS
+) -> LinearAutoencoder:
+    """Fit the autoencoder to images uint8 (n, h, h, 3), whose side the patch's side divides."""
     from sklearn.decomposition import PCA
 
-    components = PCA(COMPONENTS, whiten=True, svd_solver="full")
-    side = pixels.shape[1] // PATCH
-    return LinearAutoencoder(components.fit(to_patches(pixels)), side)
+    fitted = PCA(components, whiten=True, svd_solver="full").fit(to_patches(pixels, patch))
+    return LinearAutoencoder(fitted, patch)
 
 
 def random_embeddings(count: int, seed: int) -> np.ndarray:
@@ -112,7 +116,7 @@ class OwnSamples(Artifact):
             )
         train_denoiser(net, latents, embeddings, labels, self.plan, folder)
         sampled = self._sample(net, latents.shape[1:], embeddings, wanted)
-        np.save(folder / "samples.npy", autoencoder.decode(sampled))
+        np.save(folder / "samples.npy", autoencoder.decode(sampled.numpy()))
 
     def _sample(
         self,
