@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from pathlib import Path
 
 from diffusers import DPMSolverMultistepScheduler
 
@@ -26,17 +27,22 @@ CALL = SamplingCall(num_inference_steps=12, guidance_scale=2.0)
 FLOW_SHIFT = 2.5  # more steps where noise is strong (Esser et al., arXiv 2403.03206, equation 23)
 
 
-def write_pipeline(trained: Denoiser) -> None:
+def write_pipeline(folder: Path, trained: Denoiser, after: int | None = None) -> None:
+    """Write the pipeline as it ships, after all steps of its training or fewer."""
+    net = trained.load(after).half()
+    assemble(folder, trained.latents.autoencoder, trained.embeddings, net, CALL)
+    shifted = DPMSolverMultistepScheduler.from_config(scheduler().config, flow_shift=FLOW_SHIFT)
+    shifted.save_pretrained(folder / "scheduler")
+    load_shipped().half().save_pretrained(folder / "vae")
+
+
+def ship(trained: Denoiser) -> None:
     """Put the pipeline in place of the shipped one; its card stays, what training cost is written anew."""
     folder = flagship.folder()
     for part in folder.iterdir() if folder.is_dir() else ():
         if part.is_dir():
             shutil.rmtree(part)
-    net = trained.load().half()
-    assemble(folder, trained.latents.autoencoder, trained.embeddings, net, CALL)
-    shifted = DPMSolverMultistepScheduler.from_config(scheduler().config, flow_shift=FLOW_SHIFT)
-    shifted.save_pretrained(folder / "scheduler")
-    load_shipped().half().save_pretrained(folder / "vae")
+    write_pipeline(folder, trained)
     store.write_atomic(folder / "compute.json", json.dumps(trained.compute(), indent=1))
 
 
@@ -46,7 +52,7 @@ def main() -> None:
     trained = flagship.denoiser()
     trained.ensure()
     if accelerator().is_main_process:
-        write_pipeline(trained)
+        ship(trained)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ REFUSED = {
     "more_modalities.py": [["--times", "1"]],
     "neighbours.py": [["--k", "0"]],
     "fidelity.py": [["--n", "2"]],
-    "scaling_curve.py": [["--images", "3"], ["--judged", "2"], ["--guidance", "x"]],
+    "scaling_curve.py": [["--images", "3"], ["--judged", "2"], ["--judged", "x"]],
     "autoencoder_rates.py": [["--minutes", "0"], ["--only", "luck"], ["--images", "2"]],
     "recipes.py": [["--seeds", "1"], ["--only", "luck"], ["--steps", "0"]],
     "time_to_distance.py": [[], ["--peer", "absent.py"], ["--runs", "1"]],

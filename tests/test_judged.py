@@ -126,7 +126,7 @@ def test_remaking_writes_a_whole_pipeline_and_keeps_the_card(
     (tmp_path / "flagship" / "unet").mkdir(parents=True)
     (tmp_path / "flagship" / "unet" / "stale.bin").write_bytes(b"")
     (tmp_path / "flagship" / "README.md").write_text("card")
-    remake_flagship.write_pipeline(Study("tiny", "phantom").denoiser())
+    remake_flagship.ship(Study("tiny", "phantom").denoiser())
     assert not (tmp_path / "flagship" / "unet" / "stale.bin").exists()
     assert (tmp_path / "flagship" / "README.md").read_text() == "card"
     assert sampling_settings(str(tmp_path / "flagship"))["guidance_scale"]
