@@ -81,13 +81,12 @@ def sample_quality_curves(
         for step in steps[:-1]:
             generator = study.generator(seed=seed, after=step).folder
             checkpoints.append(sample_modalities(generator, split, modalities, number, limit))
+        # All of the finished ones, as in notebook 02, so that the samples in the store serve both.
         finished = study.generator(seed=seed).folder
-        checkpoints.append(
-            sample_modalities(finished, split, modalities, number, limit, whole=True)
-        )
+        by_generalist = sample_modalities(finished, split, modalities, number)
+        checkpoints.append({name: images[:limit] for name, images in by_generalist.items()})
         for name in modalities:
             special = study.generator(name, seed=seed).folder
-            # All of them, as in notebook 02, so that the samples in the store serve both.
             by_specialist = sample_modalities(special, split, [name], number)[name][:limit]
             real = load_pixels(split, rows_of(split, name, limit))
             arms = [real, *(images[name] for images in checkpoints), by_specialist]

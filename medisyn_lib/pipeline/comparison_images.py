@@ -73,7 +73,7 @@ def paired_images(
             general = str(study.generator(seed=seed).folder)
         else:
             general = judged_generator(study, generator).model
-        by_generalist = sample_modalities(general, split, modalities, number, whole=True)
+        by_generalist = sample_modalities(general, split, modalities, number)
         for name in modalities:
             special = study.generator(name, seed=seed).folder
             by_specialist = sample_modalities(special, split, [name], number)

@@ -77,7 +77,6 @@ def sample_modalities(
     modalities: Sequence[str],
     split_number: int,
     limit: int | None = None,
-    whole: bool = False,
 ) -> dict[str, np.ndarray]:
     """Generate images from the captions of some modalities of an evaluation split.
 
@@ -95,9 +94,6 @@ def sample_modalities(
         Which one it is: sets its sampling seeds apart from those of other splits.
     limit
         Images per modality at most.
-    whole
-        Sample the whole split at once, as notebook 01 does with a generalist, so that the samples
-        in the store serve both.
 
     Returns
     -------
@@ -105,10 +101,7 @@ def sample_modalities(
         By modality, uint8 (n, h, w, 3), brought to the size of the real images.
     """
     rows_by_modality = {name: rows_of(split, name, limit) for name in modalities}
-    if whole:
-        sampled = np.arange(len(split))
-    else:
-        sampled = np.concatenate(list(rows_by_modality.values()))
+    sampled = np.concatenate(list(rows_by_modality.values()))
     seeds = (SEEDS_APART * split_number + sampled).tolist()
     prompts = split.select(sampled)["caption"][:]
     images = sample_prompts(model, prompts, seeds=seeds, side=split[0]["image"].width)

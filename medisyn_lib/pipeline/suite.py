@@ -90,7 +90,7 @@ def suite(study: Study) -> list[Path]:
             generator = study.generator(name, seed=seed).folder
             generators.append(generator)
             modalities = present if name is None else [name]
-            images = sample_modalities(generator, split, modalities, number, whole=name is None)
+            images = sample_modalities(generator, split, modalities, number)
             for pixels in images.values():
                 cached_features(pixels)
     return generators
