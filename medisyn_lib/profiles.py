@@ -39,7 +39,8 @@ class MemorizationSettings:
     test_images: int = 1200  # held out, of other patients
     planted_copies: int = 500  # of each distortion
     reidentification_steps: int = 80
-    overfit_steps: int = 320  # of the control that is overfitted to 64 images
+    # Of the control that is overfitted to 64 images; after 320 or 600 steps it does not yet copy enough.
+    overfit_steps: int = 1200
     further_overfit_sizes: tuple[int, ...] = ()  # of more sets of images to overfit to
 
 
