@@ -72,9 +72,8 @@ print(c05_memorization.RULE)
 # %% [markdown]
 # ## Training images, and patients that were never trained on
 #
-# The training set is what `data` names; of the project's own generators the part that they were given: the flagship saw
-# 30,000 phantoms. Calibration patients set the threshold, others test it, with one image each, so that exact tests are
-# exact.
+# The training set is what `data` names; of the project's own generators what they saw, of the flagship 30,000 phantoms.
+# Calibration patients set the threshold, others test it, with one image each, so that exact tests are exact.
 
 # %%
 real = real_images(judged)
@@ -169,14 +168,11 @@ estimate_table(steps)
 # ## How long, how few: where copying begins
 #
 # What counts is how often a model has seen each of its images: the generalist trained here, after an eighth, a quarter,
-# a half and all of its training, and overfitted models, each held against its own training images. A profile may name
-# larger sets.
+# a half and all of its training, and overfitted models, each held against its own training images.
 
 # %%
 models = [overfitted, *overfitting.overfit_further_sizes(study, detectors, real)]
-generalist = {}
-if judged.shows_training:
-    generalist = overfitting.flagged_during_training(study, detectors, real, calibration)
+generalist = overfitting.flagged_during_training(judged, detectors, real, calibration)
 f05_memorization.length(overfitting.copying_curve(generalist, models), study, folder)
 
 # %% [markdown]

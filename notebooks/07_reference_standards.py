@@ -192,8 +192,7 @@ f07_reference_standards.roc(roc, study, folder)
 # ## Synthetic images in the training
 #
 # The network is trained again, as long, with synthetic fundus images added whose grade is that of their prompt. Does
-# that seem to help more or less, if tuning and judging rest on the majority or on adjudication? Other graders judge
-# than tuned. With data other than phantoms this step is left out: its synthetic images are not phantoms.
+# it help more or less, if tuning and judging (by other graders) rest on majority or on adjudication? Of phantoms alone.
 
 # %%
 gained = {}

@@ -74,8 +74,9 @@ def test_the_flagship_is_stock_and_small_and_its_parts_are_those_that_trained_it
     assert {x.dtype for x in pipeline.text_encoder.parameters()} == {torch.float32}
     for name, value in load_shipped().state_dict().items():
         torch.testing.assert_close(pipeline.vae.state_dict()[name], value)
-    shift = {"flow_shift": remake_flagship.FLOW_SHIFT}
-    assert pipeline.scheduler.config == {**networks.scheduler().config, **shift}
+    expected = {**networks.scheduler().config, "flow_shift": remake_flagship.FLOW_SHIFT}
+    del expected["_use_default_values"]  # which are written out where a configuration was stored
+    assert expected.items() <= dict(pipeline.scheduler.config).items()
 
 
 def test_the_flagship_follows_its_prompts_and_looks_like_phantoms() -> None:

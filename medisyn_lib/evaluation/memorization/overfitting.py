@@ -26,6 +26,7 @@ from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modali
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
+    from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
 FIRST_SEED = 9_000_000
@@ -125,18 +126,25 @@ def set_tests_of_overfitted(
 
 
 def flagged_during_training(
-    study: Study, detectors: Sequence[Detector], real: RealImages, calibration: np.ndarray
+    judged: JudgedGenerator,
+    detectors: Sequence[Detector],
+    real: RealImages,
+    calibration: np.ndarray,
 ) -> dict[float, np.ndarray]:
     """Flag what the study's generalist generates after an eighth, a quarter, a half and all of its training.
 
     Parameters
     ----------
+    judged : where another generator than these was asked for, nothing is trained
     calibration : float (m, l), ratios of the calibration images
 
     Returns
     -------
     dict of passes over the study's training images to bool (n,)
     """
+    if not judged.shows_training:
+        return {}
+    study = judged.study
     plan, trained_on = denoiser_plan(study.settings), len(study.images("generator"))
     split = evaluation_splits(study)[0]
     modalities = [name for name in study.settings.specialists if name in real.modalities]
