@@ -50,8 +50,10 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     """
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True)
     except (OSError, ValueError) as error:
