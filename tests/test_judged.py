@@ -11,12 +11,12 @@ import remake_flagship
 import torch
 from PIL import Image
 
-from medisyn_lib.cli import main
+from medisyn_lib.cli import main, options
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline import flagship
+from medisyn_lib.pipeline import flagship, judged
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.denoisers import DenoiserShape
 from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
@@ -42,16 +42,20 @@ LIMIT = 30e6  # bytes of all that ships of it
     ],
 )
 def test_a_name_means_one_generator(profile: str, data: str, name: str, meant: str) -> None:
-    judged = judged_generator(Study(profile, data), name)
-    assert judged.name == meant
-    assert judged.is_given == (meant == "owner/name")
-    assert judged.scale.endswith("flagship") == judged.is_flagship
+    generator = judged_generator(Study(profile, data), name)
+    assert generator.name == meant
+    assert generator.is_given == (meant == "owner/name")
+    assert generator.scale.endswith("flagship") == generator.is_flagship
 
 
 @pytest.mark.parametrize(("profile", "data"), [("quick", "npz:somewhere"), ("gpu", "phantom")])
 def test_the_flagship_draws_phantoms_of_its_size_alone(profile: str, data: str) -> None:
     with pytest.raises(InputError, match="generator 'flagship': draws phantoms of 64 pixels"):
         judged_generator(Study(profile, data), "flagship")
+
+
+def test_the_command_line_calls_them_by_the_same_names() -> None:
+    assert (options.FLAGSHIP, options.TRAINED) == (judged.FLAGSHIP, judged.TRAINED)
 
 
 def test_one_made_elsewhere_has_no_known_cost_and_is_found_where_it_lies(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_the_flagship_is_stock_and_small_and_its_parts_are_those_that_trained_it
 
 
 def test_the_flagship_follows_its_prompts_and_looks_like_phantoms() -> None:
-    """A tenth of the pixels' spread at least, and nearer to its own modality than to most others."""
+    """Not flat, and in mean colour nearer to its own modality than to most others."""
     prompts = [f"{row.names[0]}, {row.findings[0].name}" for row in MODALITIES.values()]
     model = str(flagship.folder())
     images = sample_images(load_pipeline(model), prompts, range(10), **sampling_settings(model))

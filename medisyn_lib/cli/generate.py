@@ -7,7 +7,6 @@ import argparse
 from medisyn_lib.cli import options
 from medisyn_lib.errors import InputError
 
-FLAGSHIP = "flagship"
 PROMPT_LIMIT = 2000  # characters
 
 
@@ -17,7 +16,7 @@ def add_verb(verbs: options.Verbs) -> None:
     verb.set_defaults(run=run, ranges=[options.Range("-n", 1, 10000), options.SEEDS])
     verb.add_argument(
         "--model",
-        default=FLAGSHIP,
+        default=options.FLAGSHIP,
         help="a diffusers pipeline: folder or hub id (default: the flagship, which draws phantoms)",
     )
     verb.add_argument("--prompt", required=True)
@@ -30,13 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Check what was given and write the images."""
     check_prompt(arguments.prompt)
     model = arguments.model
-    if model != FLAGSHIP:
+    if model != options.FLAGSHIP:
         model = options.checked_model(model, "--model", or_images=False)
     out = options.checked_folder(arguments.out)
     from medisyn_lib.pipeline import flagship
     from medisyn_lib.sampling.pipeline import generate
 
-    if model == FLAGSHIP:
+    if model == options.FLAGSHIP:
         model = str(flagship.folder())
     paths = generate(model, arguments.prompt, arguments.n, arguments.seed, out)
     print(f"{len(paths)} synthetic images written to {out}")

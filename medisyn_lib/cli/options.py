@@ -15,7 +15,9 @@ from medisyn_lib.runtime.paths import from_root, from_shell
 from medisyn_lib.runtime.store import creatable
 
 __all__ = [
+    "FLAGSHIP",
     "SEEDS",
+    "TRAINED",
     "OneLineParser",
     "Range",
     "Verbs",
@@ -32,6 +34,8 @@ __all__ = [
     "study_options",
 ]
 
+# What `pipeline.judged` calls the project's own generators; importing that would load torch.
+FLAGSHIP, TRAINED = "flagship", "trained"
 PIPELINE_FILE = "model_index.json"  # lies in the folder of a diffusers pipeline
 IMAGES_FILE = "metadata.csv"  # lies in a folder of finished images
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"

@@ -13,7 +13,6 @@ from medisyn_lib.runtime.store import preflight_store
 
 BAD_INPUT = 2  # exit codes, as `medisyn_lib.cli.main` lists them
 FAILED = 4
-OWN_GENERATORS = ("flagship", "trained")  # as `pipeline.judged` names them
 
 
 def add_verb(verbs: options.Verbs) -> None:
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check what was given and run the notebooks; return the exit code."""
     run_notebooks.select_notebooks(arguments.names)
     generator = arguments.generator
-    if generator not in ("", *OWN_GENERATORS):
+    if generator not in ("", options.FLAGSHIP, options.TRAINED):
         generator = options.checked_model(generator, "--generator")
     if arguments.out is None:
         out = resolve_out(f"build/{run_name(arguments.profile, arguments.data)}")

@@ -28,8 +28,8 @@ class TrainingPlan:
     checkpoint_every : int
         Steps between two checkpoints.
     compiled : bool
-        Whether `torch.compile` makes one program of forward and backward pass first: minutes of
-        preparation and a C++ compiler on a CPU, then steps in two thirds of the time.
+        Whether `torch.compile` makes one program of forward and backward pass first: half a
+        minute of preparation and a C++ compiler on a CPU, then steps in two thirds of the time.
     """
 
     steps: int
