@@ -1,8 +1,8 @@
 """Remakes the flagship generator that this package ships, from random weights: `python benchmarks/remake_flagship.py`.
 
 Seventy minutes on two cores as two processes (`benchmarks/accelerate/two_cpus.yaml` says how), twice that as one.
-Its card, medisyn_lib/models/shipped/flagship/README.md, says what came of it. Interrupted, it goes on where it was, with
-any number of processes.
+Interrupted, it goes on where it was, with any number of processes. Its card,
+medisyn_lib/models/shipped/flagship/README.md, says what came of it.
 """
 
 from __future__ import annotations
