@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.claims.claim import Claim, Control, Measure, count, make_claim, measure
-from medisyn_lib.claims.outcome import RuleOutcome
-from medisyn_lib.claims.rules import compare_to_bound
-from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    PARTLY,
+    SUPPORTED,
+    TESTABLE,
+    Claim,
+    Control,
+    Judgement,
+    Measure,
+    Measures,
+    count,
+    make_claim,
+    measure,
+    untestable,
+)
+from medisyn_lib.claims.rules import rule
+from medisyn_lib.claims.words import how_often, listed
 from medisyn_lib.evaluation.alignment import (
     accuracy,
     chance_accuracy,
@@ -18,133 +32,188 @@ from medisyn_lib.evaluation.alignment import (
     judged_modalities,
 )
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import cluster_interval
+from medisyn_lib.statistics.intervals import cluster_interval, simultaneous_level
 from medisyn_lib.statistics.power import detectable_difference, standard_error
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-    from medisyn_lib.profiles import Profile
-
-RULE = (
-    "Reproduced if the lower 95% limit of the share of images whose modality is read as prompted is at least 95%, "
-    "and the lower 95% limit of the difference (synthetic minus real images of the same captions) in the share of "
-    "findings read right is above minus the margin of the profile: 15 points in tiny and quick, 5 points in full, "
-    "gpu and cluster."
-)
+RULE = rule("one-model-ten-modalities")
+SOURCE = "arXiv 2405.09806 v7, abstract; protocol our own"
+MODALITY, SPREAD = "modality_recovered", "spread_ratio"
+GAP = "finding_gap_by_"  # and the reader: its measure
+IN = "_in_"  # and the modality
+SIMULTANEOUS = "share, simultaneous 95%"
 REAL_MODALITY_FLOOR = 0.95  # of the positive control
 CONTROL_LEVEL = 0.999  # of intervals of controls over patients
 NETWORK_LEVEL = 0.99  # of those over a handful of untrained networks
+Tables = Mapping[str, "pd.DataFrame"]  # of `alignment.classify`, by set of images
+
+
+def decide(measures: Measures) -> Judgement:
+    """Apply the rule."""
+    limits = RULE.thresholds
+    modality, spread = measures[MODALITY], measures[SPREAD]
+    gaps = [one for name, one in measures.items() if name.startswith(GAP) and IN not in name]
+    beyond = modalities_beyond(measures, limits["margin"])
+    within = [gap.above(-limits["margin"]) for gap in gaps]
+    short = [gap.below(-limits["margin"]) for gap in gaps]
+    recovered = modality.above(limits["modality"])
+    if untestable(measures):
+        verdict = INCONCLUSIVE
+    elif recovered and all(within) and not beyond and spread.above(limits["spread"]):
+        verdict = SUPPORTED
+    elif modality.below(limits["modality"]) or spread.below(limits["spread"]) or all(short):
+        verdict = CONTRADICTED
+    elif recovered and any(within):
+        verdict = PARTLY
+    else:
+        verdict = INCONCLUSIVE
+    return Judgement(verdict, _summary(modality, gaps, beyond, spread))
+
+
+def modalities_beyond(measures: Measures, margin: float) -> list[str]:
+    """Name the modalities whose findings are surely recovered less often than the margin allows, by any reader."""
+    beyond = {
+        name.partition(IN)[2]: None
+        for name, one in measures.items()
+        if name.startswith(GAP) and IN in name and one.below(-margin)
+    }
+    return list(beyond)
+
+
+def _summary(modality: Measure, gaps: list[Measure], beyond: list[str], spread: Measure) -> str:
+    """What was found, in two sentences at most."""
+    points = " and ".join(how_often(gap.value) for gap in gaps)
+    said = (
+        f"The modality named is recognised in {modality.value or 0:.1%} of images; two readers recover "
+        f"findings {points} than from real images"
+    )
+    if spread.value is not None:
+        said += f", and images are {spread.value:.0%} as varied"
+    if beyond:
+        said += f"; surely short of real ones: {listed(beyond)}"
+    return said + "."
 
 
 def claim_one_model(
-    classified: Mapping[str, pd.DataFrame], requested: datasets.Dataset, settings: Profile
+    classified: Mapping[str, Tables],
+    spread: Estimate,
+    requested: datasets.Dataset,
+    evidence: str,
 ) -> Claim:
     """Judge whether one model draws all modalities with the findings that were asked for.
 
-    Modalities with too few test patients count only where all have too few, and then decide nothing.
+    Modalities with too few test patients are left out; where all have too few, nothing can be decided.
 
     Parameters
     ----------
     classified
-        Tables of `alignment.classify`: of `real` and `synthetic` images, of synthetic images against
-        `deranged` captions and, if there are any, of images of `untrained` denoisers, whose column
-        `network` says which of them made each image.
+        By reader, tables of `alignment.classify`: of `real` and `synthetic` images, of synthetic images
+        against `deranged` captions and, if there are any, of images of `untrained` denoisers, whose
+        column `network` says which of them made each image.
+    spread
+        Of synthetic images within a prompt, as a proportion of real ones' (`evaluation.spread`).
     requested
         The held-out images whose captions were the prompts.
-    settings
-        Bring the floor of the modality's accuracy and the margin of the finding's.
+    evidence
+        As of `Claim`.
     """
     judged = judged_modalities(requested)
-    tables = {
-        name: table[table["modality"].isin(judged.names)].reset_index(drop=True)
-        for name, table in classified.items()
-    }
+    tables = {reader: _of(judged.names, sets) for reader, sets in classified.items()}
     rows = np.flatnonzero(np.isin(requested["modality"][:], judged.names))
-    requested = requested.select(rows.tolist())
-    modality = accuracy(tables["synthetic"], "modality_correct")
-    gap = finding_gap(real=tables["real"], synthetic=tables["synthetic"])
-    outcome = decide(modality, gap, settings, testable=judged.testable)
+    measures = list_measures(tables, spread, judged.testable)
+    first = next(one for one in measures if one.name.startswith(GAP))
     return make_claim(
-        id="one-model-ten-modalities",
-        statement=NOTEBOOKS["01_training"],
-        source="arXiv 2405.09806 v7, abstract; protocol our own",
-        rule=RULE,
-        passed=outcome.passed,
-        partly=outcome.partly,
-        primary="finding_gap",
-        detectable=detectable_difference(standard_error(gap)),
-        measures=measures(tables, modality, gap, settings.finding_margin, judged.testable),
-        controls=controls(tables, requested),
+        RULE,
+        decide,
+        id=RULE.id,
+        source=SOURCE,
+        evidence=evidence,
+        primary=first.name,
+        detectable=detectable_difference(standard_error(_estimate(first))),
+        measures=measures,
+        controls=controls(tables, requested.select(rows.tolist())),
     )
 
 
-def decide(modality: Estimate, gap: Estimate, settings: Profile, *, testable: int) -> RuleOutcome:
-    """Apply the rule: the modality's accuracy against its floor, the finding's gap against its margin."""
-    outcomes = [
-        compare_to_bound(modality, settings.modality_floor),
-        compare_to_bound(gap, -settings.finding_margin),
-    ]
-    undecided = None in outcomes or not testable
-    return RuleOutcome(None if undecided else all(outcomes), True in outcomes)
-
-
-def measures(
-    tables: Mapping[str, pd.DataFrame],
-    modality: Estimate,
-    gap: Estimate,
-    margin: float,
-    testable: int,
-) -> list[Measure]:
-    """List what was measured, the two that the rule is about first."""
-    real, synthetic = tables["real"], tables["synthetic"]
-    accuracies = {
-        "modality_read_back": modality,
-        "finding_gap": gap,
-        "finding_read_back_real": accuracy(real, "finding_correct"),
-        "finding_read_back": accuracy(synthetic, "finding_correct"),
-        "modality_read_back_real": accuracy(real, "modality_correct"),
+def _of(modalities: list[str], tables: Tables) -> dict[str, pd.DataFrame]:
+    """The rows of some modalities."""
+    return {
+        name: table[table["modality"].isin(modalities)].reset_index(drop=True)
+        for name, table in tables.items()
     }
+
+
+def _estimate(one: Measure) -> Estimate:
+    return Estimate(one.value, one.ci_low, one.ci_high, one.n)
+
+
+def list_measures(tables: Mapping[str, Tables], spread: Estimate, testable: int) -> list[Measure]:
+    """List what was measured, and how many modalities can be tested."""
+    first = next(iter(tables.values()))
+    estimates = {MODALITY: accuracy(first["synthetic"], "modality_correct"), SPREAD: spread}
     listed = [
-        measure(name, estimate, unit="share", encoder="reader")
-        for name, estimate in accuracies.items()
+        measure(name, one, unit="share", encoder="cnn" if name == MODALITY else None)
+        for name, one in estimates.items()
     ]
-    near = modalities_within(margin, real=real, synthetic=synthetic)
-    listed.append(count("modalities_testable", testable))
-    listed.append(measure("modalities_within_margin", near, unit="modalities"))
+    for reader, sets in tables.items():
+        gap = finding_gap(real=sets["real"], synthetic=sets["synthetic"])
+        listed.append(measure(GAP + reader, gap, unit="share", encoder=reader))
+        listed += [
+            measure(GAP + reader + IN + name, one, unit=SIMULTANEOUS, encoder=reader)
+            for name, one in gaps_by_modality(sets).items()
+        ]
+        for images in ("real", "synthetic"):
+            found = accuracy(sets[images], "finding_correct")
+            name = f"finding_recovered_by_{reader}_{images}"
+            listed.append(measure(name, found, unit="share", encoder=reader))
+    listed.append(count(TESTABLE, testable))
     return listed
 
 
-def modalities_within(margin: float, *, real: pd.DataFrame, synthetic: pd.DataFrame) -> Estimate:
-    """Count the modalities whose findings in synthetic images lie within a margin of real ones."""
-    found = synthetic.groupby("modality")["finding_correct"].mean()
-    ceiling = real.groupby("modality")["finding_correct"].mean()
-    near = int((found >= ceiling - margin).sum())
-    return Estimate(near, None, None, len(found))
+def gaps_by_modality(sets: Tables) -> dict[str, Estimate]:
+    """Return the gap of findings in each modality, with limits that hold for all together (Bonferroni)."""
+    real, synthetic = sets["real"], sets["synthetic"]
+    names = list(dict.fromkeys(real["modality"]))
+    level = simultaneous_level(len(names))
+    return {
+        name: finding_gap(
+            real=real[real["modality"] == name],
+            synthetic=synthetic[synthetic["modality"] == name],
+            level=level,
+        )
+        for name in names
+    }
 
 
-def controls(tables: Mapping[str, pd.DataFrame], requested: datasets.Dataset) -> list[Control]:
+def controls(tables: Mapping[str, Tables], requested: datasets.Dataset) -> list[Control]:
     """Check that real images are recognised, and that what shows no prompt is right by chance alone."""
-    chance_finding = chance_accuracy(requested)
-    checks = real_controls(tables["real"], chance_finding)
-    if "untrained" in tables:
-        modalities = len(set(requested["modality"][:]))
-        checks.append(untrained_control(tables["untrained"], 1 / modalities))
-    deranged = accuracy(tables["deranged"], "finding_correct", CONTROL_LEVEL)
-    checks.append(chance_control("deranged_captions", deranged, chance_finding))
+    chance = chance_accuracy(requested)
+    checks = []
+    for reader, sets in tables.items():
+        checks += real_controls(reader, sets["real"], chance)
+        deranged = accuracy(sets["deranged"], "finding_correct", CONTROL_LEVEL)
+        checks.append(chance_control(f"deranged_captions_{reader}", deranged, chance))
+        if "untrained" in sets:
+            modalities = len(set(requested["modality"][:]))
+            checks.append(untrained_control(sets["untrained"], 1 / modalities))
     return checks
 
 
-def real_controls(real: pd.DataFrame, chance_finding: float) -> list[Control]:
+def real_controls(reader: str, real: pd.DataFrame, chance_finding: float) -> list[Control]:
     """Check real images: modality at its floor at least, finding above chance (99.9% limit)."""
     modality = accuracy(real, "modality_correct", CONTROL_LEVEL)
     finding = accuracy(real, "finding_correct", CONTROL_LEVEL)
     recognised = (modality.value or 0) >= REAL_MODALITY_FLOOR
     above_chance = (finding.ci_low or 0) > chance_finding
+    expected = f"at least {REAL_MODALITY_FLOOR:.2f}"
     return [
-        Control("real_modality", "positive", "at least 0.95", modality.value, bool(recognised)),
-        Control("real_finding", "positive", "above chance", finding.value, bool(above_chance)),
+        Control(f"real_modality_{reader}", "positive", expected, modality.value, bool(recognised)),
+        Control(
+            f"real_finding_{reader}", "positive", "above chance", finding.value, bool(above_chance)
+        ),
     ]
 
 

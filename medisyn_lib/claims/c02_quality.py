@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
-from medisyn_lib.claims.pilot import Pilot
-from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    PARTLY,
+    SUPPORTED,
+    Claim,
+    Control,
+    Judgement,
+    Measure,
+    Measures,
+    count,
+    make_claim,
+    measure,
+)
+from medisyn_lib.claims.floor import COVERAGE, coverage_measure, under_floor
+from medisyn_lib.claims.rules import rule
+from medisyn_lib.claims.words import listed
 from medisyn_lib.evaluation.comparison import (
     BUDGETS,
     Budget,
@@ -16,138 +31,210 @@ from medisyn_lib.evaluation.comparison import (
     floors,
     mean_effect,
 )
-from medisyn_lib.pipeline.arms import BLURRED, GENERALIST, HALF_TRAINED, OTHER_PATIENTS
-from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.noninferiority import Contrast, Decision, decide
-
-RULE = (
-    "Reproduced if a partial-conjunction test (Benjamini and Heller 2008, at 5%) finds the effect "
-    "below the margin in at least 80% of the modalities; partly if it finds so in at least half of "
-    "them; not reproduced otherwise; not testable here where the 95% interval is wider than the "
-    "margin in more than 20% of the modalities."
+from medisyn_lib.pipeline.arms import (
+    BLURRED,
+    GENERALIST,
+    OTHER_PATIENTS,
+    SECOND_SAMPLE,
+    UNDERTRAINED,
 )
+from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.noninferiority import Contrast, simultaneous
+from medisyn_lib.statistics.power import detectable_difference, standard_error
+
+RULE = rule("quality")
 SOURCE = "arXiv 2405.09806 v7, abstract; protocol our own"
-MOST, HALF = 0.8, 0.5  # proportions of the modalities, for "reproduced" and for "partly"
+EFFECT = "log_ratio_in_"  # and the modality: its measure, with simultaneous limits
+SECOND = "log_ratio_by_transformer_in_"  # the same by the second encoder
+SIMULTANEOUS = "log ratio, simultaneous 95%"
+LENIENT_MARGIN = 1.25  # of the sensitivity analysis, beside the rule's 1.10
+SUPERIOR, NOT_WORSE, WORSE, UNDECIDED = "better", "not worse", "worse", "undecided"
 
 
-class Outcome(NamedTuple):
-    """What the rule finds at one budget."""
-
-    contrasts: dict[str, Contrast]  # by modality; empty without specialists at this budget
-    decision: Decision | None  # None there
-    partly: bool
-
-    @property
-    def seeds(self) -> int:
-        """Training seeds behind the effects."""
-        return max((len(one.effects) for one in self.contrasts.values()), default=0)
+def label(effect: Measure | Estimate, margin: float) -> str:
+    """Say in a word how a modality's log-ratio lies to zero and to the margin, by its limits."""
+    if effect.ci_high is not None and effect.ci_high < 0:
+        return SUPERIOR
+    if effect.ci_high is not None and effect.ci_high < math.log(margin):
+        return NOT_WORSE
+    if effect.ci_low is not None and effect.ci_low > math.log(margin):
+        return WORSE
+    return UNDECIDED
 
 
-def detectable_in_words(outcome: Outcome) -> str:
-    """Say what effect a budget's run could have seen, and where an interval was too wide."""
-    if outcome.decision is None:
-        return "no specialist in this profile"
-    detectable = outcome.decision.detectable
-    smallest = "none" if detectable is None else f"{detectable:.2f}"
-    wide = ", ".join(outcome.decision.untestable) or "nowhere"
-    return (
-        f"log-ratio detectable with power 80% in 80% of the modalities: {smallest}; "
-        f"interval wider than the margin: {wide}"
+def labels(measures: Measures, margin: float, prefix: str = EFFECT) -> dict[str, str]:
+    """Return the label of each modality."""
+    effects = {name: one for name, one in measures.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): label(one, margin) for name, one in effects.items()}
+
+
+def disagreements(measures: Measures, margin: float) -> list[str]:
+    """Name the modalities in which one encoder says worse and the other not worse."""
+    first, second = (labels(measures, margin, prefix) for prefix in (EFFECT, SECOND))
+    fine = (NOT_WORSE, SUPERIOR)
+    return [
+        name
+        for name, found in first.items()
+        if (found == WORSE and second.get(name) in fine)
+        or (found in fine and second.get(name) == WORSE)
+    ]
+
+
+def decide(measures: Measures) -> Judgement:
+    """Apply the rule to the effects of one budget."""
+    limits = RULE.thresholds
+    found = list(labels(measures, limits["margin"]).values())
+    disputed = disagreements(measures, limits["margin"])
+    if not found:
+        return Judgement(None, "No specialist was trained at this budget.", NOT_RUN)
+    n, worse = len(found), found.count(WORSE)
+    not_worse = found.count(NOT_WORSE) + found.count(SUPERIOR)
+    if not_worse >= _at_least(limits["most"], n):
+        verdict = SUPPORTED
+    elif worse > _at_most(limits["few"], n):
+        verdict = CONTRADICTED
+    elif not_worse >= _at_least(limits["half"], n):
+        verdict = PARTLY
+    else:
+        verdict = INCONCLUSIVE
+    said = (
+        f"The generalist is no farther from real images than the specialists in {not_worse} of {n} "
+        f"modalities (nearer in {found.count(SUPERIOR)}), farther in {worse}, undecided in "
+        f"{found.count(UNDECIDED)}."
     )
+    if disputed:
+        said += f" A second encoder says the opposite of {listed(disputed)}."
+    return under_floor(Judgement(verdict, said), measures[COVERAGE], limits["floor"])
 
 
-def decide_budget(
-    by_modality: Mapping[str, Contrast], margins: Mapping[str, float | None]
-) -> Outcome:
-    """Apply the rule to the effects of generalist against specialists at one budget."""
-    if not by_modality:
-        return Outcome({}, None, False)
-    most = decide(by_modality, margins, proportion=MOST)
-    half = decide(by_modality, margins, proportion=HALF)
-    return Outcome(dict(by_modality), most, half.passed is True)
+def _at_least(proportion: float, n: int) -> int:
+    """The smallest count that is at least a proportion of n."""
+    return math.ceil(proportion * n - 1e-9)
 
 
-def decide_budgets(
-    comparison: Comparison, margins: Mapping[str, float | None]
-) -> dict[Budget, Outcome]:
-    """Contrast generalist and specialists at every budget and apply the rule to each."""
-    return {
-        budget: decide_budget(contrasts(comparison, GENERALIST, budget.specialists), margins)
-        for budget in BUDGETS
-    }
+def _at_most(proportion: float, n: int) -> int:
+    """The largest count that is at most a proportion of n."""
+    return math.floor(proportion * n + 1e-9)
 
 
 def quality_controls(comparison: Comparison) -> list[Control]:
-    """Measure the three controls.
+    """Measure the controls: an eighth of the training must be seen by the rule's own labels, and blur at 95%.
 
-    Half the steps and blur must be seen, with 95% intervals; real images of other patients must
-    lie at no distance, with a 99.9% interval.
+    Two sets of samples of one generalist must not lie further apart than the margin anywhere. Real images
+    of other patients must lie at no distance, with a 99.9% interval.
     """
-    half_trained = contrasts(comparison, HALF_TRAINED, GENERALIST)
+    undertrained = simultaneous(contrasts(comparison, UNDERTRAINED, GENERALIST))
+    second_sample = simultaneous(contrasts(comparison, SECOND_SAMPLE, GENERALIST))
     blurred = contrasts(comparison, BLURRED, OTHER_PATIENTS, ratio=False)
     return judge_controls(
-        half_trained=mean_effect(half_trained),
+        undertrained=undertrained,
+        second_sample=second_sample,
         blurred=mean_effect(blurred),
         real=mean_effect(floors(comparison), 0.999),
     )
 
 
-def judge_controls(*, half_trained: Estimate, blurred: Estimate, real: Estimate) -> list[Control]:
-    """Say which controls passed, from their mean effects over modalities."""
+def judge_controls(
+    *,
+    undertrained: Mapping[str, Estimate],
+    second_sample: Mapping[str, Estimate],
+    blurred: Estimate,
+    real: Estimate,
+) -> list[Control]:
+    """Say which controls passed, from effects by modality and mean effects over modalities."""
+    margin = RULE.thresholds["margin"]
+    worse = [label(effect, margin) for effect in undertrained.values()].count(WORSE)
+    told_apart = sum(_beyond(effect, math.log(margin)) for effect in second_sample.values())
+    many = _at_most(RULE.thresholds["few"], len(undertrained)) + 1
     return [
-        _seen("half_the_steps", half_trained),
-        _seen("blur", blurred),
+        Control(
+            "an_eighth_of_the_training",
+            "positive",
+            f"worse in at least {many} modalities",
+            worse,
+            worse >= many,
+        ),
+        Control("blur", "positive", "worse", blurred.value, blurred.above(0)),
+        Control("same_generalist_twice", "negative", "apart in none", told_apart, not told_apart),
         Control("real_against_real", "negative", "no distance", real.value, real.contains(0)),
     ]
 
 
-def _seen(name: str, effect: Estimate) -> Control:
-    """A positive control: worse, the interval excluding zero."""
-    return Control(name, "positive", "worse", effect.value, effect.above(0))
+def _beyond(effect: Estimate, bound: float) -> bool:
+    """Whether an effect surely lies beyond a bound, on either side of zero."""
+    return effect.above(bound) or effect.below(-bound)
 
 
 def budget_claim(
-    budget: Budget, outcome: Outcome, pilot: Pilot, controls: Sequence[Control]
+    budget: Budget,
+    by_modality: Mapping[str, Contrast],
+    by_transformer: Mapping[str, Contrast],
+    coverage: Estimate,
+    controls: Sequence[Control],
+    evidence: str,
 ) -> Claim:
-    """Make the claim of one budget; without a specialist at it there is nothing to test."""
-    primary = f"log_ratio_{pilot.primary}"
-    decision = outcome.decision
-    effects = decision.effects if decision else {}
-    estimates = {primary: mean_effect(outcome.contrasts)}
+    """Make the claim of one budget.
+
+    Parameters
+    ----------
+    budget
+        Of the specialists.
+    by_modality
+        Effects of generalist against specialists; empty where none was trained at this budget.
+    by_transformer
+        The same by the second encoder.
+    coverage
+        Of real images, by the better of the two.
+    controls, evidence
+        As of `Claim`.
+    """
+    mean, effects = mean_effect(by_modality), simultaneous(by_modality)
+    seeds = max((len(one.effects) for one in by_modality.values()), default=0)
+    measures = [measure("log_ratio", mean, unit="log ratio", seeds=seeds, encoder="efflite0")]
     for name, effect in effects.items():
-        estimates[f"{primary}_{name}"] = effect
-    measures = [
-        measure(name, one, unit="log ratio", seeds=outcome.seeds, encoder="efflite0")
-        for name, one in estimates.items()
-    ]
-    better = sum((effect.ci_high or 0) < 0 for effect in effects.values())
-    counted = Estimate(better, None, None, len(effects))
-    measures.append(measure("modalities_surely_better", counted, unit="modalities"))
+        measures.append(
+            measure(EFFECT + name, effect, unit=SIMULTANEOUS, seeds=seeds, encoder="efflite0")
+        )
+    for name, effect in simultaneous(by_transformer).items():
+        measures.append(
+            measure(SECOND + name, effect, unit=SIMULTANEOUS, seeds=seeds, encoder="transformer")
+        )
+    for margin in (RULE.thresholds["margin"], LENIENT_MARGIN):
+        good = sum(label(effect, margin) in (NOT_WORSE, SUPERIOR) for effect in effects.values())
+        measures.append(
+            count(f"modalities_not_worse_by_{margin:.2f}", good, unit="modalities", n=len(effects))
+        )
+    measures.append(coverage_measure(coverage))
     return make_claim(
+        RULE,
+        decide,
         id=budget.name.replace(" ", "-"),
-        statement=f"{NOTEBOOKS['02_quality']}, at {budget.name}",
+        statement=f"{RULE.statement}, at {budget.name}",
         source=SOURCE,
-        rule=RULE,
-        controls=controls,
-        passed=decision.passed if decision else None,
-        partly=outcome.partly,
-        primary=primary,
-        detectable=decision.detectable if decision else None,
+        evidence=evidence,
+        primary="log_ratio",
+        detectable=detectable_difference(standard_error(mean)),
         measures=measures,
+        controls=controls,
     )
 
 
 def quality_claims(
-    outcomes: Mapping[Budget, Outcome], pilot: Pilot, controls: Sequence[Control]
+    comparison: Comparison,
+    by_transformer: Comparison,
+    coverage: Mapping[str, Estimate],
+    controls: Sequence[Control],
+    evidence: str,
 ) -> list[Claim]:
-    """Make the claims of all budgets."""
-    return [budget_claim(budget, outcome, pilot, controls) for budget, outcome in outcomes.items()]
-
-
-def tested(outcomes: Mapping[Budget, Outcome], claims: Sequence[Claim]) -> list[str]:
-    """List the claims that count for the verdict of the whole: those with specialists to compare."""
-    return [
-        claim.id
-        for claim, outcome in zip(claims, outcomes.values(), strict=True)
-        if outcome.decision is not None
-    ]
+    """Make the claims of all budgets, from comparisons by two encoders; `coverage` is of each arm."""
+    claims = []
+    for budget in BUDGETS:
+        effects, second = (
+            contrasts(features, GENERALIST, budget.specialists)
+            for features in (comparison, by_transformer)
+        )
+        arms = [coverage[arm] for arm in (GENERALIST, budget.specialists) if arm in coverage]
+        better = max(arms, key=lambda one: one.value or 0.0)
+        checked = controls if effects else []
+        claims.append(budget_claim(budget, effects, second, better, checked, evidence))
+    return claims

@@ -1,69 +1,67 @@
-"""Claim 03: one generalist needs substantially less compute than a suite, by two accounts."""
+"""Claim 03: one generalist needs substantially less compute than a suite, by the denoisers' training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from medisyn_lib.claims.claim import Claim, Control, Measure, count, make_claim, measure
-from medisyn_lib.claims.rules import compare_to_bound
-from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.evaluation.efficiency import BreakEven, Saving, planted_saving
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    PARTLY,
+    SUPPORTED,
+    Claim,
+    Control,
+    Judgement,
+    Measure,
+    Measures,
+    count,
+    make_claim,
+    measure,
+)
+from medisyn_lib.claims.floor import COVERAGE, coverage_measure, under_floor
+from medisyn_lib.claims.rules import rule
+from medisyn_lib.evaluation.efficiency import BreakEven, factor_in_words, planted_saving
 from medisyn_lib.evaluation.quality_curves import QualityCurves
 from medisyn_lib.evaluation.serving import MachineCosts
 from medisyn_lib.evaluation.training_costs import SuiteCosts
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.power import detectable_difference, standard_error
 
-RULE = (
-    "Reproduced if the lower 95% limit of the saving is at least 2; partly if it is at least 1; "
-    "not reproduced if the upper limit is below 2 otherwise; not testable here else, and where even "
-    "a generalist that costs nothing could not save 2."
-)
+RULE = rule("less-compute")
 SOURCE = "arXiv 2405.09806 v7, abstract; protocol our own"
-SUBSTANTIAL, NONE = 2.0, 1.0  # savings, as factors
+SAVING = "log_saving"
 ABOUT = 1.5  # factor within which a planted saving counts as seen
 
 
-class Outcome(NamedTuple):
-    """What the rule finds by one account."""
-
-    passed: bool | None
-    partly: bool
-
-
-def decide_saving(log_saving: Estimate, largest: float) -> Outcome:
-    """Apply the rule.
-
-    Parameters
-    ----------
-    log_saving
-        Logarithm of the saving; without an upper limit where it is only known to be at least this.
-    largest
-        Factor that a generalist which costs nothing would save.
-    """
-    if log_saving.ci_low is None or largest < SUBSTANTIAL:
-        return Outcome(None, False)
-    factor = _as_factor(log_saving)
-    substantial = compare_to_bound(factor, SUBSTANTIAL)
-    some = compare_to_bound(factor, NONE) is True
-    if substantial is None and some:
-        return Outcome(False, True)
-    return Outcome(substantial, some)
+def decide(measures: Measures) -> Judgement:
+    """Apply the rule to the saving; an open limit decides nothing on its side."""
+    saving, limits = measures[SAVING], RULE.thresholds
+    if saving.above(math.log(limits["substantial"])):
+        verdict = SUPPORTED
+    elif saving.above(0):
+        verdict = PARTLY
+    elif saving.below(math.log(limits["substantial"])):
+        verdict = CONTRADICTED
+    else:
+        verdict = INCONCLUSIVE
+    judgement = Judgement(verdict, _summary(saving))
+    return under_floor(judgement, measures[COVERAGE], limits["floor"])
 
 
-def _as_factor(log_saving: Estimate) -> Estimate:
-    """An estimate of a logarithm as one of the factor; an upper limit that is open is infinite."""
-
-    def exponential(logarithm: float | None) -> float:
-        return math.inf if logarithm is None else math.exp(logarithm)
-
-    return Estimate(
-        exponential(log_saving.value),
-        exponential(log_saving.ci_low),
-        exponential(log_saving.ci_high),
-        log_saving.n,
+def _summary(saving: Measure) -> str:
+    """The saving in words."""
+    if saving.value is None:
+        return "No saving could be measured."
+    estimate = Estimate(saving.value, saving.ci_low, saving.ci_high, saving.n)
+    if saving.ci_low is None and saving.ci_high is not None:
+        return (
+            "The generalist never came as near to real images as the specialists: whatever it saves is "
+            f"a factor of {factor_in_words(estimate)}."
+        )
+    return (
+        "To come as near to real images as the specialists, training them all takes "
+        f"{factor_in_words(estimate)} times the compute of one generalist."
     )
 
 
@@ -95,14 +93,55 @@ def _is_about(value: float | None, expected: float) -> bool:
     return value is not None and abs(math.log(value / expected)) <= math.log(ABOUT)
 
 
-def shared_measures(
+def efficiency_claim(
+    saving: Estimate,
+    coverage: Estimate,
+    beside: Sequence[Measure],
+    controls: Sequence[Control],
+    *,
+    seeds: int,
+    evidence: str,
+) -> Claim:
+    """Make the claim. Logarithms are kept in the result: a saving of 2 is 0.69.
+
+    Parameters
+    ----------
+    saving
+        Logarithm of the factor, of `efficiency.estimate_saving`.
+    coverage
+        Of real images, by the better of generalist and specialists.
+    beside
+        Of `beside_measures`.
+    controls, evidence
+        As of `Claim`.
+    seeds
+        Training seeds.
+    """
+    return make_claim(
+        RULE,
+        decide,
+        id="less-compute",
+        source=SOURCE,
+        evidence=evidence,
+        controls=controls,
+        primary=SAVING,
+        detectable=detectable_difference(standard_error(saving)),
+        measures=[
+            _log_measure(SAVING, saving, seeds),
+            coverage_measure(coverage),
+            *beside,
+        ],
+    )
+
+
+def beside_measures(
     even: BreakEven,
     forgotten: Mapping[str, Estimate],
     costs: SuiteCosts,
     machine: MachineCosts,
     seeds: int,
 ) -> list[Measure]:
-    """Make the measures that both claims show beside the saving.
+    """Make the measures that are shown beside the saving.
 
     Parameters
     ----------
@@ -124,7 +163,7 @@ def shared_measures(
         *(_log_measure(name, one, seeds) for name, one in logarithms.items()),
         count("tflop_generalist", costs.checkpoints[-1] / 1e12, unit="TFLOP"),
         count("tflop_suite", costs.suite / 1e12, unit="TFLOP"),
-        count("tflop_first_stage", costs.autoencoder / 1e12, unit="TFLOP"),
+        count("tflop_autoencoder", costs.autoencoder / 1e12, unit="TFLOP"),
         count("peak_memory", machine.peak_memory / 1e9, kind="machine", unit="GB"),
         count("latency", machine.latency, kind="machine", unit="s"),
         count("loading", machine.loading, kind="machine", unit="s"),
@@ -133,41 +172,3 @@ def shared_measures(
 
 def _log_measure(name: str, estimate: Estimate, seeds: int) -> Measure:
     return measure(name, estimate, unit="log ratio", seeds=seeds, encoder="efflite0")
-
-
-def account_claim(
-    saving: Saving, beside: Sequence[Measure], controls: Sequence[Control], seeds: int
-) -> Claim:
-    """Make the claim of one account. Logarithms are kept in the result: a saving of 2 is 0.69."""
-    outcome = decide_saving(saving.log_saving, saving.largest)
-    return make_claim(
-        id=f"less-compute-{saving.account.replace(' ', '-')}",
-        statement=f"{NOTEBOOKS['03_compute_efficiency']}: {saving.account}",
-        source=SOURCE,
-        rule=RULE,
-        controls=controls,
-        passed=outcome.passed,
-        partly=outcome.partly,
-        primary="log_saving",
-        detectable=detectable_difference(standard_error(saving.log_saving)),
-        measures=[_log_measure("log_saving", saving.log_saving, seeds), *beside],
-    )
-
-
-def efficiency_claims(
-    savings: Sequence[Saving],
-    beside: Sequence[Measure],
-    controls: Sequence[Control],
-    seeds: int,
-) -> list[Claim]:
-    """Make the claims of all accounts."""
-    return [account_claim(saving, beside, controls, seeds) for saving in savings]
-
-
-def tested(savings: Sequence[Saving], claims: Sequence[Claim]) -> list[str]:
-    """List the claims that count for the verdict of the whole: those that could save enough."""
-    return [
-        claim.id
-        for claim, saving in zip(claims, savings, strict=True)
-        if saving.largest >= SUBSTANTIAL
-    ]

@@ -9,9 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
-from medisyn_lib.claims.outcome import RuleOutcome
-from medisyn_lib.claims.rules import compare_to_bound
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NEEDS_PEOPLE,
+    NOT_RUN,
+    PARTLY,
+    SUPPORTED,
+    TESTABLE,
+    Claim,
+    Control,
+    Judgement,
+    Measures,
+    count,
+    make_claim,
+    measure,
+    untestable,
+)
+from medisyn_lib.claims.rules import rule
+from medisyn_lib.claims.words import how_often, listed
 from medisyn_lib.evaluation.attribute_accuracy import (
     AUTOENCODED,
     DERANGED,
@@ -20,11 +36,9 @@ from medisyn_lib.evaluation.attribute_accuracy import (
     SYNTHETIC,
     accuracy_gaps,
     by_attribute,
-    by_modality,
     chance_accuracy,
-    finding_shortfall,
+    gaps_by_attribute,
     in_group,
-    modalities_within,
 )
 from medisyn_lib.evaluation.word_changes import TWO_FINDINGS, WordEffect
 from medisyn_lib.statistics.estimates import Estimate
@@ -34,39 +48,18 @@ from medisyn_lib.statistics.power import detectable_difference, standard_error
 if TYPE_CHECKING:
     import pandas as pd
 
-RULES = {
-    "text-aligned": "Synthetic and held-out real images of the same captions are read by the same classifiers. "
-    "Reproduced if the lower 95% limit of the difference (synthetic minus real) in the share read right is above minus "
-    "the margin for the modality, for the finding, and for side, size, count and grade together; not reproduced if the "
-    "upper limits of all lie below it; partly if one surely lies above and another surely below, whatever the rest; "
-    "else not testable here. What captions of the data never name is left out.",
-    "word-by-word": "Prompts that differ in one word or part make two images from one seed. Reproduced if the lower "
-    "95% limit of the difference that the word makes in what is read is above 50 points for the other side and for "
-    "'no' before a finding, above 25 points for a second finding that training never joined to the first, and above "
-    "minus the margin for a paraphrase; decided as text-aligned otherwise.",
-    "realistic": "With simulated readers not testable here. With real answers reproduced if two one-sided tests find "
-    "the share of pairs in which the synthetic image is named within 10 points of 50%, not reproduced if they find it "
-    "outside, else not testable here.",
-}
+ALIGNED, WORDS, REALISTIC = rule("text-aligned"), rule("word-by-word"), rule("realistic")
 SOURCE = "arXiv 2405.09806 v7, abstract; protocol our own"
-REALISM_MARGIN = 0.10
-# Of the difference that a word makes; half of what a second finding makes where it is drawn.
-LEAST_EFFECT = {"side": 0.50, "negation": 0.50, TWO_FINDINGS: 0.25}
-# What sets of images are called in the names of measures; others are not listed.
-MEASURE_SUFFIX = {REAL: "real", AUTOENCODED: "first_stage", SYNTHETIC: "read"}
+GAP, GAP_OF = "attributes_gap", "gap_of_"  # of all attributes together, and of each
+SIMULTANEOUS = "share, simultaneous 95%"
+WORD = "effect_of_"  # and the kind of change: its measure
+PARAPHRASE = "paraphrase"
+DRAWN = "second_finding_drawn"
+REALISM_MARGIN = REALISTIC.thresholds["margin"]
+ACCURACY, OF_SIMULATED = "accuracy", "accuracy_of_simulated_readers"
 CONTROL_LEVEL = 0.999
-
-
-def decide(outcomes: Sequence[bool | None], *, testable: int) -> RuleOutcome:
-    """Join the outcomes of several bounds.
-
-    Decided where all are cleared, or none, or one is and another is not, and where `testable`
-    modalities are at least one.
-    """
-    agree = None not in outcomes
-    disagree = True in outcomes and False in outcomes
-    decided = bool(outcomes) and (agree or disagree) and testable > 0
-    return RuleOutcome(all(outcomes) if decided else None, any(outcomes))
+# What sets of images are called in the names of measures; others are not listed.
+MEASURE_SUFFIX = {REAL: "real", AUTOENCODED: "autoencoded", SYNTHETIC: "synthetic"}
 
 
 # Attributes that prompts name.
@@ -107,15 +100,43 @@ def real_control(group: str, real: pd.DataFrame, chance: float) -> Control:
     return Control(f"real_{group}", "positive", "half-way from chance", value, bool(passed))
 
 
+def decide_aligned(measures: Measures) -> Judgement:
+    """Apply the rule on side, size, count and grade."""
+    if GAP not in measures:
+        said = "The captions of these data name no side, size, count or grade."
+        return Judgement(None, said, NOT_RUN)
+    margin, gap = ALIGNED.thresholds["margin"], measures[GAP]
+    of_each = {
+        name.removeprefix(GAP_OF): one for name, one in measures.items() if name.startswith(GAP_OF)
+    }
+    short = [name for name, one in of_each.items() if one.below(-margin)]
+    kept = [name for name, one in of_each.items() if one.above(-margin)]
+    if untestable(measures):
+        verdict = INCONCLUSIVE
+    elif gap.above(-margin) and not short:
+        verdict = SUPPORTED
+    elif gap.below(-margin):
+        verdict = CONTRADICTED
+    elif 2 * len(kept) >= len(of_each):
+        verdict = PARTLY
+    else:
+        verdict = INCONCLUSIVE
+    said = (
+        "Side, size, count and grade are recovered "
+        f"{how_often(gap.value)} than from real images of the same captions"
+    )
+    if short:
+        said += f"; surely short of them: {listed(short)}"
+    return Judgement(verdict, said + ".")
+
+
 def claim_text_aligned(
     recovered: Mapping[str, pd.DataFrame],
     controls: Sequence[Control],
-    margin: float,
+    evidence: str,
     testable: int,
 ) -> Claim:
-    """Judge whether synthetic images show what captions name as surely as real ones.
-
-    The primary measure is the gap of the group named last: side, size, count and grade, if there are any.
+    """Judge whether synthetic images show side, size, count and grade as surely as real ones.
 
     Parameters
     ----------
@@ -123,35 +144,33 @@ def claim_text_aligned(
         Tables of `attributes.recover` by set of images.
     controls
         Of `attribute_controls`.
-    margin
-        How far below real images accuracy may lie, a proportion.
+    evidence
+        As of `Claim`.
     testable
-        The number of modalities with enough test patients.
+        The number of modalities with enough test patients; with none nothing is decided.
     """
-    gaps = accuracy_gaps(real=recovered[REAL], synthetic=recovered[SYNTHETIC])
-    estimates = {f"{group}_gap": gap for group, gap in gaps.items()}
-    primary = list(estimates)[-1]
-    outcomes = [compare_to_bound(gap, -margin) for gap in gaps.values()]
-    outcome = decide(outcomes, testable=testable)
+    pair = {"real": recovered[REAL], "synthetic": recovered[SYNTHETIC]}
+    measures = []
+    gap = accuracy_gaps(**pair).get("named")
+    if gap is not None:
+        measures.append(measure(GAP, gap, unit="share", encoder="cnn"))
+        measures += [
+            measure(GAP_OF + name, one, unit=SIMULTANEOUS, encoder="cnn")
+            for name, one in gaps_by_attribute(**pair).items()
+        ]
     for row in by_attribute(recovered):
         if row.images in MEASURE_SUFFIX:
-            estimates[f"{row.attribute}_{MEASURE_SUFFIX[row.images]}"] = row.accuracy
-    measures = [
-        measure(name, estimate, unit="share", encoder="reader")
-        for name, estimate in estimates.items()
-    ]
-    shortfall = finding_shortfall(by_modality(recovered))
-    near = modalities_within(margin, shortfall)
-    measures.append(measure("modalities_within_margin", near, unit="modalities"))
+            name = f"{row.attribute}_recovered_{MEASURE_SUFFIX[row.images]}"
+            measures.append(measure(name, row.accuracy, unit="share", encoder="cnn"))
+    measures.append(count(TESTABLE, testable))
     return make_claim(
-        id="text-aligned",
-        statement="images show what their prompts name",
+        ALIGNED,
+        decide_aligned,
+        id=ALIGNED.id,
         source=SOURCE,
-        rule=RULES["text-aligned"],
-        passed=outcome.passed,
-        partly=outcome.partly,
-        primary=primary,
-        detectable=detectable_difference(standard_error(estimates[primary])),
+        evidence=evidence,
+        primary=measures[0].name,
+        detectable=None if gap is None else detectable_difference(standard_error(gap)),
         measures=measures,
         controls=controls,
     )
@@ -160,18 +179,51 @@ def claim_text_aligned(
 # Single words.
 
 
+def least_effect(kind: str) -> float:
+    """Return the difference that a kind of change must make to count as followed."""
+    limits = WORDS.thresholds
+    if kind in ("side", "negation"):
+        return limits["word"]
+    return limits["second"] if kind == TWO_FINDINGS.replace(" ", "_") else -limits["margin"]
+
+
 def drawn_finding_control(drawn: WordEffect) -> Control:
     """Check that a second finding that was drawn into a real phantom is seen."""
-    seen = (drawn.difference.ci_low or 0) > LEAST_EFFECT[TWO_FINDINGS]
-    value = drawn.difference.value
-    return Control("drawn_second_finding", "positive", "above 25 points", value, bool(seen))
+    least = WORDS.thresholds["second"]
+    seen = (drawn.difference.ci_low or 0) > least
+    expected = f"above {100 * least:.0f} points"
+    return Control("drawn_second_finding", "positive", expected, drawn.difference.value, bool(seen))
+
+
+def decide_words(measures: Measures) -> Judgement:
+    """Apply the rule on single words; that a paraphrase changes nothing is no word followed."""
+    effects = {
+        name.removeprefix(WORD): one for name, one in measures.items() if name.startswith(WORD)
+    }
+    paraphrase = effects.pop(PARAPHRASE, None)
+    steady = paraphrase is None or paraphrase.above(least_effect(PARAPHRASE))
+    followed = [kind for kind, one in effects.items() if one.above(least_effect(kind))]
+    ignored = [kind for kind, one in effects.items() if one.below(least_effect(kind))]
+    if untestable(measures):
+        verdict = INCONCLUSIVE
+    elif followed and len(followed) == len(effects) and steady:
+        verdict = SUPPORTED
+    elif ignored and len(ignored) == len(effects):
+        verdict = CONTRADICTED
+    else:
+        verdict = PARTLY if followed else INCONCLUSIVE
+    said = f"Of {len(effects)} kinds of changed words, followed: {listed(followed)}"
+    said += f"; not followed: {listed(ignored)}"
+    if not steady:
+        said += "; a paraphrase may change the image"
+    return Judgement(verdict, said + ".")
 
 
 def claim_word_by_word(
     effects: Mapping[str, WordEffect],
     drawn: WordEffect | None,
     controls: Sequence[Control],
-    margin: float,
+    evidence: str,
     testable: int,
 ) -> Claim:
     """Judge whether a change of one word is followed.
@@ -186,35 +238,35 @@ def claim_word_by_word(
         That of drawing a second finding into phantoms; None of other data.
     controls
         Of `attribute_controls`.
-    margin
-        How far apart a paraphrase may lie, a proportion.
+    evidence
+        As of `Claim`.
     testable
-        The number of modalities with enough test patients.
+        The number of modalities with enough test patients; with none nothing is decided.
     """
-    outcomes = [
-        compare_to_bound(effect.difference, LEAST_EFFECT.get(kind, -margin))
+    primary = max(effects, key=lambda kind: (kind == TWO_FINDINGS, kind == "negation"))
+    measures = [
+        measure(
+            WORD + kind.replace(" ", "_"),
+            effect.difference,
+            unit="share",
+            encoder="cnn",
+        )
         for kind, effect in effects.items()
     ]
-    outcome = decide(outcomes, testable=testable)
-    primary = max(effects, key=lambda kind: (kind == TWO_FINDINGS, kind == "negation"))
-    estimates = {kind.replace(" ", "_"): effect.difference for kind, effect in effects.items()}
+    measures.append(count(TESTABLE, testable))
     every_control = list(controls)
     if drawn is not None:
-        estimates["two_findings_drawn"] = drawn.difference
+        measures.append(measure(DRAWN, drawn.difference, unit="share", encoder="cnn"))
         every_control.append(drawn_finding_control(drawn))
     return make_claim(
-        id="word-by-word",
-        statement="single words are followed, in combinations never trained on, too",
+        WORDS,
+        decide_words,
+        id=WORDS.id,
         source=SOURCE,
-        rule=RULES["word-by-word"],
-        passed=outcome.passed,
-        partly=outcome.partly,
-        primary=primary.replace(" ", "_"),
+        evidence=evidence,
+        primary=WORD + primary.replace(" ", "_"),
         detectable=detectable_difference(standard_error(effects[primary].difference)),
-        measures=[
-            measure(name, estimate, unit="share", encoder="reader")
-            for name, estimate in estimates.items()
-        ],
+        measures=measures,
         controls=every_control,
     )
 
@@ -259,32 +311,47 @@ def reader_controls(both_real: Estimate, recovery: pd.DataFrame, studies: int) -
     ]
 
 
+def decide_realistic(measures: Measures) -> Judgement:
+    """Apply the rule on readers' accuracy; simulated readers leave no verdict."""
+    if OF_SIMULATED in measures:
+        said = "Whether physicians can tell the images apart has not been asked; readers here are simulated."
+        return Judgement(None, said, NEEDS_PEOPLE)
+    accuracy, margin = measures[ACCURACY], REALISM_MARGIN
+    if accuracy.above(0.5 - margin) and accuracy.below(0.5 + margin):
+        verdict = SUPPORTED
+    elif accuracy.above(0.5 + margin) or accuracy.below(0.5 - margin):
+        verdict = CONTRADICTED
+    else:
+        verdict = INCONCLUSIVE
+    said = f"Readers named the synthetic image in {accuracy.value or 0:.0%} of pairs, where guessing names 50%."
+    return Judgement(verdict, said)
+
+
 def claim_realistic(
-    accuracy: Estimate, equivalence: str, controls: Sequence[Control], *, simulated: bool
+    accuracy: Estimate, controls: Sequence[Control], *, simulated: bool, evidence: str
 ) -> Claim:
     """Judge whether readers can tell synthetic images from real ones; simulated readers decide nothing.
 
     Parameters
     ----------
     accuracy
-        Of the readers, in pairs of a real and a synthetic image.
-    equivalence
-        What two one-sided tests against REALISM_MARGIN found: "equivalent", "told apart" or "undecided".
+        Of the readers, in pairs of a real and a synthetic image, with its 90% interval.
     controls
         Of `reader_controls`.
     simulated
         Whether the readers are.
+    evidence
+        As of `Claim`.
     """
-    outcome = {"equivalent": True, "told apart": False, "undecided": None}[equivalence]
-    name = "accuracy_of_simulated_readers" if simulated else "accuracy"
+    name = OF_SIMULATED if simulated else ACCURACY
     return make_claim(
-        id="realistic",
-        statement="readers cannot tell synthetic images from real ones",
+        REALISTIC,
+        decide_realistic,
+        id=REALISTIC.id,
         source=SOURCE,
-        rule=RULES["realistic"],
-        passed=None if simulated else outcome,
+        evidence=evidence,
         primary=name,
-        detectable=detectable_difference(standard_error(accuracy)),
-        measures=[measure(name, accuracy, unit="share")],
+        detectable=detectable_difference(standard_error(accuracy, 0.90)),
+        measures=[measure(name, accuracy, unit="share, 90% interval")],
         controls=controls,
     )

@@ -7,29 +7,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medisyn_lib.claims.claim import Claim, Control, Measure, make_claim, measure
-from medisyn_lib.claims.rules import compare_to_bound
-from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.evaluation.memorization.conformal import (
-    FALSE_ALARM_RATE,
-    enough_to_calibrate,
-    proportion_flagged,
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Claim,
+    Control,
+    Judgement,
+    Measure,
+    Measures,
+    count,
+    make_claim,
+    measure,
 )
+from medisyn_lib.claims.floor import COVERAGE, under_floor
+from medisyn_lib.claims.rules import rule
+from medisyn_lib.evaluation.memorization.conformal import FALSE_ALARM_RATE, proportion_flagged
 from medisyn_lib.evaluation.memorization.membership import MembershipInference
 from medisyn_lib.evaluation.memorization.set_tests import PowerPoint, SetTests
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import exact_proportion
 
-RULE = (
-    "Not reproduced if the set of synthetic images breaks the rule on sets: more of them are flagged than of held-out "
-    "real images (Fisher's exact test, one-sided, at 2.5%), or more of them lie nearer to a training image than each "
-    "of the held-out real images does than chance allows (exact exceedance test, at 2.5%). Reproduced if it does not, "
-    "and sets of which 5% are copies, of any of five distortions, would break it in at least 90% of cases. Not "
-    "testable here otherwise, where a control fails, or with fewer than 1,000 calibration images."
-)
-LEAST_RECALL = 0.95  # of planted copies: its lower limit
-CONTAMINATION = 0.05  # fraction of copies that a set must be shown to reveal
-LEAST_POWER = 0.9
+RULE = rule("not-copies")
+FLAGGED, FLAGGED_REAL = "share_flagged", "share_flagged_held_out"
+RECALL = "recall_"  # and the distortion: its measure
+COPY_RATE = "copy_rate"
+FISHER, EXCEEDANCE = "p_fisher", "p_exceedance"
 DETECTABLE_POWER = 0.8  # the smallest effect that a run could have seen is seen in this many sets
 
 
@@ -39,49 +42,52 @@ class Findings:
 
     Attributes
     ----------
-    n_calibration : calibration images
     flagged : bool (n,), the synthetic images
     tests : of the synthetic images as a set
     held_out_flagged : bool (m,), held-out real images
     recall : proportion of planted copies flagged, by distortion
+    planted_tests : of all planted copies as a set
     power : of the rule on a set, by distortion and contamination fraction
     overfitted_flagged : bool (k,), images of the overfitted model
     overfitted_tests : of these as a set
     nearer_to_training : proportion of synthetic images whose closest record is a training image
     patients_matched : proportion of training patients that a flagged image matches
     membership : by model, as measures of the result are named
+    coverage : proportion of held-out real images that the synthetic ones cover
     extraction : proportion flagged among images of training captions; None if nothing can be sampled
     """
 
-    n_calibration: int
     flagged: np.ndarray
     tests: SetTests
     held_out_flagged: np.ndarray
     recall: Mapping[str, Estimate]
+    planted_tests: SetTests
     power: Sequence[PowerPoint]
     overfitted_flagged: np.ndarray
     overfitted_tests: SetTests
     nearer_to_training: Estimate
     patients_matched: Estimate
     membership: Mapping[str, MembershipInference]
+    coverage: Estimate
     extraction: Estimate | None = None
 
 
 def controls(findings: Findings) -> list[Control]:
-    """Planted copies and an overfitted model must be seen; held-out real images must not (99.9% limits)."""
+    """Planted copies and an overfitted model must break the rule; held-out real images must not be flagged."""
     worst_recall = min(findings.recall.values(), key=lambda estimate: estimate.ci_low or 0.0)
     overfitted = proportion_flagged(findings.overfitted_flagged)
     false_alarms = proportion_flagged(findings.held_out_flagged, level=0.999)
+    rate = f"{FALSE_ALARM_RATE:.0%}"
     return [
         Control(
             "planted_copies",
             "positive",
-            "flagged, at least 0.95",
+            "rule broken",
             worst_recall.value,
-            compare_to_bound(worst_recall, LEAST_RECALL) is True,
+            findings.planted_tests.broken,
         ),
         Control(
-            "overtrained_on_64",
+            "overfitted_to_64",
             "positive",
             "rule broken",
             overfitted.value,
@@ -90,28 +96,46 @@ def controls(findings: Findings) -> list[Control]:
         Control(
             "held_out_real",
             "negative",
-            "flagged at 1%",
+            f"flagged at most at {rate}",
             false_alarms.value,
-            false_alarms.contains(FALSE_ALARM_RATE),
+            not false_alarms.above(FALSE_ALARM_RATE),
         ),
     ]
 
 
-def decide(tests: SetTests, power: Sequence[PowerPoint], *, calibrated: bool) -> bool | None:
-    """Decide whether the claim holds; None where nothing can be said.
+def decide(measures: Measures) -> Judgement:
+    """Apply the rule; a copier is contradicted however little it covers."""
+    limits, rate, flagged = RULE.thresholds, measures[COPY_RATE], measures[FLAGGED]
+    real = measures[FLAGGED_REAL]
+    share = f"{flagged.value or 0:.1%} of {flagged.n} images are flagged as copies"
+    beside = f"{real.value or 0:.1%} of held-out real ones"
+    p_values = (measures[FISHER].value, measures[EXCEEDANCE].value)
+    if any(p is not None and p <= limits["alpha"] for p in p_values):
+        said = f"The images include copies of training images: {share}, against {beside}."
+        return Judgement(CONTRADICTED, said)
+    limit = 1.0 if rate.ci_high is None else rate.ci_high
+    verdict = SUPPORTED if limit <= limits["copies"] else INCONCLUSIVE
+    said = (
+        f"No more images than chance allows lie close to training images ({share}, {beside}); at most "
+        f"{limit:.1%} are copies like those planted."
+    )
+    return under_floor(Judgement(verdict, said), measures[COVERAGE], limits["floor"])
 
-    Parameters
-    ----------
-    tests : of the synthetic images as a set
-    power : of the rule on sets of as many images
-    calibrated : whether the calibration images were enough for the threshold
+
+def copy_rate(flagged: Estimate, real: Estimate, recall: Mapping[str, Estimate]) -> Estimate:
+    """Bound the rate of copies, from the proportion flagged and the recall of planted copies.
+
+    The upper limit is that of the proportion flagged over the lower limit of the recall that is worst; as
+    false alarms are not taken off, it is cautious. The lower limit is what exceeds the false alarms of
+    held-out real images.
     """
-    if not calibrated:
-        return None
-    if tests.broken:
-        return False
-    least = least_power(power)[CONTAMINATION]
-    return True if least >= LEAST_POWER else None
+    worst = min(recall.values(), key=lambda one: one.ci_low or 0.0)
+    low = max(0.0, (flagged.ci_low or 0.0) - (1.0 if real.ci_high is None else real.ci_high))
+    least = worst.ci_low or 0.0
+    high = 1.0 if flagged.ci_high is None else flagged.ci_high
+    most = min(1.0, high / least) if least > 0 else 1.0
+    value = min(most, (flagged.value or 0.0) / worst.value) if worst.value else most
+    return Estimate(max(low, value), low, most, flagged.n)
 
 
 def least_power(power: Sequence[PowerPoint]) -> dict[float, float]:
@@ -129,31 +153,35 @@ def detectable_contamination(power: Sequence[PowerPoint]) -> float | None:
     return min(seen, default=None)
 
 
-def claim_not_copies(findings: Findings) -> Claim:
+def claim_not_copies(findings: Findings, evidence: str) -> Claim:
     """Judge the claim that no more synthetic images than images of unseen patients are copies."""
-    calibrated = enough_to_calibrate(findings.n_calibration)
     return make_claim(
-        id="not-copies",
-        statement=NOTEBOOKS["05_memorization"],
+        RULE,
+        decide,
+        id=RULE.id,
         source="arXiv 2405.09806 v7, abstract; protocol our own",
-        rule=RULE,
-        passed=decide(findings.tests, findings.power, calibrated=calibrated),
-        primary="share_flagged",
+        evidence=evidence,
+        primary=COPY_RATE,
         detectable=detectable_contamination(findings.power),
         controls=controls(findings),
-        measures=_measures(findings),
+        measures=list_measures(findings),
     )
 
 
-def _measures(findings: Findings) -> list[Measure]:
+def list_measures(findings: Findings) -> list[Measure]:
+    """List what was measured, what the rule is about first."""
+    flagged = proportion_flagged(findings.flagged)
+    real = proportion_flagged(findings.held_out_flagged)
     estimates = {
-        "share_flagged": proportion_flagged(findings.flagged),
-        "share_flagged_held_out": proportion_flagged(findings.held_out_flagged),
+        COPY_RATE: copy_rate(flagged, real, findings.recall),
+        FLAGGED: flagged,
+        FLAGGED_REAL: real,
+        COVERAGE: findings.coverage,
         "nearer_to_training": findings.nearer_to_training,
     }
     for kind, recall in findings.recall.items():
-        estimates[f"recall_{kind}"] = recall
-    estimates["share_flagged_overtrained"] = proportion_flagged(findings.overfitted_flagged)
+        estimates[RECALL + kind] = recall
+    estimates["share_flagged_overfitted"] = proportion_flagged(findings.overfitted_flagged)
     if findings.extraction is not None:
         estimates["share_flagged_extraction"] = findings.extraction
     n = len(findings.flagged)
@@ -166,4 +194,8 @@ def _measures(findings: Findings) -> list[Measure]:
     for point in findings.power:
         percent = 100 * point.contamination
         estimates[f"power_{point.distortion}_{percent:g}%"] = point.power
-    return [measure(name, estimate, unit="share") for name, estimate in estimates.items()]
+    p_values = {FISHER: findings.tests.flagged_p, EXCEEDANCE: findings.tests.exceedance_p}
+    return [
+        *(measure(name, estimate, unit="share") for name, estimate in estimates.items()),
+        *(count(name, p, unit="p", n=n) for name, p in p_values.items()),
+    ]

@@ -8,50 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
-from medisyn_lib.claims.rules import compare_to_bound
+from medisyn_lib.claims.claim import (
+    CONFIRMATORY,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NEEDS_PEOPLE,
+    PARTLY,
+    SIMULATION,
+    SUPPORTED,
+    Claim,
+    Control,
+    Decide,
+    Judgement,
+    Measure,
+    Measures,
+    make_claim,
+    measure,
+)
+from medisyn_lib.claims.rules import Rule, rule
 from medisyn_lib.evaluation.grading.controls import AgreementControls, TuningControls
 from medisyn_lib.evaluation.grading.real_graders import RealGraders
 from medisyn_lib.evaluation.grading.tuning_study import TuningGains
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.power import detectable_difference, standard_error
 
-RULES = {
-    "graders-vary": "On simulated graders variability is an input: not testable here. On a real table: reproduced if "
-    "the upper 95% limit of Fleiss' kappa lies below 0.8, not reproduced if the lower limit lies above it.",
-    "standards-differ": "On simulated graders the difference is an input: not testable here. On a real table with a "
-    "grader named adjudicated and at least three others: reproduced if the lower 95% limit of the share of images "
-    "whose majority differs from the adjudicated grade is above 2%, not reproduced if the upper limit is below.",
-    "adjudicated-tuning": "Reproduced, in simulation, if at equal cost and a correlation of errors of 0.5 the lower "
-    "95% limit of the gain in quadratic-weighted kappa with the truth (algorithm tuned on grades adjudicated by "
-    "specialists minus tuned on the majority of ophthalmologists) is above zero; not reproduced if the upper limit "
-    "is below zero.",
-    "on-par": "Reproduced, in simulation, if the lower 95% limit of the difference in quadratic-weighted kappa with "
-    "the truth (algorithm tuned on adjudicated grades minus single graders' mean) is above -0.05 against "
-    "ophthalmologists and against specialists; partly if against one kind alone; not reproduced if an upper limit "
-    "lies below -0.05.",
-}
-IN_SIMULATION = ("adjudicated-tuning", "on-par")
-MOST_KAPPA = 0.8  # of graders who vary
-LEAST_DIFFERING = 0.02  # of the images, where standards differ
-MARGIN = 0.05  # of kappa: on par
+VARY, DIFFER = rule("graders-vary"), rule("standards-differ")
+TUNING, PAR = rule("adjudicated-tuning"), rule("on-par")
+RULES = (VARY, DIFFER, TUNING, PAR)
+KAPPA, DIFFERING = "fleiss_kappa", "share_majority_not_adjudicated"
+SIMULATED = "_of_simulated_graders"  # ends the names of measures that decide nothing
+GAIN = "kappa_gain_over_specialists"
+DIFFERENCE = "kappa_minus_"  # and the kind of graders: its measure
 MOST_GAIN_WITHOUT_ERRORS = 0.01
-SOURCE = "arXiv 1710.01711, abstract; protocol our own, "
-REAL = "real table"
-SIMULATED = "simulated graders: an input"
-
-
-class Outcome(NamedTuple):
-    """What a rule says: `passed` is None where it cannot be decided."""
-
-    passed: bool | None
-    partly: bool
+SOURCE = "arXiv 1710.01711, abstract; protocol our own"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Findings:
     """What the four claims rest on.
 
     Attributes
@@ -73,6 +67,8 @@ class Evidence:
         Tuning on planted grades, and graders beside graders.
     networks : int
         Number of training seeds.
+    kind : str
+        The evidence of the claims in simulation, as of `Claim`.
     """
 
     real: RealGraders
@@ -84,6 +80,7 @@ class Evidence:
     planted_agreement: AgreementControls
     planted_tuning: TuningControls
     networks: int
+    kind: str
 
 
 def agreement_controls(planted: AgreementControls) -> list[Control]:
@@ -108,58 +105,91 @@ def tuning_controls(planted: TuningControls) -> list[Control]:
 def par_controls(planted: TuningControls) -> list[Control]:
     """Make the controls of "on par": shuffled grades must show as inferior, graders as on par with graders."""
     shuffled, graders = planted.shuffled, planted.other_graders
-    inferior = shuffled.below(-MARGIN)
-    on_par = graders.above(-MARGIN)
+    margin = PAR.thresholds["margin"]
+    inferior = shuffled.below(-margin)
+    on_par = graders.above(-margin)
     return [
         Control("tuned_on_shuffled", "positive", "inferiority seen", shuffled.value, inferior),
         Control("graders_beside_graders", "negative", "on par", graders.value, on_par),
     ]
 
 
-def decide_graders_vary(fleiss: Estimate | None) -> bool | None:
-    """Whether real graders vary widely; None without a real table, or where the interval holds the bound."""
-    if fleiss is None:
-        return None
-    agree = compare_to_bound(fleiss, MOST_KAPPA)
-    return None if agree is None else not agree
+def decide_graders_vary(measures: Measures) -> Judgement:
+    """Whether people grade widely differently, by Fleiss' kappa of their table."""
+    if KAPPA not in measures:
+        return _needs_people("graders vary")
+    kappa, most = measures[KAPPA], VARY.thresholds["kappa"]
+    said = f"Graders agree with a kappa of {_with_interval(kappa)}; 1 would be perfect, 0 chance."
+    return Judgement(_by_bound(most, kappa, wanted_below=True), said)
 
 
-def decide_standards_differ(differing: Estimate | None) -> bool | None:
-    """Whether a real majority differs from an adjudicated grade; None as of `decide_graders_vary`."""
-    return None if differing is None else compare_to_bound(differing, LEAST_DIFFERING)
+def decide_standards_differ(measures: Measures) -> Judgement:
+    """Whether people's majority differs from their adjudicated grade."""
+    if DIFFERING not in measures:
+        return _needs_people("ways of resolving disagreement differ")
+    differing, least = measures[DIFFERING], DIFFER.thresholds["differing"]
+    said = f"The majority's grade differs from the adjudicated one in {differing.value or 0:.1%} of images."
+    return Judgement(_by_bound(least, differing), said)
 
 
-def decide_adjudicated_tuning(gain: Estimate) -> bool | None:
-    """Whether tuning on adjudicated grades gains kappa at equal cost."""
-    return compare_to_bound(gain, 0)
+def decide_adjudicated_tuning(measures: Measures) -> Judgement:
+    """Whether adjudication gains kappa over the same specialists' own majority, at equal cost."""
+    gain = measures[GAIN]
+    said = (
+        "In simulation, tuning on adjudicated grades rather than on the same specialists' majority changes the "
+        f"algorithm's kappa by {_with_interval(gain, '+.4f')}."
+    )
+    return Judgement(_by_bound(0, gain), said)
 
 
-def decide_on_par(differences: Sequence[Estimate]) -> Outcome:
-    """Whether the algorithm is on par with each kind of graders: differences in kappa, algorithm minus graders."""
-    outcomes = [compare_to_bound(difference, -MARGIN) for difference in differences]
-    partly = True in outcomes and False not in outcomes
-    if False in outcomes:
-        return Outcome(passed=False, partly=partly)
-    if True not in outcomes:
-        return Outcome(passed=None, partly=partly)
-    return Outcome(passed=None not in outcomes, partly=partly)
+def decide_on_par(measures: Measures) -> Judgement:
+    """Whether the algorithm is on par with each kind of graders."""
+    margin = PAR.thresholds["margin"]
+    kinds = {
+        name.removeprefix(DIFFERENCE): one
+        for name, one in measures.items()
+        if name.startswith(DIFFERENCE)
+    }
+    par = [kind for kind, one in kinds.items() if one.above(-margin)]
+    if any(one.below(-margin) for one in kinds.values()):
+        verdict = CONTRADICTED
+    elif len(par) == len(kinds):
+        verdict = SUPPORTED
+    else:
+        verdict = PARTLY if par else INCONCLUSIVE
+    found = ", ".join(f"{kind} {one.value or 0:+.3f}" for kind, one in kinds.items())
+    said = f"In simulation, the algorithm's kappa less that of single graders: {found}."
+    return Judgement(verdict, said)
+
+
+def _by_bound(bound: float, found: Measure, *, wanted_below: bool = False) -> str:
+    """The verdict of a measure that should lie wholly on one side of a bound."""
+    above, below = found.ci_low is not None and found.ci_low > bound, found.below(bound)
+    wanted, unwanted = (below, above) if wanted_below else (above, below)
+    if wanted:
+        return SUPPORTED
+    return CONTRADICTED if unwanted else INCONCLUSIVE
+
+
+def _needs_people(what: str) -> Judgement:
+    said = f"Whether {what} needs grades by people; those of simulated graders do so because they were made so."
+    return Judgement(None, said, NEEDS_PEOPLE)
+
+
+def _with_interval(found: Measure, style: str = ".2f") -> str:
+    """A measure and its interval in words."""
+    value = format(found.value or 0, style)
+    if found.ci_low is None or found.ci_high is None:
+        return value
+    return f"{value} ({format(found.ci_low, style)} to {format(found.ci_high, style)})"
 
 
 def claim_graders_vary(
     *, real: Estimate | None, simulated: Estimate, controls: Sequence[Control]
 ) -> Claim:
     """Claim that graders vary widely, by Fleiss' kappa of a real table; that of simulated graders decides nothing."""
-    fleiss = simulated if real is None else real
-    return make_claim(
-        id="graders-vary",
-        statement="graders of diabetic retinopathy vary widely",
-        source=SOURCE + _origin(real),
-        rule=RULES["graders-vary"],
-        passed=decide_graders_vary(real),
-        primary="fleiss_kappa",
-        measures=[measure("fleiss_kappa", fleiss, unit="kappa")],
-        controls=controls,
-        detectable=detectable_difference(standard_error(fleiss)),
+    return _claim_of_table(
+        VARY, decide_graders_vary, KAPPA, "kappa", real=real, simulated=simulated, controls=controls
     )
 
 
@@ -167,17 +197,40 @@ def claim_standards_differ(
     *, real: Estimate | None, simulated: Estimate, controls: Sequence[Control]
 ) -> Claim:
     """Claim that ways of resolving disagreement differ, by the proportion of images whose real grades differ."""
-    differing = simulated if real is None else real
-    return make_claim(
-        id="standards-differ",
-        statement="ways of resolving graders' disagreement differ",
-        source=SOURCE + _origin(real),
-        rule=RULES["standards-differ"],
-        passed=decide_standards_differ(real),
-        primary="share_majority_not_adjudicated",
-        measures=[measure("share_majority_not_adjudicated", differing, unit="share")],
+    return _claim_of_table(
+        DIFFER,
+        decide_standards_differ,
+        DIFFERING,
+        "share",
+        real=real,
+        simulated=simulated,
         controls=controls,
-        detectable=detectable_difference(standard_error(differing)),
+    )
+
+
+def _claim_of_table(
+    rule: Rule,
+    decide: Decide,
+    name: str,
+    unit: str,
+    *,
+    real: Estimate | None,
+    simulated: Estimate,
+    controls: Sequence[Control],
+) -> Claim:
+    """A claim that a table of people's grades decides; it confirms, as nobody here has seen it."""
+    found = simulated if real is None else real
+    primary = name + SIMULATED if real is None else name
+    return make_claim(
+        rule,
+        decide,
+        id=rule.id,
+        source=SOURCE,
+        evidence=SIMULATION if real is None else CONFIRMATORY,
+        primary=primary,
+        measures=[measure(primary, found, unit=unit)],
+        controls=controls,
+        detectable=detectable_difference(standard_error(found)),
     )
 
 
@@ -187,6 +240,7 @@ def claim_adjudicated_tuning(
     *,
     networks: int,
     controls: Sequence[Control],
+    evidence: str,
 ) -> Claim:
     """Claim that a small adjudicated tuning set improves the algorithm, in simulation.
 
@@ -200,23 +254,25 @@ def claim_adjudicated_tuning(
         Number of training seeds.
     controls : sequence of Control
         Those of agreement and of tuning.
+    evidence : str
+        As of `Claim`.
     """
     estimates = {
-        "kappa_gain": gains.kappa,
-        "kappa_gain_over_specialists": gains.kappa_over_specialists,
-        "auc_gain": gains.auc,
+        GAIN: gains.kappa_over_specialists,
+        "kappa_gain_over_ophthalmologists": gains.kappa,
+        "auc_gain_over_ophthalmologists": gains.auc,
         "kappa_gain_smallest_cost": gains.kappa_at_smallest_cost,
     }
     for judge, estimate in synthetic_gains.items():
         estimates[f"synthetic_gain_{judge}"] = estimate
     return make_claim(
-        id="adjudicated-tuning",
-        statement="in simulation: a small adjudicated tuning set improves the algorithm at equal cost of readings",
-        source=SOURCE + "simulated graders",
-        rule=RULES["adjudicated-tuning"],
-        passed=decide_adjudicated_tuning(gains.kappa),
-        primary="kappa_gain",
-        detectable=detectable_difference(standard_error(gains.kappa)),
+        TUNING,
+        decide_adjudicated_tuning,
+        id=TUNING.id,
+        source=f"{SOURCE}, simulated graders",
+        evidence=evidence,
+        primary=GAIN,
+        detectable=detectable_difference(standard_error(gains.kappa_over_specialists)),
         measures=[
             measure(name, estimate, unit="kappa", seeds=networks)
             for name, estimate in estimates.items()
@@ -226,22 +282,24 @@ def claim_adjudicated_tuning(
 
 
 def claim_on_par(
-    differences: Mapping[str, Estimate], *, networks: int, controls: Sequence[Control]
+    differences: Mapping[str, Estimate],
+    *,
+    networks: int,
+    controls: Sequence[Control],
+    evidence: str,
 ) -> Claim:
-    """Claim that the algorithm is on par with single graders, in simulation: non-inferiority by `MARGIN`.
+    """Claim that the algorithm is on par with single graders, in simulation: non-inferiority by a margin.
 
     `differences` in kappa are by kind of graders, at least one with a value; the smallest is the primary measure.
     """
-    estimates = {f"kappa_minus_{kind}s": estimate for kind, estimate in differences.items()}
+    estimates = {f"{DIFFERENCE}{kind}s": estimate for kind, estimate in differences.items()}
     primary = min(estimates, key=lambda name: estimates[name].value or 0.0)
-    outcome = decide_on_par(list(differences.values()))
     return make_claim(
-        id="on-par",
-        statement="in simulation: the algorithm is on par with single ophthalmologists and specialists",
-        source=SOURCE + "simulated graders",
-        rule=RULES["on-par"],
-        passed=outcome.passed,
-        partly=outcome.partly,
+        PAR,
+        decide_on_par,
+        id=PAR.id,
+        source=f"{SOURCE}, simulated graders",
+        evidence=evidence,
         primary=primary,
         detectable=detectable_difference(standard_error(estimates[primary])),
         measures=[
@@ -252,36 +310,27 @@ def claim_on_par(
     )
 
 
-def make_claims(evidence: Evidence) -> list[Claim]:
+def make_claims(findings: Findings) -> list[Claim]:
     """Make the four claims from all that was measured."""
-    shared = agreement_controls(evidence.planted_agreement)
+    shared = agreement_controls(findings.planted_agreement)
     return [
         claim_graders_vary(
-            real=evidence.real.fleiss, simulated=evidence.simulated_fleiss, controls=shared
+            real=findings.real.fleiss, simulated=findings.simulated_fleiss, controls=shared
         ),
         claim_standards_differ(
-            real=evidence.real.differing, simulated=evidence.simulated_differing, controls=shared
+            real=findings.real.differing, simulated=findings.simulated_differing, controls=shared
         ),
         claim_adjudicated_tuning(
-            evidence.gains,
-            evidence.synthetic_gains,
-            networks=evidence.networks,
-            controls=shared + tuning_controls(evidence.planted_tuning),
+            findings.gains,
+            findings.synthetic_gains,
+            networks=findings.networks,
+            controls=shared + tuning_controls(findings.planted_tuning),
+            evidence=findings.kind,
         ),
         claim_on_par(
-            evidence.beside_graders,
-            networks=evidence.networks,
-            controls=shared + par_controls(evidence.planted_tuning),
+            findings.beside_graders,
+            networks=findings.networks,
+            controls=shared + par_controls(findings.planted_tuning),
+            evidence=findings.kind,
         ),
     ]
-
-
-def main_claims(claims: Sequence[Claim]) -> list[str]:
-    """Name the claims whose worst verdict is the result's: the first two count only with a real table."""
-    return [
-        claim.id for claim in claims if claim.id in IN_SIMULATION or claim.source.endswith(REAL)
-    ]
-
-
-def _origin(real: Estimate | None) -> str:
-    return SIMULATED if real is None else REAL

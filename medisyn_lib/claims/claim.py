@@ -1,23 +1,45 @@
-"""A claim of a paper: its rule, what was measured and controlled, and the verdict that follows."""
+"""A claim of a paper: its rule, what was measured and controlled, and what follows on three axes.
+
+`evidence` says what a run can show, `problem` what stood in the way, `verdict` what was found. The verdict
+follows from measures and controls alone: `decisions.replay` repeats it from a result file.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from medisyn_lib.claims.rules import rule_sha
+from medisyn_lib.claims.rules import letters, rule_of_fingerprint
 
 if TYPE_CHECKING:  # statistics brings numpy, which the command line need not wait for
+    from medisyn_lib.claims.rules import Rule
     from medisyn_lib.statistics.estimates import Estimate
 
-# From best to worst: a run that could not test something says so before anything else.
-VERDICTS = ("reproduced", "partly", "not reproduced", "not testable here")
-NOT_TESTABLE = VERDICTS[-1]
+SUPPORTED, PARTLY, INCONCLUSIVE, CONTRADICTED = VERDICTS = (
+    "supported",
+    "partly supported",
+    "inconclusive",
+    "contradicted",
+)
+# What a run can show. A demonstration, trained for minutes, is shown and never judged.
+CONFIRMATORY, EXPLORATORY, SIMULATION, DEMONSTRATION = EVIDENCE = (
+    "confirmatory",
+    "exploratory",
+    "simulation",
+    "demonstration",
+)
+CONTROL_FAILED, BELOW_FLOOR, NEEDS_PEOPLE, NOT_RUN = PROBLEMS = (
+    "control failed",
+    "below quality floor",
+    "needs people",
+    "not run",
+)
 # "machine" stands for seconds, energy and memory; no rule uses them.
 MEASURE_KINDS = ("estimate", "count", "machine")
 CONTROL_KINDS = ("positive", "negative")
+TESTABLE = "modalities_testable"  # name of the count of modalities with enough test patients
 
 
 @dataclass(frozen=True)
@@ -31,7 +53,7 @@ class Measure:
     kind : str
         One of `MEASURE_KINDS`.
     value, ci_low, ci_high : float or None
-        The number and its 95% interval; None where there is none.
+        The number and its interval, of 95% unless `unit` says otherwise; None where there is none.
     n : int
         Number of observations behind it.
     seeds : int
@@ -39,7 +61,7 @@ class Measure:
     unit : str
         May be empty.
     encoder : str or None
-        The encoder of the features that it was computed from.
+        The encoder of the features that it was computed from, or the reader of the images.
     """
 
     name: str
@@ -51,6 +73,17 @@ class Measure:
     seeds: int
     unit: str
     encoder: str | None
+
+    def above(self, bound: float) -> bool:
+        """Say whether the interval's lower limit is at or above a bound; False without one."""
+        return self.ci_low is not None and self.ci_low >= bound
+
+    def below(self, bound: float) -> bool:
+        """Say whether the interval's upper limit is below a bound; False without one."""
+        return self.ci_high is not None and self.ci_high < bound
+
+
+Measures = Mapping[str, Measure]  # by name
 
 
 @dataclass(frozen=True)
@@ -78,6 +111,17 @@ class Control:
     passed: bool
 
 
+class Judgement(NamedTuple):
+    """What a rule says of measures: a verdict or none, one plain sentence, and a problem or none."""
+
+    verdict: str | None
+    summary: str
+    problem: str | None = None
+
+
+Decide = Callable[[Measures], Judgement]
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim of a paper; `make_claim` makes it.
@@ -88,12 +132,16 @@ class Claim:
         Short name.
     statement, source : str
         What is claimed, and where.
-    rule : str
-        The rule of the verdict, fixed before the data.
-    rule_sha : str
-        The rule's fingerprint, `rules.rule_sha`.
-    verdict : str
+    rule, rule_sha : str
+        The rule of the verdict, fixed before the data, and its fingerprint, `rules.Rule.sha`.
+    evidence : str
+        One of `EVIDENCE`.
+    problem : str or None
+        One of `PROBLEMS`.
+    verdict : str or None
         One of `VERDICTS`.
+    summary : str
+        What was found, in one plain sentence.
     primary : str
         Name of the measure that the rule is about.
     detectable : float or None
@@ -114,7 +162,10 @@ class Claim:
     source: str
     rule: str
     rule_sha: str
-    verdict: str
+    evidence: str
+    problem: str | None
+    verdict: str | None
+    summary: str
     primary: str
     detectable: float | None
     measures: tuple[Measure, ...]
@@ -129,6 +180,11 @@ class Claim:
         """The measure that the rule is about."""
         return next(measure for measure in self.measures if measure.name == self.primary)
 
+    @property
+    def outcome(self) -> str:
+        """The verdict or, where there is none, why."""
+        return self.verdict or self.problem or self.evidence
+
     def _faults(self) -> Iterator[str]:
         """What breaks the contract of a claim."""
         primary = [m for m in self.measures if m.name == self.primary and m.kind != "machine"]
@@ -141,12 +197,28 @@ class Claim:
         for control in self.controls:
             if control.kind not in CONTROL_KINDS or not isinstance(control.passed, bool):
                 yield f"control {control.name!r} must be positive or negative, and passed or not"
-        if self.verdict not in VERDICTS or self.rule_sha != rule_sha(self.rule):
-            yield "verdict or rule_sha is not as the rule says"
-        without_interval = any(_lacks_interval(measure) for measure in primary)
-        all_passed = all(control.passed for control in self.controls)
-        if self.verdict != NOT_TESTABLE and (without_interval or not all_passed):
-            yield f"verdict {self.verdict!r} needs an interval and passed controls"
+        known = rule_of_fingerprint(self.rule_sha)
+        if known is not None and letters(known.text) != letters(self.rule):
+            yield "its rule is not the one of its fingerprint"
+        if self.evidence not in EVIDENCE:
+            yield f"unknown evidence {self.evidence!r}"
+        if self.problem not in (None, *PROBLEMS) or self.verdict not in (None, *VERDICTS):
+            yield f"unknown problem {self.problem!r} or verdict {self.verdict!r}"
+        yield from self._faults_of_verdict()
+
+    def _faults_of_verdict(self) -> Iterator[str]:
+        """Verdicts that stand where none may, or are missing where one must be."""
+        failed = any(not control.passed for control in self.controls)
+        if failed != (self.problem == CONTROL_FAILED):
+            yield f"problem {self.problem!r} does not fit its controls"
+        judged = self.problem in (None, BELOW_FLOOR) and self.evidence != DEMONSTRATION
+        if judged != (self.verdict is not None):
+            yield f"verdict {self.verdict!r} does not fit problem {self.problem!r}, {self.evidence}"
+        if self.problem == BELOW_FLOOR and self.verdict in (SUPPORTED, PARTLY):
+            yield f"verdict {self.verdict!r} below the quality floor"
+        decided = self.verdict in (SUPPORTED, PARTLY, CONTRADICTED)
+        if decided and lacks_interval(self.primary_measure):
+            yield f"verdict {self.verdict!r} needs an interval"
 
 
 def measure(
@@ -172,7 +244,7 @@ def measure(
     )
 
 
-def count(name: str, value: float, *, kind: str = "count", unit: str = "") -> Measure:
+def count(name: str, value: float, *, kind: str = "count", unit: str = "", n: int = 1) -> Measure:
     """Make a measure that needs no interval: a count, or with kind "machine" seconds, energy or memory."""
     return Measure(
         name=name,
@@ -180,57 +252,74 @@ def count(name: str, value: float, *, kind: str = "count", unit: str = "") -> Me
         value=float(value),
         ci_low=None,
         ci_high=None,
-        n=1,
+        n=n,
         seeds=1,
         unit=unit,
         encoder=None,
     )
 
 
-def judge(passed: bool | None, partly: bool = False, controls: Sequence[Control] = ()) -> str:
-    """Turn a rule's outcome into a verdict.
+def judge(
+    decide: Decide,
+    measures: Measures,
+    controls: Sequence[Control],
+    *,
+    primary: str,
+    evidence: str,
+) -> Judgement:
+    """Turn measures and controls into a judgement.
 
     Parameters
     ----------
-    passed : bool or None
-        Whether the rule is met; None where it cannot be decided.
-    partly : bool
-        Whether a rule that is not met is met in part.
+    decide : callable
+        The rule, a pure function of the measures.
+    measures : mapping of str to Measure
+        By name.
     controls : sequence of Control
-        Any failed one makes the claim not testable.
+        Any failed one leaves no verdict: a measure that cannot see what was planted says nothing.
+    primary : str
+        Name of the measure that the rule is about: without an interval it decides nothing.
+    evidence : str
+        One of `EVIDENCE`; a demonstration has no verdict.
     """
-    if passed is None or not all(control.passed for control in controls):
-        return NOT_TESTABLE
-    if passed:
-        return "reproduced"
-    return "partly" if partly else "not reproduced"
-
-
-def worst_verdict(verdicts: Iterable[str]) -> str:
-    """Return the worst verdict, in the order of VERDICTS; `not testable here` where there is none."""
-    return max(verdicts, key=VERDICTS.index, default=NOT_TESTABLE)
+    for control in controls:
+        if not control.passed:
+            what = control.name.replace("_", " ")
+            said = (
+                f"Nothing can be said: the control “{what}” failed (expected: {control.expected})."
+            )
+            return Judgement(None, said, CONTROL_FAILED)
+    judgement = decide(measures)
+    about = measures.get(primary)
+    if judgement.verdict is not None and about is not None and lacks_interval(about):
+        judgement = judgement._replace(verdict=INCONCLUSIVE)
+    if evidence == DEMONSTRATION:
+        return judgement._replace(verdict=None)
+    return judgement
 
 
 def make_claim(
+    rule: Rule,
+    decide: Decide,
     *,
     id: str,
-    statement: str,
     source: str,
-    rule: str,
-    passed: bool | None,
-    partly: bool = False,
+    evidence: str,
     primary: str,
     detectable: float | None,
     measures: Sequence[Measure],
     controls: Sequence[Control] = (),
+    statement: str | None = None,
 ) -> Claim:
     """Make a claim with the verdict that its rule and controls give.
 
     Parameters
     ----------
-    passed, partly : bool or None, bool
-        The rule's outcome, as of `judge`; it cannot be decided where the primary measure lacks an interval.
-    id, statement, source, rule, primary, detectable, measures, controls
+    rule : Rule
+        Its words, numbers and, unless given, statement.
+    decide : callable
+        The same as a function.
+    id, source, evidence, primary, detectable, measures, controls, statement
         As of `Claim`.
 
     Raises
@@ -238,15 +327,18 @@ def make_claim(
     ValueError
         As `Claim`.
     """
-    without_interval = {measure.name for measure in measures if _lacks_interval(measure)}
-    outcome = None if primary in without_interval else passed
+    by_name = {one.name: one for one in measures}
+    judgement = judge(decide, by_name, controls, primary=primary, evidence=evidence)
     return Claim(
         id=id,
-        statement=statement,
+        statement=statement or rule.statement,
         source=source,
-        rule=rule,
-        rule_sha=rule_sha(rule),
-        verdict=judge(outcome, partly, controls),
+        rule=rule.text,
+        rule_sha=rule.sha,
+        evidence=evidence,
+        problem=judgement.problem,
+        verdict=judgement.verdict,
+        summary=judgement.summary,
         primary=primary,
         detectable=detectable,
         measures=tuple(measures),
@@ -254,8 +346,15 @@ def make_claim(
     )
 
 
-def _lacks_interval(measure: Measure) -> bool:
-    return measure.kind == "estimate" and measure.ci_low is None
+def untestable(measures: Measures) -> bool:
+    """Say whether no modality has enough test patients, by the count that a claim keeps of them."""
+    counted = measures.get(TESTABLE)
+    return counted is not None and not counted.value
+
+
+def lacks_interval(measure: Measure) -> bool:
+    """Say whether a measure should have an interval and has none."""
+    return measure.kind == "estimate" and measure.ci_low is None and measure.ci_high is None
 
 
 def _faults_of_measure(measure: Measure) -> Iterator[str]:

@@ -1,23 +1,20 @@
-"""Was a rule committed before the result that it judges?
-
-A rule stands once, in the module of its claim. Results older than that module were judged by a rule in
-their notebook's paired script, so both places are searched in the commit before the result.
-"""
+"""Was a rule committed before the result that it judges?"""
 
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from pathlib import Path
 
-from medisyn_lib.claims.rules import letters, rule_sha
+from medisyn_lib.claims.rules import parse_rules
 from medisyn_lib.runtime.paths import project_root
 from medisyn_lib.runtime.provenance import git
 
-HOMES = ("medisyn_lib/claims/c{name}.py", "notebooks/{name}.py")
+RULES_IN_GIT = "medisyn_lib/claims/rules.toml"
 
 
-def rule_committed_before_result(rule: str, result: Path) -> bool | None:
-    """Say whether git held the rule before it first held the result that carries the rule's fingerprint.
+def rule_committed_before_result(rule_sha: str, result: Path) -> bool | None:
+    """Say whether git held a rule, words and numbers, before it first held the result that carries its fingerprint.
 
     A result that is not committed yet is compared with HEAD. None where there is no git history to ask.
     """
@@ -27,18 +24,18 @@ def rule_committed_before_result(rule: str, result: Path) -> bool | None:
         shallow, top, _ = git(root, *asked).splitlines()
         if shallow == "true":
             return None
-        search = ["log", "--reverse", "--format=%H", f"-S{rule_sha(rule)}", "--", str(place)]
+        search = ["log", "--reverse", "--format=%H", f"-S{rule_sha}", "--", str(place)]
         commits = git(root, *search).split() if place.is_relative_to(top) else []
     except (OSError, subprocess.SubprocessError):
         return None
     before = f"{commits[0]}^" if commits else "HEAD"
-    texts = [_text_at(root, before, home.format(name=result.stem)) for home in HOMES]
-    return any(letters(rule) in letters(text) for text in texts)
+    return rule_sha in _fingerprints_at(root, before)
 
 
-def _text_at(root: Path, commit: str, name: str) -> str:
-    """A file's text in a commit; empty where it was not there, or the commit is none."""
+def _fingerprints_at(root: Path, commit: str) -> set[str]:
+    """The fingerprints of the rules in a commit; none where their file was not there or not yet as it is."""
     try:
-        return git(root, "show", f"{commit}:./{name}")
-    except subprocess.SubprocessError:
-        return ""
+        rules = parse_rules(git(root, "show", f"{commit}:./{RULES_IN_GIT}"))
+    except (subprocess.SubprocessError, tomllib.TOMLDecodeError, KeyError):
+        return set()
+    return {rule.sha for rule in rules.values()}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, worst_verdict
+from medisyn_lib.claims.claim import Claim, Control, Measure
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.store import write_atomic
 
@@ -21,23 +21,15 @@ class Result:
     ----------
     provenance : dict
         Where it comes from, `runtime.provenance.collect`.
-    verdict : str
-        The worst verdict of its main claims.
     claims : tuple of Claim
         All its claims.
     """
 
     provenance: dict[str, Any]
-    verdict: str
     claims: tuple[Claim, ...]
 
 
-def write_result(
-    path: Path,
-    provenance: Mapping[str, Any],
-    claims: Sequence[Claim],
-    main: Sequence[str] | None = None,
-) -> None:
+def write_result(path: Path, provenance: Mapping[str, Any], claims: Sequence[Claim]) -> None:
     """Write a result file, whole or not at all.
 
     Parameters
@@ -48,15 +40,8 @@ def write_result(
         As of `Result`.
     claims : sequence of Claim
         All claims of the notebook.
-    main : sequence of str, optional
-        Ids of the claims whose worst verdict is the result's; by default all.
     """
-    verdicts = [claim.verdict for claim in claims if main is None or claim.id in main]
-    content = {
-        "provenance": dict(provenance),
-        "verdict": worst_verdict(verdicts),
-        "claims": [asdict(claim) for claim in claims],
-    }
+    content = {"provenance": dict(provenance), "claims": [asdict(claim) for claim in claims]}
     write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -71,10 +56,7 @@ def read_result(path: Path) -> Result:
     try:
         content = json.loads(path.read_text("utf-8"))
         claims = tuple(_claim(entry) for entry in content["claims"])
-        result = Result(dict(content["provenance"]), content["verdict"], claims)
-        if result.verdict not in VERDICTS:
-            raise ValueError(f"unknown verdict {result.verdict!r}")
-        return result
+        return Result(dict(content["provenance"]), claims)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{type(error).__name__} {error}".replace("\n", " ")
         raise InputError(f"result file {path}: {fault}; run its notebook again") from error

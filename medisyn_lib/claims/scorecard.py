@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medisyn_lib.claims.claim import Claim, Control
+from medisyn_lib.claims.claim import DEMONSTRATION, NOT_RUN, Claim, Control, Measure
 from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.claims.statements import NOTEBOOKS
@@ -14,7 +14,8 @@ from medisyn_lib.runtime.paths import project_root
 
 RULE_FIRST = {True: "yes", False: "no", None: "unknown"}
 CARD_HEADING = "## Verdicts"
-FIRST_COLUMNS = ("notebook", "claim", "verdict")
+FIRST_COLUMNS = ("notebook", "found", "verdict", "evidence", "problem", "claim")
+NONE = "none"
 
 
 def scorecard(results_dir: Path) -> list[dict[str, str]]:
@@ -23,59 +24,62 @@ def scorecard(results_dir: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        A row of words per claim, by column; the statement of a notebook without a result file is `not run`.
+        A row of words per claim, by column; a notebook without a result file has the problem `not run`.
     """
     rows = []
     for name, statement in NOTEBOOKS.items():
         path = results_dir / f"{name}.json"
         if not path.is_file():
-            rows.append({"notebook": name, "claim": statement, "verdict": "not run"})
+            rows.append({"notebook": name, "claim": statement, "verdict": NONE, "problem": NOT_RUN})
             continue
         for claim in read_result(path).claims:
-            rule_first = RULE_FIRST[rule_committed_before_result(claim.rule, path)]
+            rule_first = RULE_FIRST[rule_committed_before_result(claim.rule_sha, path)]
             rows.append({"notebook": name, **_words(claim), "rule first": rule_first})
     return rows
 
 
 def published(notebook: str) -> str:
-    """Say what the committed full runs found in a notebook, a line per claim, for its reader to compare with."""
+    """Say what the committed runs found in a notebook, a line per claim, for its reader to compare with."""
     lines = []
     for path in sorted((project_root() / "results").glob(f"*/{notebook}.json")):
         for claim in read_result(path).claims:
-            lines.append(f"{path.parent.name}, {in_a_line(claim)}")
-    return "\n".join(lines) or "no full run is committed"
+            lines.append(f"{path.parent.name}: {in_a_line(claim)}")
+    return "\n".join(lines) or "no run is committed yet"
 
 
-def measured(claims: Sequence[Claim]) -> str:
-    """Say what is controlled and claimed, whatever the outcome: a line per control and per claim."""
-    lines = [
-        f"{control.kind} control {control.name}: expected {control.expected}"
-        for control in _all_controls(claims)
-    ]
-    for claim in claims:
-        lines.append(f"{claim.id}: measures {len(claim.measures)}, primary {claim.primary}")
-    return "\n".join(lines)
+def in_a_line(claim: Claim) -> str:
+    """Say what was found of a claim: verdict or problem, evidence, one sentence."""
+    return f"{claim.id}: {claim.outcome} ({claim.evidence}). {claim.summary}"
 
 
-def decided(claims: Sequence[Claim], *, in_simulation: Collection[str] = ()) -> str:
-    """Say how controls and claims came out, a line each; `in_simulation` names claims that hold there at most."""
+def findings_of(claims: Sequence[Claim]) -> str:
+    """Say what was found: a line per control, with what it showed, and a sentence per claim."""
     lines = []
     for control in _all_controls(claims):
         outcome = "passed" if control.passed else "FAILED"
-        lines.append(f"control {control.name}: {outcome} (expected {control.expected})")
-    for claim in claims:
-        scope = ", in simulation" if claim.id in in_simulation else ""
-        lines.append(f"{claim.id}: {claim.verdict}{scope}")
+        shown = f"{_number(control.value)}, expected: {control.expected}"
+        lines.append(f"{control.kind} control {control.name}: {outcome} ({shown})")
+    return "\n".join([*lines, *(in_a_line(claim) for claim in claims)])
+
+
+def verdicts(claims: Sequence[Claim]) -> str:
+    """Say in words that hold from machine to machine what was controlled, claimed and decided.
+
+    Of a demonstration, where minutes of training decide, only what is controlled and claimed.
+    """
+    shown = [claim for claim in claims if claim.evidence == DEMONSTRATION]
+    judged = [claim for claim in claims if claim.evidence != DEMONSTRATION]
+    lines = []
+    for control in _all_controls(claims):
+        outcome = f"expected {control.expected}"
+        if any(control in claim.controls for claim in judged):
+            outcome = "passed" if control.passed else "FAILED"
+        lines.append(f"{control.kind} control {control.name}: {outcome}")
+    lines += [f"{claim.id}: {claim.outcome} ({claim.evidence})" for claim in judged]
+    for claim in shown:
+        what = f"{len(claim.measures)} measures, primary {claim.primary}"
+        lines.append(f"{claim.id}: {claim.evidence}, shown and not judged ({what})")
     return "\n".join(lines)
-
-
-def in_a_line(claim: Claim, said: str = "") -> str:
-    """Say a claim, its verdict or what is `said` of it instead, its primary measure with interval and n."""
-    words = _words(claim)
-    outcome = said or claim.verdict
-    measure = f"{words['measure']} {words['value']}"
-    interval = f"95% interval {words['interval']}"
-    return f"{claim.statement}: {outcome} ({measure}, {interval}, n = {words['n']})"
 
 
 def scorecard_markdown(rows: Sequence[Mapping[str, str]]) -> str:
@@ -105,17 +109,17 @@ def _words(claim: Claim) -> dict[str, str]:
     """A claim as columns of the scorecard."""
     primary = claim.primary_measure
     value = _number(primary.value)
-    interval = "none"
-    if primary.ci_low is not None and primary.ci_high is not None:
-        interval = f"{_number(primary.ci_low)} to {_number(primary.ci_high)}"
     passed = sum(control.passed for control in claim.controls)
     return {
+        "found": claim.summary,
+        "verdict": claim.verdict or NONE,
+        "evidence": claim.evidence,
+        "problem": claim.problem or NONE,
         "claim": claim.statement,
         "source": claim.source,
-        "verdict": claim.verdict,
         "measure": primary.name,
         "value": value if primary.value is None else f"{value} {primary.unit}".strip(),
-        "interval": interval,
+        "interval": _interval(primary),
         "n": str(primary.n),
         "seeds": str(primary.seeds),
         "detectable": _number(claim.detectable),
@@ -123,5 +127,16 @@ def _words(claim: Claim) -> dict[str, str]:
     }
 
 
+def _interval(measure: Measure) -> str:
+    """A measure's interval in words; a limit may be open."""
+    if measure.ci_low is None and measure.ci_high is None:
+        return NONE
+    if measure.ci_low is None:
+        return f"at most {_number(measure.ci_high)}"
+    if measure.ci_high is None:
+        return f"at least {_number(measure.ci_low)}"
+    return f"{_number(measure.ci_low)} to {_number(measure.ci_high)}"
+
+
 def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"
+    return NONE if value is None else f"{value:.3g}"

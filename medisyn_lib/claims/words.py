@@ -1,0 +1,19 @@
+"""Numbers as the sentences of claims say them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def how_often(difference: float | None) -> str:
+    """Say a difference of proportions: `1.2 points less often`."""
+    points = 100 * (difference or 0.0)
+    return f"{abs(points):.1f} points {'less' if points < 0 else 'more'} often"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names: `ct, fundus and brain MRI`; `none` without any."""
+    words = [name.replace("_", " ") for name in names]
+    if len(words) < 2:
+        return words[0] if words else "none"
+    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,158 @@
+"""How much of the real images a generator covers, by two encoders: what the quality floor is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation.labelled_features import LabelledFeatures
+from medisyn_lib.evaluation.quality_floor import NEIGHBOURS, quality_floor
+from medisyn_lib.pipeline.arms import REAL, ArmKey, Images
+from medisyn_lib.pipeline.comparison_images import paired_images
+from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.paired_samples import patients_of
+from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.statistics.estimates import Estimate
+
+if TYPE_CHECKING:
+    import datasets
+
+    from medisyn_lib.evaluation.memorization.images import JudgedImages
+    from medisyn_lib.pipeline.judged import JudgedGenerator
+    from medisyn_lib.pipeline.study import Study
+
+ANY = "any"  # stands for the modality where that of the images is not known
+
+
+def labelled(
+    study: Study,
+    pixels: np.ndarray,
+    modality: np.ndarray,
+    patient: np.ndarray,
+    finding: np.ndarray | None = None,
+) -> LabelledFeatures:
+    """Return the features of images by both encoders, with their labels.
+
+    Parameters
+    ----------
+    study : Study
+        Whose evaluator patients the second encoder was trained on.
+    pixels : np.ndarray
+        uint8 (n, h, w, 3).
+    modality, patient, finding : np.ndarray
+        Of each image, or of the one whose caption was its prompt, str (n,).
+    """
+    features = [cached_features(pixels), study.transformer_encoder().features(pixels)]
+    return LabelledFeatures(features, modality, patient, finding)
+
+
+def labelled_pair(
+    study: Study, held_out: datasets.Dataset, synthetic: np.ndarray
+) -> tuple[LabelledFeatures, LabelledFeatures]:
+    """Return the features of real images, and of synthetic ones of their captions, with their labels."""
+    labels = [np.asarray(held_out[name][:]) for name in ("modality", "patient_id", "finding")]
+    real = labelled(study, load_pixels(held_out), *labels)
+    return real, labelled(study, synthetic, *labels)
+
+
+def coverage(*, real: LabelledFeatures, synthetic: LabelledFeatures) -> Estimate:
+    """Return `quality_floor` over the modalities that have enough images; no value where none has.
+
+    Where no modality of the synthetic images is one of the real ones, as theirs is not known, all count as one.
+    """
+    if not {*real.modality.tolist()} & {*synthetic.modality.tolist()}:
+        real, synthetic = _of_any(real), _of_any(synthetic)
+    enough = _with_enough(real.modality) & _with_enough(synthetic.modality)
+    kept = [_only(side, enough) for side in (real, synthetic)]
+    if not min(map(len, kept)):
+        return Estimate(None, None, None, 0)
+    return quality_floor(real=kept[0], synthetic=kept[1])
+
+
+def coverage_of_generator(judged: JudgedGenerator) -> Estimate:
+    """Return how much of the held-out images a generator's images of their captions cover."""
+    study = judged.study
+    held_out = study.images("test")
+    synthetic = sample_prompts(judged.model, held_out["caption"][:], side=study.settings.size)
+    real, made = labelled_pair(study, held_out, np.asarray(synthetic))
+    return coverage(real=real, synthetic=made)
+
+
+def coverage_of_images(study: Study, images: JudgedImages) -> Estimate:
+    """Return how much of the held-out images some judged ones cover, which need not be of their captions."""
+    held_out = study.images("test")
+    labels = [np.asarray(held_out[name][:]) for name in ("modality", "patient_id")]
+    real = labelled(study, load_pixels(held_out), *labels)
+    each_its_own = np.arange(len(images.pixels)).astype(str)
+    return coverage(
+        real=real, synthetic=labelled(study, images.pixels, images.modality, each_its_own)
+    )
+
+
+def coverage_of_pair(
+    study: Study, splits: Sequence[datasets.Dataset], modalities: Sequence[str]
+) -> list[Estimate]:
+    """Return how much of the real images generalist and specialists cover, of the first training seed."""
+    images = paired_images(study, splits, modalities)
+    patients = {(name, 0): patients_of(splits[0], name) for name in modalities}
+    return list(coverage_of_arms(study, images, patients).values())
+
+
+def coverage_of_arms(
+    study: Study, images: Images, patients: Mapping[tuple[str, int], np.ndarray]
+) -> dict[str, Estimate]:
+    """Return how much of the real images each arm covers, over the modalities that it has.
+
+    Parameters
+    ----------
+    study : Study
+        As of `labelled`.
+    images : dict
+        By arm, modality and evaluation split; the first split is looked at.
+    patients : mapping
+        The patient of each image (n,), by modality and evaluation split.
+    """
+    arms = dict.fromkeys(key.arm for key in images if key.arm != REAL)
+    found = {}
+    for arm in arms:
+        names = [key.modality for key in images if key.arm == arm and key.split == 0]
+        real, made = (_joined(study, images, patients, one, names) for one in (REAL, arm))
+        found[arm] = coverage(real=real, synthetic=made)
+    return found
+
+
+def _joined(
+    study: Study,
+    images: Images,
+    patients: Mapping[tuple[str, int], np.ndarray],
+    arm: str,
+    names: Sequence[str],
+) -> LabelledFeatures:
+    """The images of one arm, modality after modality, with their labels."""
+    parts = [images[ArmKey(arm, name, 0)] for name in names]
+    modality = np.repeat(names, [len(part) for part in parts])
+    people = [
+        np.resize(patients[name, 0], len(part)) for name, part in zip(names, parts, strict=True)
+    ]
+    return labelled(study, np.concatenate(parts), modality, np.concatenate(people))
+
+
+def _of_any(side: LabelledFeatures) -> LabelledFeatures:
+    return LabelledFeatures(side.features, np.full(len(side), ANY), side.patient, side.finding)
+
+
+def _with_enough(modality: np.ndarray) -> set[str]:
+    """The modalities of which there are enough images to have neighbours."""
+    names, counts = np.unique(modality, return_counts=True)
+    return {str(name) for name, n in zip(names, counts, strict=True) if n > NEIGHBOURS}
+
+
+def _only(side: LabelledFeatures, names: set[str]) -> LabelledFeatures:
+    """The rows of some modalities."""
+    rows = np.isin(side.modality, sorted(names))
+    finding = None if side.finding is None else side.finding[rows]
+    features = [one[rows] for one in side.features]
+    return LabelledFeatures(features, side.modality[rows], side.patient[rows], finding)

@@ -1,0 +1,185 @@
+"""The quality floor: the proportion of real images that a generator comes near, in a middling modality.
+
+Coverage (k = 5) of each modality, the mean over encoders, then the median over modalities. It always
+compares as many real as synthetic images, at most 100, because coverage depends on their number.
+
+What it says of reference generators: independent images of other patients get about 1 - 2^-5 = 0.97, or
+about 0.9 where real patients have several images each, which lie nearer to one another. A copier of
+training images gets as much, a copier of the very images that it is compared with 1: the floor alone
+catches no copies. One prototype for each class gets about 0, as real images are nearer to one another,
+and so do images that are much too smooth. Blur by a single pixel lowers it less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation.fidelity.blocks import compare
+from medisyn_lib.evaluation.fidelity.features import Pair
+from medisyn_lib.evaluation.fidelity.prdc import coverage
+from medisyn_lib.evaluation.labelled_features import (
+    LabelledFeatures,
+    checked_features,
+    delete_patients,
+)
+from medisyn_lib.statistics.estimates import Estimate, student
+
+__all__ = ["NEIGHBOURS", "SUBSET", "coverage_by_modality", "quality_floor"]
+
+NEIGHBOURS = 5  # of coverage
+SUBSET = 100  # images of a modality that are compared at a time, at most, real and synthetic each
+
+
+class _Subset(NamedTuple):
+    """Rows that are compared at a time: int64 (s,) each, in random order."""
+
+    real: np.ndarray
+    synthetic: np.ndarray
+
+
+def coverage_by_modality(
+    *, real: LabelledFeatures, synthetic: LabelledFeatures, seed: int = 0
+) -> dict[str, float]:
+    """Return the coverage of each modality, the mean over subsets and encoders.
+
+    Parameters
+    ----------
+    real, synthetic : LabelledFeatures
+        By the same encoders. Modalities that only one of them has are left out.
+    seed : int
+        Of the subsets. They are disjoint where their size divides the number of images; else the last
+        one is filled with images of the first.
+
+    Returns
+    -------
+    dict of str to float
+        By modality in alphabetical order, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        As of `checked_features`; if no modality is in both, or one has fewer than 6 images in either.
+    """
+    pairs = checked_features(real=real, synthetic=synthetic)
+    subsets = _subsets(real.modality, synthetic.modality, seed)
+    every_real, every_synthetic = np.ones(len(real), bool), np.ones(len(synthetic), bool)
+    return {
+        name: _mean_coverage(pairs, of_modality, every_real, every_synthetic)
+        for name, of_modality in subsets.items()
+    }
+
+
+def quality_floor(
+    *, real: LabelledFeatures, synthetic: LabelledFeatures, seed: int = 0, level: float = 0.95
+) -> Estimate:
+    """Return the median over modalities of `coverage_by_modality`, in [0, 1].
+
+    Parameters
+    ----------
+    real, synthetic, seed
+        As of `coverage_by_modality`.
+    level : float
+        Of the interval: delete-group jackknife by patient, clipped to [0, 1].
+
+    Returns
+    -------
+    Estimate
+        Of an even number of modalities the lower median, so that it is that of some modality; n counts
+        the images, of real or synthetic ones whichever are fewer in a modality. There is no interval
+        where coverage does not vary, or a modality has too few images for leaving patients out.
+
+    Raises
+    ------
+    InputError
+        As of `coverage_by_modality`.
+
+    References
+    ----------
+    Naeem et al., arXiv 2002.09797, equations 5 and 6.
+    """
+    pairs = checked_features(real=real, synthetic=synthetic)
+    subsets = _subsets(real.modality, synthetic.modality, seed)
+
+    def middling(real_left: np.ndarray, synthetic_left: np.ndarray) -> float:
+        covered = [
+            _mean_coverage(pairs, of_modality, real_left, synthetic_left)
+            for of_modality in subsets.values()
+        ]
+        return _lower_median(covered)
+
+    values, variances, degrees = delete_patients(middling, real=real, synthetic=synthetic)
+    n = sum(_in_both(real.modality, synthetic.modality).values())
+    found = student(float(values[0]), float(variances[0]), degrees, n, level)
+    if found.ci_low is None or found.ci_high is None:
+        return found
+    return Estimate(found.value, max(found.ci_low, 0.0), min(found.ci_high, 1.0), n)
+
+
+def _in_both(real: np.ndarray, synthetic: np.ndarray) -> dict[str, int]:
+    """How many images each modality that both have has on the side with fewer."""
+    names = sorted({*np.asarray(real).tolist()} & {*np.asarray(synthetic).tolist()})
+    sides = np.asarray(real), np.asarray(synthetic)
+    return {name: min(int((side == name).sum()) for side in sides) for name in names}
+
+
+def _subsets(real: np.ndarray, synthetic: np.ndarray, seed: int) -> dict[str, list[_Subset]]:
+    """The subsets of each modality. Raises InputError where there is none, or too few rows for one."""
+    counts = _in_both(real, synthetic)
+    if not counts:
+        raise InputError(
+            f"quality floor: real images are of {', '.join(sorted(set(real)))}, synthetic of "
+            f"{', '.join(sorted(set(synthetic)))}; give a modality in both"
+        )
+    for name, n in counts.items():
+        if n <= NEIGHBOURS:
+            raise InputError(
+                f"quality floor: {name} has {n} images; "
+                f"give {NEIGHBOURS + 1} real and synthetic ones at least"
+            )
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name in counts:
+        real_rows = np.flatnonzero(np.asarray(real) == name)
+        synthetic_rows = np.flatnonzero(np.asarray(synthetic) == name)
+        found[name] = _subsets_of(real_rows, synthetic_rows, rng)
+    return found
+
+
+def _subsets_of(real: np.ndarray, synthetic: np.ndarray, rng: np.random.Generator) -> list[_Subset]:
+    """Subsets of a modality's rows, as many as it takes to use each row of the side with fewer."""
+    n = min(len(real), len(synthetic))
+    size = min(n, SUBSET)
+    number = -(-n // size)
+    parts = [np.resize(rng.permutation(rows), (number, size)) for rows in (real, synthetic)]
+    return [_Subset(*rows) for rows in zip(*parts, strict=True)]
+
+
+def _mean_coverage(
+    pairs: Sequence[Pair],
+    subsets: Sequence[_Subset],
+    real_left: np.ndarray,
+    synthetic_left: np.ndarray,
+) -> float:
+    """The mean over subsets and encoders, of the rows that are left; NaN if they are too few."""
+    found = []
+    for subset in subsets:
+        real = subset.real[real_left[subset.real]]
+        synthetic = subset.synthetic[synthetic_left[subset.synthetic]]
+        n = min(len(real), len(synthetic))
+        if n <= NEIGHBOURS:
+            return float("nan")
+        for pair in pairs:
+            x, y = pair.real[real[:n]], pair.synthetic[synthetic[:n]]
+            found.append(coverage(compare(real=x, synthetic=y, k=NEIGHBOURS)))
+    return float(np.mean(found))
+
+
+def _lower_median(values: Sequence[float]) -> float:
+    """The median, of an even number the lower of the two in the middle; NaN if any is."""
+    if np.isnan(values).any():
+        return float("nan")
+    return sorted(values)[(len(values) - 1) // 2]
