@@ -366,7 +366,7 @@ def test_fingerprint_of_a_folder_follows_its_images(tmp_path):
         ({"file_name": "bad.jpg"}, "bad.jpg is no image"),
         ({"file_name": "cut.jpg.png"}, "cut.jpg.png is damaged"),
         ({"file_name": "deep.tif"}, "more than 8 bits"),
-        ({"split": "dev"}, "split 'dev' is unknown"),
+        ({"split": "fold3"}, "split 'fold3' is unknown"),
         ({"count": "many"}, "count is 'many'"),
     ],
 )

@@ -8,7 +8,9 @@ from pathlib import Path
 from medisyn_lib.claims.results import Result, read_result
 from medisyn_lib.cli import options, run_notebooks
 from medisyn_lib.cli.reproduce import reproduce
+from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
+from medisyn_lib.sampling.native_size import native_side
 
 
 def add_verb(verbs: options.Verbs) -> None:
@@ -16,7 +18,7 @@ def add_verb(verbs: options.Verbs) -> None:
     verb = verbs.add_parser(
         "audit",
         parents=[options.judged_generator()],
-        help="judge a generator, with a report: exit code 0 if the rules are kept, 1 broken, 3 could not tell",
+        help="judge a generator, with a report; exit code 0: claims supported, 1: one contradicted, 3: could not tell",
     )
     verb.set_defaults(run=run, ranges=[options.SEEDS])
     verb.add_argument(
@@ -29,6 +31,7 @@ def add_verb(verbs: options.Verbs) -> None:
         "--claims",
         help="by commas: training, alignment, memorization, augmentation (default: all that apply)",
     )
+    options.add_source_options(verb)
     options.add_profile(verb)
     options.add_seed(verb, "of the first image drawn; memorization alone takes one (default: 0)")
     options.add_jobs(verb)
@@ -46,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_notebooks.select_notebooks(notebooks)
     out = options.checked_folder(arguments.out)
     arguments.out = str(out)
+    notes = _storage_notes(arguments.data, generator, finished_images)
     failed = reproduce(
         notebooks,
         profile=arguments.profile,
@@ -56,10 +60,33 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     results = _report_results(out, untested)
+    notes += audit_report.notes(out, notebooks)
+    for note in notes:
+        print(f"note: {note}")
     if results:
-        page = audit_report.write_report(out, generator, finished_images, results, untested)
+        page = audit_report.write_report(out, generator, finished_images, results, untested, notes)
         print(f"report in {page}")
-    return failed or audit.exit_code(result.verdict for result in results.values())
+    return failed or audit.exit_code(results.values())
+
+
+def _storage_notes(data: str, generator: str, finished_images: bool) -> list[str]:
+    """Say where real and synthetic images differ in how they are stored.
+
+    Raises InputError for finished images that cannot be read, or of which none shows anything.
+    """
+    from medisyn_lib.data import sources, storage
+
+    if finished_images:
+        synthetic = storage.of_finished(generator)
+        if not synthetic.sharpness:
+            fault = f"all of its {synthetic.blank} images are of one colour"
+            raise InputError(f"--generator {generator!r}: {fault}; give images that show something")
+    else:
+        synthetic = storage.of_sampled(native_side(generator))
+    if data == "phantom" and not finished_images:
+        return []  # neither of them is stored
+    sources.preflight(data)
+    return storage.advice(real=storage.of_source(data), synthetic=synthetic)
 
 
 def _report_results(out: Path, untested: dict[str, str]) -> dict[str, Result]:
@@ -73,5 +100,6 @@ def _report_results(out: Path, untested: dict[str, str]) -> dict[str, Result]:
             print(f"{name}: not tested: {untested[name]}")
         else:
             results[name] = read_result(path)
-            print(f"{name}: {audit.sentence(results[name])}")
+            for sentence in audit.sentences(results[name]):
+                print(f"{name}: {sentence}")
     return results

@@ -37,8 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     if model == options.FLAGSHIP:
         model = str(flagship.folder())
-    paths = generate(model, arguments.prompt, arguments.n, arguments.seed, out)
-    print(f"{len(paths)} synthetic images written to {out}")
+    written = generate(model, arguments.prompt, arguments.n, arguments.seed, out)
+    print(f"{len(written.paths)} synthetic images written to {out}")
+    for count, reason in (
+        (written.flagged, "flagged by the model's safety checker"),
+        (written.blank, "of one colour"),
+    ):
+        if count:
+            print(f"{count} of {arguments.n} images left out: {reason}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The `medisyn` command. It checks what it is given before it imports anything heavy.
 
-Exit codes: 0 done; 1 two runs differ, or an audited claim's rule is broken; 2 bad input; 3 an
-audited claim could not be tested; 4 a notebook or something internal failed.
+Exit codes: 0 done; 1 two runs differ, an audited claim is contradicted, or `data check --strict`
+warns; 2 bad input; 3 an audited claim could not be told; 4 a notebook or something internal failed.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         options.check_ranges(arguments)
+        options.take_source_options(arguments)
         return int(arguments.run(arguments))
     except InputError as error:
         code, message = 2, _one_line(error)

@@ -25,13 +25,16 @@ __all__ = [
     "add_out",
     "add_profile",
     "add_seed",
+    "add_source_options",
     "check_ranges",
     "checked_folder",
+    "checked_images",
     "checked_model",
     "is_image_folder",
     "judged_generator",
     "source_name",
     "study_options",
+    "take_source_options",
 ]
 
 # What `pipeline.judged` calls the project's own generators; importing that would load torch.
@@ -83,6 +86,7 @@ def study_options() -> OneLineParser:
         default="phantom",
         help="phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME",
     )
+    add_source_options(parent)
     return parent
 
 
@@ -121,6 +125,51 @@ def add_jobs(
     verb.add_argument("--jobs", type=int, default=default, choices=JOBS, help=help_text)
 
 
+def add_source_options(verb: argparse.ArgumentParser) -> None:
+    """Add how a source `folder:` or `hub:` is read: `--split-map` and `--caption-words`."""
+    verb.add_argument(
+        "--split-map",
+        action="append",
+        default=[],
+        metavar="OTHER=SPLIT",
+        help="which of train, val and test a folder's or hub set's own name of a split means; "
+        "give it once for each name",
+    )
+    verb.add_argument(
+        "--caption-words",
+        type=int,
+        metavar="N",
+        help="cut captions to so many words (default: whole)",
+    )
+
+
+def take_source_options(arguments: argparse.Namespace) -> None:
+    """Write `--split-map` and `--caption-words` behind the source, whose name they are part of from here.
+
+    Raises InputError for a source of a kind that takes none, and for a map that is not OTHER=SPLIT.
+    """
+    maps, words = getattr(arguments, "split_map", []), getattr(arguments, "caption_words", None)
+    if not maps and words is None:
+        return
+    from medisyn_lib.data import source_options
+
+    name = "source" if hasattr(arguments, "source") else "data"
+    source = getattr(arguments, name)
+    if source.partition(":")[0] not in ("folder", "hub"):
+        raise InputError(
+            f"--split-map, --caption-words: data source {source!r} takes none of these"
+        )
+    meaning = {}
+    for text in maps:
+        other, _, split = text.rpartition("=")
+        if not other:
+            raise InputError(f"--split-map {text!r}: write OTHER=train, OTHER=val or OTHER=test")
+        meaning[other] = split
+    source = source_options.with_options(source, split_map=meaning, words=words)
+    source_options.parse(source)
+    setattr(arguments, name, source)
+
+
 def add_out(verb: argparse.ArgumentParser) -> None:
     """Add `--out`, a folder that must be given."""
     verb.add_argument("--out", required=True, help="output folder")
@@ -147,6 +196,16 @@ def source_name(text: str) -> str:
 def is_image_folder(generator: str) -> bool:
     """Say whether a generator is a folder of finished images, which has no model."""
     return Path(generator).is_dir() and not Path(generator, PIPELINE_FILE).is_file()
+
+
+def checked_images(text: str, option: str) -> str:
+    """Return the absolute folder of finished images. Raises InputError where it holds no metadata.csv."""
+    folder = from_shell(text)
+    if not text or not (folder / IMAGES_FILE).is_file():
+        raise InputError(
+            f"{option} {text!r}: no folder with {IMAGES_FILE} there; give finished images"
+        )
+    return str(folder)
 
 
 def checked_model(text: str, option: str, *, or_images: bool = True) -> str:

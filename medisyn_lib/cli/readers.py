@@ -40,6 +40,7 @@ def _add_new(inner: options.Verbs) -> None:
         default="phantom",
         help="of the real images: as for reproduce (default: phantom)",
     )
+    options.add_source_options(new)
     new.add_argument("--readers", type=int, default=4, help="how many (default: 4)")
     new.add_argument(
         "--margin",
@@ -68,6 +69,8 @@ def run_new(arguments: argparse.Namespace) -> int:
     from medisyn_lib.reader_study import kit
 
     sources.preflight(arguments.data)
+    if options.is_image_folder(model):
+        sources.preflight_finished(model)
     margin = arguments.margin / 100
     table = kit.new(
         model,

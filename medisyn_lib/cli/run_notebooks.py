@@ -14,6 +14,7 @@ from typing import Any
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.errors import InputError
+from medisyn_lib.reporting import audit_report
 from medisyn_lib.runtime.paths import from_root, project_root
 from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.runtime.store import write_atomic
@@ -112,6 +113,7 @@ def reproduce(
     }
     _check_parameters(notebooks, parameters)
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    (out / audit_report.REPORT).unlink(missing_ok=True)  # of results that are about to be replaced
     execute = functools.partial(_execute, parameters=parameters, out=out)
     outcomes = []
     for outcome in run_side_by_side(execute, notebooks, jobs):
@@ -121,14 +123,20 @@ def reproduce(
 
 
 def _check_parameters(notebooks: Sequence[Path], parameters: dict[str, Any]) -> None:
-    """Raise InputError for a parameter that a notebook lacks.
+    """Raise InputError for a notebook that cannot be read, or that lacks a parameter.
 
-    papermill only warns of it, and then runs with the notebook's defaults.
+    papermill only warns of the latter, and then runs with the notebook's defaults.
     """
     import papermill
 
     for notebook in notebooks:
-        lacking = sorted(parameters.keys() - papermill.inspect_notebook(str(notebook)))
+        try:
+            taken = papermill.inspect_notebook(str(notebook))
+        except (OSError, ValueError) as error:  # no JSON, or no kernelspec
+            reason = " ".join(str(error).split())[:LONGEST_MESSAGE]
+            fault = f"cannot be read ({reason}); open and save it once in JupyterLab"
+            raise InputError(f"notebook {notebook.stem}: {fault}") from error
+        lacking = sorted(parameters.keys() - taken)
         if lacking:
             fault = f"has no parameter {lacking[0]!r}; add it to its `parameters`"
             raise InputError(f"notebook {notebook.stem}: {fault}")

@@ -8,6 +8,7 @@ from typing import Any
 from medisyn_lib.data import npz, records
 from medisyn_lib.data.check import check_source
 from medisyn_lib.data.rows import require
+from medisyn_lib.data.source_options import parse
 from medisyn_lib.data.splits import SPLITS
 
 __all__ = ["SIZES", "TO_FILL", "draft"]
@@ -46,7 +47,7 @@ def draft(source: str) -> str:
     panel = _panel(source)
     sections = [_section(row, panel.get(f"{row['modality']}.npz", {})) for row in counts]
     total = sum(row[split] for row in counts for split in SPLITS)
-    name = Path(source.partition(":")[2] or source).name
+    name = Path(parse(source).source.partition(":")[2] or source).name
     template = Path(__file__).with_suffix(".md").read_text("utf-8")
     return template.format(
         name=name,
@@ -85,9 +86,15 @@ def _section(row: Mapping[str, Any], stated: Mapping[str, str]) -> str:
         "Images": "/".join(str(row[split]) for split in SPLITS) + " (train/val/test)",
         "Patients": f"{row['patients']}; identity {row['identity']}",
         "Classes": row["classes"],
+        "Patients by subgroup": row.get("subgroups", "none stated"),
         "Pairs of look-alikes across splits": row["near_duplicates"],
+        "Copies across splits": row["copies_across_splits"],
+        "Copies between generator's and evaluators' patients": row["copies_across_roles"],
         "Sizes as stored": row["sizes"],
+        "File formats": row["formats"],
         "Grey images with marks in colour burnt in": row["marked"],
+        "Images with transparent parts": row["transparent"],
+        "Images of one colour": row["blank"],
         "Not testable": row["not_testable"] or "no reason found",
         "Licence": licence,
         "Source and citation": citation,

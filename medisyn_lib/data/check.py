@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from medisyn_lib.data.pixels import has_colour_marks, stored_size
-from medisyn_lib.data.rows import Row
-from medisyn_lib.data.sources import checked_rows, fingerprint, load, rows, source_module
-from medisyn_lib.data.splits import SPLITS
+from medisyn_lib.data import phantom
+from medisyn_lib.data.copies import Copies, count_copies
+from medisyn_lib.data.look_alikes import (
+    NO_MATCHES,
+    SIDE,
+    THUMBNAIL,
+    across_groups,
+    closest,
+    thumbnail,
+    vectors,
+)
+from medisyn_lib.data.pixels import (
+    centre_square,
+    file_format,
+    has_colour_marks,
+    is_blank,
+    is_transparent,
+    stored_size,
+)
+from medisyn_lib.data.rows import SUBGROUPS, Row
+from medisyn_lib.data.sources import load, rows, source_module
+from medisyn_lib.data.splits import SPLITS, role_of
 from medisyn_lib.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -23,7 +42,8 @@ __all__ = ["NearDuplicate", "check_source", "near_duplicates", "testable"]
 
 MIN_TEST_PATIENTS = 20
 PHANTOMS_CHECKED = 150  # per split and modality: phantoms have no end
-THUMBNAIL = (16, 16)  # pixels, to compare images by
+THRESHOLD = 0.97  # least score of a near-duplicate
+MOST_COMPARED = 100_000  # look-alikes of a modality that are compared closely, the closest ones
 
 
 class NearDuplicate(NamedTuple):
@@ -34,11 +54,30 @@ class NearDuplicate(NamedTuple):
     score: float  # correlation in [-1, 1]
 
 
-class StoredImages(NamedTuple):
-    """What the images of one modality are like as they are stored."""
+class StoredImage(NamedTuple):
+    """What an image is like as it is stored."""
 
-    sizes: list[tuple[int, int]]  # width and height in pixels
-    marked: list[bool]  # whether marks in colour are burnt in
+    size: tuple[int, int]  # width and height in pixels
+    format: str  # of its file
+    is_marked: bool  # whether marks in colour are burnt in
+    is_transparent: bool  # whether parts are transparent, and so loaded as black
+    is_blank: bool  # whether it is of one colour
+
+
+class Examined(NamedTuple):
+    """All that is kept of a source's images once they were looked at, one after another."""
+
+    table: pandas.DataFrame  # a row each, with the patient's role
+    thumbnails: np.ndarray  # uint8 (n, 256)
+    rows: Sequence[Row] = ()  # that find the images again; none of phantoms
+    stored: Sequence[StoredImage] = ()  # one each; none of phantoms
+
+
+class LookAlikes(NamedTuple):
+    """Images of one modality that look the same."""
+
+    across_splits: int  # pairs in different splits
+    closest: np.ndarray  # int (k, 2): numbers of the closest pairs in different splits or roles
 
 
 def testable(source: str | datasets.Dataset) -> dict[str, str]:
@@ -85,7 +124,8 @@ def _why_not_testable(images: pandas.DataFrame) -> str:
 def check_source(source: str) -> list[dict[str, Any]]:
     """Count what a source holds.
 
-    Of phantoms 150 per split and modality are examined.
+    Every image is opened once, look-alikes once more to tell copies from them, and nothing is written into the
+    store. Of phantoms 150 per split and modality are examined.
 
     Parameters
     ----------
@@ -96,52 +136,117 @@ def check_source(source: str) -> list[dict[str, Any]]:
     -------
     list of dict
         One row for each modality: images by split; `patients` and `classes` as train/val/test; `empty`
-        classes; whether the patients' `identity` is known; `near_duplicates`, pairs of images in
-        different splits; `sizes`, the smallest and largest width x height as stored; `marked`, how many
-        images seem to have marks burnt in (`pixels.has_colour_marks`); and why it is `not_testable`.
+        classes; whether the patients' `identity` is known; `subgroups`, patients by sex, age group, site,
+        scanner and view, where any is stated; `near_duplicates`, pairs of look-alikes in different splits;
+        `sizes`, the smallest and largest width x height as stored; `marked`, how many images seem to have
+        marks burnt in (`pixels.has_colour_marks`); and why it is `not_testable`. Of a finite source also the
+        files' `formats`; how many images are `transparent` in parts, which load as black, and how many
+        `blank`, of one colour; and how often the same picture is in two splits (`copies_across_splits`) or
+        with the generator's and the evaluators' patients (`copies_across_roles`), with a `copy_example`.
 
     Raises
     ------
     InputError
         As `sources.preflight` and `sources.load` do.
     """
-    table = checked_rows(source, fingerprint(source))
-    dataset, reasons = _all_splits(source, table), testable(source)
-    modality_of = dict(zip(dataset["image_id"], dataset["modality"], strict=True))
-    leaks = Counter(modality_of[pair.first] for pair in near_duplicates(dataset))
-    stored = _stored_images(source, table)
-    by_modality = dataset.remove_columns("image").to_pandas().groupby("modality", sort=False)
-    return [
-        {
-            "modality": name,
-            **_counts(images),
-            "near_duplicates": leaks[name],
-            "sizes": _size_range(stored[name].sizes),
-            "marked": sum(stored[name].marked),
-            "not_testable": reasons[name],
-        }
-        for name, images in by_modality
-    ]
+    is_endless = source_module(source) is phantom
+    examined = _phantoms(source) if is_endless else _examined(source)
+    result = []
+    for name, images in examined.table.groupby("modality", sort=False):
+        pairs = _look_alikes(vectors(examined.thumbnails[images.index]), images)
+        stored = [examined.stored[number] for number in images.index if examined.stored]
+        result.append(
+            {
+                "modality": name,
+                **_counts(images),
+                "near_duplicates": pairs.across_splits,
+                "sizes": _size_range([image.size for image in stored]),
+                "marked": sum(image.is_marked for image in stored),
+                "not_testable": "" if is_endless else _why_not_testable(images),
+            }
+        )
+        if not is_endless:
+            copies = _copies(source, examined.rows, images, pairs.closest)
+            result[-1] |= _of_files(stored) | _of_copies(copies)
+    return result
 
 
-def _all_splits(source: str, table: Sequence[Row]) -> datasets.Dataset:
-    """All images of a source; of phantoms, which have no end, some of each split."""
+def _examined(source: str) -> Examined:
+    """Look at all images of a finite source, one at a time, which also finds those that cannot be read."""
+    table = rows(source)  # bad metadata are refused before pandas is imported
+    import pandas
+
+    thumbnails = np.empty((len(table), math.prod(THUMBNAIL)), np.uint8)
+    stored = []
+    for number, image in enumerate(source_module(source).images(table)):
+        square = centre_square(image, SIDE)
+        thumbnails[number] = thumbnail(square)
+        stored.append(_stored(image, square))
+    columns = [name for name in table[0] if name not in ("place", "text")]
+    frame = pandas.DataFrame({name: [row[name] for row in table] for name in columns})
+    frame["role"] = [role_of(row["split"], row["patient_id"]) for row in table]
+    return Examined(frame, thumbnails, table, stored)
+
+
+def _stored(image: Image.Image | np.ndarray, square: Image.Image) -> StoredImage:
+    """What an image is like as it is stored; `square` is its centre."""
+    return StoredImage(
+        size=stored_size(image),
+        format=file_format(image),
+        is_marked=has_colour_marks(image),
+        is_transparent=is_transparent(image),
+        is_blank=bool(is_blank(np.asarray(square)[None])[0]),
+    )
+
+
+def _phantoms(source: str) -> Examined:
+    """Look at some phantoms of each split; they have no end."""
+    phantom.checked_name(source)
     import datasets
 
-    present = {row["split"] for row in table} or set(SPLITS)
-    limit = None if table else PHANTOMS_CHECKED
-    parts = [load(source, split, per_modality=limit) for split in SPLITS if split in present]
-    return datasets.concatenate_datasets(parts)
+    parts = [load(source, split, per_modality=PHANTOMS_CHECKED) for split in SPLITS]
+    whole = datasets.concatenate_datasets(parts)
+    thumbnails = np.array([thumbnail(row["image"]) for row in whole.select_columns("image")])
+    return Examined(whole.remove_columns("image").to_pandas(), thumbnails)
 
 
-def _stored_images(source: str, table: Sequence[Row]) -> Mapping[str, StoredImages]:
-    """What a finite source's images are like as stored, by modality."""
-    stored: dict[str, StoredImages] = defaultdict(lambda: StoredImages([], []))
-    if table:
-        for row, image in zip(table, source_module(source).images(table), strict=True):
-            stored[row["modality"]].sizes.append(stored_size(image))
-            stored[row["modality"]].marked.append(has_colour_marks(image))
-    return stored
+def _look_alikes(unit: np.ndarray, images: pandas.DataFrame) -> LookAlikes:
+    """The look-alikes of one modality in different roles, and so also of those in different splits."""
+    splits, numbers = images["split"].to_numpy(), images.index.to_numpy()
+    across, kept = 0, NO_MATCHES
+    for found in across_groups(unit, images["role"].to_numpy(), THRESHOLD):
+        across += int(np.count_nonzero(splits[found.first] != splits[found.second]))
+        kept = closest(kept, found, MOST_COMPARED)
+    return LookAlikes(across, numbers[np.stack([kept.first, kept.second], axis=1)])
+
+
+def _copies(
+    source: str, table: Sequence[Row], images: pandas.DataFrame, pairs: np.ndarray
+) -> Copies:
+    """How many look-alikes of one modality are copies; they are opened once more."""
+
+    def opened(numbers: np.ndarray) -> Iterator[Image.Image | np.ndarray]:
+        yield from source_module(source).images([table[number] for number in numbers])
+
+    return count_copies(opened, images, pairs)
+
+
+def _of_files(stored: Sequence[StoredImage]) -> dict[str, Any]:
+    """What is counted of the files of a modality."""
+    formats = Counter(image.format for image in stored).most_common()
+    return {
+        "formats": ", ".join(f"{name} {count}" for name, count in formats),
+        "transparent": sum(image.is_transparent for image in stored),
+        "blank": sum(image.is_blank for image in stored),
+    }
+
+
+def _of_copies(copies: Copies) -> dict[str, Any]:
+    return {
+        "copies_across_splits": copies.across_splits,
+        "copies_across_roles": copies.across_roles,
+        "copy_example": " = ".join(copies.example),
+    }
 
 
 def _counts(images: pandas.DataFrame) -> dict[str, Any]:
@@ -161,7 +266,19 @@ def _counts(images: pandas.DataFrame) -> dict[str, Any]:
         "classes": ", ".join(classes),
         "empty": ", ".join(empty),
         "identity": "known" if images["identity_known"].all() else "unknown",
+        **_subgroups(images),
     }
+
+
+def _subgroups(images: pandas.DataFrame) -> dict[str, str]:
+    """Patients by each column beyond the finding that says something; one may be in several groups."""
+    parts = []
+    for column in SUBGROUPS:
+        patients = images.groupby(column)["patient_id"].nunique()
+        groups = [f"{name or 'unknown'} {number}" for name, number in patients.items()]
+        if any(patients.index):
+            parts.append(f"{column}: {', '.join(groups)}")
+    return {"subgroups": "; ".join(parts)} if parts else {}
 
 
 def _by_split(numbers: pandas.Series) -> str:
@@ -177,7 +294,7 @@ def _size_range(sizes: Sequence[tuple[int, int]]) -> str:
     return " to ".join(f"{width} x {height}" for width, height in ends)
 
 
-def near_duplicates(dataset: datasets.Dataset, threshold: float = 0.97) -> list[NearDuplicate]:
+def near_duplicates(dataset: datasets.Dataset, threshold: float = THRESHOLD) -> list[NearDuplicate]:
     """Find pairs of images of one modality in different splits that look the same.
 
     The score is the correlation of 16 x 16 grey images after the modality's mean image is taken away:
@@ -202,33 +319,11 @@ def near_duplicates(dataset: datasets.Dataset, threshold: float = 0.97) -> list[
     pairs: list[NearDuplicate] = []
     for _, images in table.groupby("modality", sort=False):
         chosen = dataset.select_columns("image").select(images["index"])
-        vectors = _thumbnails(row["image"] for row in chosen)
-        pairs += _close_pairs(
-            vectors, images["image_id"].to_numpy(), images["split"].to_numpy(), threshold
-        )
+        small = np.array([thumbnail(row["image"]) for row in chosen])
+        ids = images["image_id"].to_numpy()
+        for found in across_groups(vectors(small), images["split"].to_numpy(), threshold):
+            pairs += [
+                NearDuplicate(ids[i], ids[j], round(float(score), 4))
+                for i, j, score in zip(*found, strict=True)
+            ]
     return pairs
-
-
-def _thumbnails(images: Iterable[Image.Image]) -> np.ndarray:
-    """Small grey images of one modality as vectors (n, 256): scaled to length 1, less their mean."""
-    small = [
-        np.asarray(image.convert("L").resize(THUMBNAIL, Image.Resampling.BOX)).ravel()
-        for image in images
-    ]
-    vectors = np.array(small, np.float32) - np.mean(small, axis=1, keepdims=True)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return vectors - vectors.mean(axis=0)
-
-
-def _close_pairs(
-    vectors: np.ndarray, image_ids: np.ndarray, splits: np.ndarray, threshold: float
-) -> list[NearDuplicate]:
-    """The pairs of different splits whose cosine similarity reaches the threshold."""
-    from sklearn.neighbors import radius_neighbors_graph
-
-    graph = radius_neighbors_graph(vectors, 1 - threshold, mode="distance", metric="cosine").tocoo()
-    return [
-        NearDuplicate(image_ids[i], image_ids[j], round(1 - float(distance), 4))
-        for i, j, distance in zip(graph.row, graph.col, graph.data, strict=True)
-        if splits[i] < splits[j]
-    ]

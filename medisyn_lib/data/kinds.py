@@ -39,11 +39,13 @@ KINDS: dict[str, SourceKind] = {
     "folder": SourceKind(
         module="tables",
         help="folder:DIR - image files beside metadata.csv or metadata.jsonl with"
-        " file_name,text[,modality,finding,...]",
+        " file_name,text[,modality,finding,...]; folder:DIR@MODALITY makes captions of labels or of class"
+        " folders; options behind it: ?map=OTHER:test&words=40",
     ),
     "hub": SourceKind(
         module="tables",
         help="hub:OWNER/NAME - a Hugging Face dataset with columns image and text or caption"
-        " (downloads once)",
+        " (downloads once); hub:OWNER/NAME@MODALITY makes captions of its labels; options as of folder, and"
+        " ?config=NAME",
     ),
 }

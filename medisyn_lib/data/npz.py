@@ -9,7 +9,6 @@ unknown.
 
 import csv
 import itertools
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from medisyn_lib.data import npz_arrays
+from medisyn_lib.data.findings import plain_key
 from medisyn_lib.data.records import hash_files, source_folder
 from medisyn_lib.data.rows import UNKNOWN, Row, check_rows, check_text, require
 from medisyn_lib.data.splits import SPLITS
+from medisyn_lib.data.values import as_text
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.runtime.paths import store_dir
@@ -160,7 +161,8 @@ def archive_rows(archive: Archive) -> list[Row]:
         for number, label in enumerate(numbers):
             finding = findings[label]
             image_id = f"{path.stem}/{split}/{number}"
-            patient_id = image_id if ids is None else f"{path.stem}/{ids[number]}"
+            source_id = "" if ids is None else as_text(ids[number])
+            patient_id = f"{path.stem}/{source_id}" if source_id else image_id
             is_graded = modality == "fundus" and finding in ICDR
             result.append(
                 UNKNOWN
@@ -168,7 +170,7 @@ def archive_rows(archive: Archive) -> list[Row]:
                     "split": split,
                     "modality": modality,
                     "place": str(path),
-                    "identity_known": identity_known,
+                    "identity_known": identity_known and bool(source_id),
                     "image_id": image_id,
                     "patient_id": patient_id,
                     "finding": finding,
@@ -185,8 +187,8 @@ def _class_names(file: zipfile.ZipFile, needed: int) -> np.ndarray | list[str]:
     return [f"class {number}" for number in range(needed)]
 
 
-def _source_ids(file: zipfile.ZipFile, split: str, images: int) -> np.ndarray | None:
-    """The ids (n,) of the images' patients in one split; None where the file states none."""
+def _source_ids(file: zipfile.ZipFile, split: str, images: int) -> list[object] | None:
+    """The ids of the images' patients in one split; None where the file states none."""
     name = f"{split}_source_ids"
     if not npz_arrays.has_array(file, name):
         return None
@@ -195,7 +197,7 @@ def _source_ids(file: zipfile.ZipFile, split: str, images: int) -> np.ndarray | 
         ids.shape == (images,),
         f"{file.filename}: {name} has shape {ids.shape}: give each of {images} images one",
     )
-    return ids
+    return list(ids.tolist())
 
 
 def _identity_flag(file: zipfile.ZipFile) -> bool | None:
@@ -232,7 +234,7 @@ def _findings(path: Path, modality: str, names: np.ndarray, needed: int) -> list
     )
     for name in names.tolist():
         check_text(name, f"{path}: class_names entry {name!r}")
-    findings = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in names.tolist()]
+    findings = [plain_key(name) for name in names.tolist()]
     require(
         needed <= len(findings),
         f"{path}: label {needed - 1} is out of range: there are {len(findings)} class_names",

@@ -16,6 +16,7 @@ from PIL import Image
 
 from medisyn_lib.data.pixels import centre_square
 from medisyn_lib.data.rows import Row
+from medisyn_lib.data.source_options import parse
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES, caption
 from medisyn_lib.runtime.paths import resolve_out
@@ -28,7 +29,7 @@ NOT_KEPT = ("place", "text")  # columns of a row that a record does without
 
 def source_folder(source: str) -> Path:
     """Return the folder that a source names. Raises InputError where there is none."""
-    place = source.partition(":")[2]
+    place = parse(source).source.partition(":")[2]
     folder = resolve_out(place) if place else None
     if folder is None or not folder.is_dir():
         raise InputError(f"data source {source!r}: no such folder: give one that holds the images")

@@ -10,11 +10,27 @@ from typing import Any
 
 from medisyn_lib.errors import InputError
 
-__all__ = ["UNKNOWN", "WORDS", "Row", "check_rows", "check_text", "require"]
+__all__ = [
+    "SUBGROUPS",
+    "UNKNOWN",
+    "WORDS",
+    "Row",
+    "check_images_are_unique",
+    "check_rows",
+    "check_text",
+    "require",
+]
 
 Row = dict[str, Any]  # image_id, patient_id, identity_known, split, place and the keys of UNKNOWN
 WORDS = {"modality": "image", "finding": "unlabelled", "side": "", "lesion_size": ""}
-UNKNOWN: Row = {"text": "", **WORDS, "count": -1, "grade": -1}  # what a source does not state
+SUBGROUPS = ("sex", "age_group", "site", "scanner", "view")  # whom and what an image shows besides
+UNKNOWN: Row = {  # what a source does not state
+    "text": "",
+    **WORDS,
+    "count": -1,
+    "grade": -1,
+    **dict.fromkeys(SUBGROUPS, ""),
+}
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 FORMULA_STARTS = "=+-@"
 MIN_TRAIN_IMAGES = 2  # of a modality
@@ -77,7 +93,7 @@ def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> lis
         For an image that is listed twice, a patient in two splits, or a class without train images.
     """
     require(rows, f"{where} holds no image: add some")
-    _check_images_are_unique(rows, where)
+    check_images_are_unique(rows, where)
     _check_patients_have_one_split(rows, where)
     for modality in dict.fromkeys(row["modality"] for row in rows):
         of_modality = [row for row in rows if row["modality"] == modality]
@@ -85,7 +101,8 @@ def check_rows(rows: list[Row], where: str, findings: Iterable[str] = ()) -> lis
     return rows
 
 
-def _check_images_are_unique(rows: Sequence[Row], where: str) -> None:
+def check_images_are_unique(rows: Sequence[Row], where: str) -> None:
+    """Raise InputError where an image is listed twice; `where` names the source."""
     name, times = Counter(row["image_id"] for row in rows).most_common(1)[0]
     require(times == 1, f"{where}: the image {name!r} is listed twice: keep one of them")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medisyn_lib.data import records
+from medisyn_lib.data import records, tables
 from medisyn_lib.data.kinds import KINDS
 from medisyn_lib.data.rows import Row, require
 from medisyn_lib.data.splits import ROLES, SPLIT_OF_ROLE, SPLITS, role_of, stable_fraction
@@ -23,6 +23,7 @@ from medisyn_lib.runtime.store import cache
 
 if TYPE_CHECKING:
     import datasets
+    from PIL import Image
 
 __all__ = [
     "FINITE",
@@ -32,8 +33,11 @@ __all__ = [
     "SPLITS",
     "checked_rows",
     "fingerprint",
+    "finished_images",
+    "finished_rows",
     "load",
     "preflight",
+    "preflight_finished",
     "rows",
     "source_module",
 ]
@@ -46,12 +50,16 @@ MANY = 600  # phantoms; starting a second process takes about a second: not wort
 CODE = (
     "medisyn_lib.modalities",
     "medisyn_lib.phantoms",
+    "medisyn_lib.data.class_folders",
+    "medisyn_lib.data.findings",
     "medisyn_lib.data.npz_arrays",
     "medisyn_lib.data.pixels",
     "medisyn_lib.data.records",
     "medisyn_lib.data.rows",
+    "medisyn_lib.data.source_options",
     "medisyn_lib.data.sources",
     "medisyn_lib.data.splits",
+    "medisyn_lib.data.values",
 )
 
 
@@ -96,6 +104,25 @@ def fingerprint(source: str) -> str:
 def rows(source: str) -> list[Row]:
     """Return all images of a finite source without their pixels. Raises InputError as `preflight` does."""
     return list(source_module(source).rows(source))
+
+
+def finished_rows(folder: str) -> list[Row]:
+    """Return a folder's finished images, which a generator has made, without their pixels.
+
+    They need a text each and nothing else. Raises InputError for metadata that is not fit.
+    """
+    return tables.finished_rows(f"folder:{folder}")
+
+
+def finished_images(folder: str, chosen: Sequence[Row] | None = None) -> Iterator[Image.Image]:
+    """Yield the images of a folder's `finished_rows`, or of those chosen, one at a time."""
+    return tables.images(finished_rows(folder) if chosen is None else chosen)
+
+
+def preflight_finished(folder: str) -> None:
+    """Check a folder of finished images down to its bytes. Raises InputError, one line that names the file."""
+    for _ in finished_images(folder):
+        pass
 
 
 @lru_cache
@@ -148,8 +175,9 @@ def load(
     -------
     datasets.Dataset
         In a fixed order, with the columns image, caption, modality, specialty, finding, side,
-        lesion_size, count and grade (-1: unknown), patient_id, image_id, split, role, identity_known
-        (whether patient ids are true patients) and factors (JSON: of a phantom all of them).
+        lesion_size, count and grade (-1: unknown), sex, age_group, site, scanner and view ("": unknown),
+        patient_id, image_id, split, role, identity_known (whether patient ids are true patients) and
+        factors (JSON: of a phantom all of them).
 
     Raises
     ------

@@ -5,6 +5,9 @@
 """
 
 import hashlib
+from collections.abc import Mapping
+
+from medisyn_lib.data.rows import require
 
 __all__ = [
     "GENERATOR_FRACTION",
@@ -12,7 +15,9 @@ __all__ = [
     "SPLITS",
     "SPLIT_OF_ROLE",
     "deal_split",
+    "is_split",
     "role_of",
+    "split_named",
     "stable_fraction",
 ]
 
@@ -25,6 +30,17 @@ SPLIT_OF_ROLE = {
     "test": "test",
 }
 ROLES = tuple(SPLIT_OF_ROLE)
+SPLIT_NAMES = {  # what people call the splits, in lower case
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "development": "val",
+    "test": "test",
+    "testing": "test",
+}
 GENERATOR_FRACTION = 0.7  # of the train patients; the others belong to the evaluator
 TRAIN_BELOW, VAL_BELOW = (
     0.7,
@@ -45,6 +61,27 @@ def role_of(split: str, patient_id: str) -> str:
     if split == "test":
         return "test"
     return "generator" if stable_fraction("role", patient_id) < GENERATOR_FRACTION else "evaluator"
+
+
+def is_split(name: str, split_map: Mapping[str, str] | None = None) -> bool:
+    """Say whether a name means a split: by the user's own map, or as a known synonym, whatever its case."""
+    return name in (split_map or {}) or name.lower() in SPLIT_NAMES
+
+
+def split_named(name: str, where: str, split_map: Mapping[str, str] | None = None) -> str:
+    """Return which split a name means: by the user's own map, else a known synonym, whatever its case.
+
+    Raises
+    ------
+    InputError
+        For a name that is neither; `where` says where it stands.
+    """
+    require(
+        is_split(name, split_map),
+        f"{where}: split {name!r} is unknown: write {', '.join(SPLITS)}, "
+        f"or say which it is with --split-map {name}=test",
+    )
+    return (split_map or {}).get(name) or SPLIT_NAMES[name.lower()]
 
 
 def deal_split(patient_id: str) -> str:
