@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from medisyn_lib.errors import InputError
+
 __all__ = [
     "PROFILES",
     "AlignmentSettings",
@@ -17,6 +19,7 @@ __all__ = [
     "GradingSettings",
     "MemorizationSettings",
     "Profile",
+    "named_profile",
     "parse_profile",
 ]
 
@@ -84,6 +87,7 @@ class Profile:
     denoiser_batch: int = 16
     denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
     evaluator_steps: int = 1500
+    encoder_steps: int = 550  # of the transformer, the second encoder
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")
     # Of these also one with the generalist's own number of steps, first seed.
     long_specialists: tuple[str, ...] = ()
@@ -96,8 +100,10 @@ class Profile:
     sampling_steps: int = 10
     # On calibration patients 3 and 6 are classified alike (57% and 56% of findings, n = 300).
     guidance: float = 4.0
-    modality_floor: float = 0.95  # claim 01: fraction of prompts whose modality is recovered
-    finding_margin: float = 0.15  # claim 01: how far below real images finding accuracy may lie
+    # Whether what is trained here is shown only: trained for minutes, it is never judged.
+    demonstrates: bool = True
+    # Whether no run has used this profile's phantoms and training seeds before, so that they confirm.
+    unused_phantoms: bool = False
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     memorization: MemorizationSettings = field(default_factory=MemorizationSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
@@ -160,3 +166,10 @@ TABLE: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text("utf-8")
 )
 PROFILES: dict[str, Profile] = {name: parse_profile(row) for name, row in TABLE.items()}
+
+
+def named_profile(name: str) -> Profile:
+    """Return a profile by its name. Raises InputError for an unknown one."""
+    if name not in PROFILES:
+        raise InputError(f"profile {name!r} is unknown: choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]

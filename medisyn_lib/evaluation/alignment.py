@@ -15,8 +15,8 @@ from medisyn_lib.pipeline.denoisers import UntrainedDenoiser
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import cluster_proportion, paired_difference
-from medisyn_lib.training.classifier import AttributeClassifier
+from medisyn_lib.statistics.intervals import cluster_proportion, paired_proportions
+from medisyn_lib.training.pair_classifier import PairClassifier
 
 if TYPE_CHECKING:
     import datasets
@@ -44,7 +44,7 @@ def judged_modalities(images: datasets.Dataset) -> JudgedModalities:
 
 
 def classify(
-    classifier: AttributeClassifier, pixels: np.ndarray, requested: datasets.Dataset
+    classifier: PairClassifier, pixels: np.ndarray, requested: datasets.Dataset
 ) -> pd.DataFrame:
     """Classify images and compare modality and finding with the requested ones.
 
@@ -78,8 +78,23 @@ def classify(
     )
 
 
+def classify_all(
+    classifier: PairClassifier,
+    requested: datasets.Dataset,
+    *,
+    real: np.ndarray,
+    synthetic: np.ndarray,
+) -> dict[str, pd.DataFrame]:
+    """Classify `real` and `synthetic` images of the same captions, and synthetic ones against `deranged` captions."""
+    return {
+        "real": classify(classifier, real, requested),
+        "synthetic": classify(classifier, synthetic, requested),
+        "deranged": classify(classifier, synthetic, derange(requested)),
+    }
+
+
 def classify_untrained(
-    study: Study, classifier: AttributeClassifier, held_out: datasets.Dataset
+    study: Study, classifier: PairClassifier, held_out: datasets.Dataset
 ) -> pd.DataFrame:
     """Classify images of untrained denoisers, a few captions each; column `network` says which one."""
     import pandas as pd
@@ -135,12 +150,13 @@ def accuracy(table: pd.DataFrame, column: str, level: float = 0.95) -> Estimate:
     return cluster_proportion(correct, patients, level)
 
 
-def finding_gap(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> Estimate:
+def finding_gap(*, real: pd.DataFrame, synthetic: pd.DataFrame, level: float = 0.95) -> Estimate:
     """Return finding accuracy of synthetic minus real images of the same captions, paired, by patient."""
-    return paired_difference(
+    return paired_proportions(
         synthetic["finding_correct"].to_numpy(float),
         real["finding_correct"].to_numpy(float),
         real["patient"].to_numpy(),
+        level,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from medisyn_lib.evaluation.alignment import accuracy
 from medisyn_lib.evaluation.attributes import CAPTION_ATTRIBUTES
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.intervals import paired_proportions
+from medisyn_lib.statistics.intervals import paired_proportions, simultaneous_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,17 +86,13 @@ def finding_shortfall(accuracies: Sequence[ModalityAccuracy]) -> pd.DataFrame:
     return shortfall.sort_values(SYNTHETIC)
 
 
-def modalities_within(margin: float, shortfall: pd.DataFrame) -> Estimate:
-    """Count the modalities whose findings in synthetic images lie within a margin of real ones."""
-    near = int((shortfall[SYNTHETIC] <= margin).sum())
-    return Estimate(near, None, None, len(shortfall))
-
-
 def shortfall_in_words(shortfall: pd.DataFrame, margin: float) -> str:
     """Say how many modalities lie within a margin of real images, and by how many points others do not."""
-    near = modalities_within(margin, shortfall)
+    near = int((shortfall[SYNTHETIC] <= margin).sum())
     points = (100 * shortfall[shortfall[SYNTHETIC] > margin]).round().astype(int)
-    first = f"within {100 * margin:.0f} points of real images: {near.value} of {near.n} modalities"
+    first = (
+        f"within {100 * margin:.0f} points of real images: {near} of {len(shortfall)} modalities"
+    )
     return f"{first}\n{points.to_string()}"
 
 
@@ -117,6 +113,25 @@ def accuracy_gaps(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, E
             gaps[group] = paired_proportions(
                 generated["correct"].astype(float), true["correct"].astype(float), true["patient"]
             )
+    return gaps
+
+
+def gaps_by_attribute(*, real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, Estimate]:
+    """Return the gap of each attribute beyond modality and finding, paired, by patient.
+
+    Limits hold for all of them together (Bonferroni).
+    """
+    true, generated = in_group(real, "named"), in_group(synthetic, "named")
+    names = list(dict.fromkeys(true["attribute"]))
+    gaps = {}
+    for name in names:
+        of_true, of_generated = (part[part["attribute"] == name] for part in (true, generated))
+        gaps[str(name)] = paired_proportions(
+            of_generated["correct"].astype(float),
+            of_true["correct"].astype(float),
+            of_true["patient"],
+            simultaneous_level(len(names)),
+        )
     return gaps
 
 

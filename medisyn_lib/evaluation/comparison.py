@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.evaluation.fidelity import kernel_distance, measures, project
+from medisyn_lib.evaluation.fidelity import kernel_distance, measures
 from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
     GENERALIST,
-    HALF_TRAINED,
     LONG_SPECIALIST,
     OTHER_PATIENTS,
     OWN_BEST,
     REAL,
     SPECIALIST,
+    UNDERTRAINED,
     ArmKey,
     Images,
 )
@@ -38,11 +38,12 @@ MEASURED_ARMS = (
     AUTOENCODED,
     BLURRED,
     GENERALIST,
-    HALF_TRAINED,
+    UNDERTRAINED,
     SPECIALIST,
     LONG_SPECIALIST,
     OWN_BEST,
 )
+Encode = Callable[[np.ndarray], FeatureSet]  # images uint8 (n, h, w, 3) to their features
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 JACKKNIFE_GROUPS = 10  # of patients, of the intervals of all measures
 
@@ -62,7 +63,7 @@ BUDGETS = (EQUAL_EXPOSURE, EQUAL_COMPUTE, OWN_BEST_BUDGET)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Features of every arm, and the measure that compares them.
+    """Features of every arm.
 
     Attributes
     ----------
@@ -72,30 +73,27 @@ class Comparison:
         By arm, modality and evaluation split.
     patients
         The patient of each row (n,), by modality and evaluation split.
-    measure
-        The primary distance, called as `measure(real=, synthetic=)`.
     """
 
     modalities: Sequence[str]
     features: Mapping[ArmKey, FeatureSet]
     patients: Mapping[tuple[str, int], np.ndarray]
-    measure: Callable[..., float]
 
 
 def compare(
     images: Images,
     splits: Sequence[datasets.Dataset],
     modalities: Sequence[str],
-    measure: Callable[..., float],
+    encode: Encode = cached_features,
 ) -> Comparison:
-    """Compute the features of all arms' images."""
-    features = {key: cached_features(pixels) for key, pixels in images.items()}
+    """Compute the features of all arms' images, by EfficientNet-Lite0 or another encoder."""
+    features = {key: encode(pixels) for key, pixels in images.items()}
     patients = {
         (name, number): patients_of(split, name)
         for number, split in enumerate(splits)
         for name in modalities
     }
-    return Comparison(modalities, features, patients, measure)
+    return Comparison(modalities, features, patients)
 
 
 def cut_to_shortest(*arms: FeatureSet) -> list[FeatureSet]:
@@ -116,7 +114,7 @@ def contrasts(
     candidate, reference
         Arms; above zero the candidate is worse.
     ratio
-        Log-ratios of the measure, else differences.
+        Log-ratios of the kernel distance, else differences.
 
     Returns
     -------
@@ -133,7 +131,7 @@ def contrasts(
             sets.append(triple)
             patients.append(comparison.patients[name, number][: len(triple.real)])
         if sets:
-            found[name] = contrast(comparison.measure, sets, patients, ratio)
+            found[name] = contrast(kernel_distance, sets, patients, ratio)
     return found
 
 
@@ -191,16 +189,8 @@ def mean_effect(by_modality: Mapping[str, Contrast], level: float = 0.95) -> Est
     return student(float(effects.mean()), float(variance), degrees_of_freedom, n, level)
 
 
-def measure_arms(comparison: Comparison, axes: np.ndarray | None = None) -> pd.DataFrame:
+def measure_arms(comparison: Comparison) -> pd.DataFrame:
     """Measure the distance and overlap of each arm with real images, for the first training seed.
-
-    Parameters
-    ----------
-    comparison
-        Features of all arms.
-    axes
-        Principal axes (d, c) within which the Frechet distance is also taken; as many of them as
-        the images allow.
 
     Returns
     -------
@@ -216,13 +206,7 @@ def measure_arms(comparison: Comparison, axes: np.ndarray | None = None) -> pd.D
                 comparison.features[ArmKey(REAL, key.modality, 0)], features
             )
             patients = comparison.patients[key.modality, 0][: len(real)]
-            estimates = _measured(real, synthetic, patients)
-            if axes is not None and len(real) >= 5:
-                leading = axes[:, : len(real) // 5]
-                within = _measured(project(real, leading), project(synthetic, leading), patients)
-                distances = {name: one for name, one in within.items() if name.startswith("FD")}
-                estimates = estimates | distances
-            for name, one in estimates.items():
+            for name, one in _measured(real, synthetic, patients).items():
                 numbers = (one.value, one.ci_low, one.ci_high)
                 rows.append((key.modality, key.arm, name, *numbers, len(real)))
     return pd.DataFrame(rows, columns=["label", "group", "panel", "value", "low", "high", "n"])

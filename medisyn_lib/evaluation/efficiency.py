@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
 
 MATCHED = 0.8  # proportion of the modalities in which the generalist must be as good
 PLANTED_COPIES = 10  # of one modality under as many names, for the controls
-
-
-class Saving(NamedTuple):
-    """What training one generalist saves by one account."""
-
-    account: str
-    log_saving: Estimate  # of the suite's cost over the generalist's
-    largest: float  # factor that a generalist which costs nothing would save
 
 
 class BreakEven(NamedTuple):
@@ -96,60 +87,75 @@ def proportion_to_match(curves: QualityCurves, costs: SuiteCosts) -> dict[str, f
     return proportions
 
 
-def log_saving(*features: np.ndarray, costs: SuiteCosts, shared: float) -> float:
-    """Give the logarithm of the suite's cost over the generalist's, NaN if it never gets there.
+class LogSaving(NamedTuple):
+    """The logarithm of the suite's cost over the generalist's; censored: it is this at most."""
+
+    value: float
+    censored: bool
+
+
+def log_saving(features: Sequence[np.ndarray], costs: SuiteCosts) -> LogSaving:
+    """Compare what the suite's denoisers cost with what the generalist's needed to be as good.
 
     Parameters
     ----------
-    *features
+    features
         One array per modality, as in `QualityCurves`.
     costs
         Of training the denoisers.
-    shared
-        Cost that both share, counted on both sides.
+
+    Returns
+    -------
+    LogSaving
+        Where the generalist never gets there it needs more than all of its training: the saving is
+        then at most that of its whole cost.
     """
     needed = compute_to_match_most(features, costs.checkpoints)
-    if needed == math.inf:
-        return math.nan
-    return math.log((shared + costs.suite) / (shared + needed))
+    censored = needed == math.inf
+    cost = costs.checkpoints[-1] if censored else needed
+    return LogSaving(math.log(costs.suite / cost), censored)
 
 
-def estimate_saving(curves: QualityCurves, costs: SuiteCosts, shared: float = 0.0) -> Estimate:
+def estimate_saving(curves: QualityCurves, costs: SuiteCosts) -> Estimate:
     """Estimate the logarithm of the saving.
 
     The interval is over training seeds where there are several, else over patients, who are left
     out in groups. Where nothing varies, as the generalist is as good at its first checkpoint every
-    time, the saving is at least what it is there: a lower limit and no upper one. There is no value
-    where the generalist never gets there.
+    time, the saving is at least what it is there: a lower limit and no upper one. Where it never gets
+    there, the saving is at most what its whole cost allows: an upper limit and no lower one.
     """
-    statistic = partial(log_saving, costs=costs, shared=shared)
     by_seed = [
-        statistic(*(curves.features[name, number] for name in curves.modalities))
+        log_saving([curves.features[name, number] for name in curves.modalities], costs)
         for number in range(curves.seeds)
     ]
-    if np.isnan(by_seed).any():
-        return Estimate(None, None, None, curves.seeds)
+    values = [one.value for one in by_seed]
+    if any(one.censored for one in by_seed):
+        over_seeds = t_interval(values)
+        upper = max(values) if over_seeds.ci_high is None else over_seeds.ci_high
+        # Rounding may leave the mean of equal values a speck above them.
+        return Estimate(min(float(np.mean(values)), upper), None, upper, curves.seeds)
     if curves.seeds > 1:
-        estimate, variance = t_interval(by_seed), float(np.var(by_seed))
+        estimate, variance = t_interval(values), float(np.var(values))
     else:
-        features = [curves.features[name, 0] for name in curves.modalities]
-        paired = len({len(of_modality) for of_modality in features}) == 1
-        patients = curves.patients[curves.modalities[0], 0] if paired else None
-        values, variances, degrees = delete_group(statistic, features, patients)
-        variance = float(variances[0])
-        estimate = student(float(values[0]), variance, degrees, curves.images)
+        estimate, variance = _saving_over_patients(curves, costs)
     if variance < 1e-18:  # none but for rounding
         return Estimate(estimate.value, estimate.value, None, estimate.n)
     return estimate
 
 
-def savings(curves: QualityCurves, costs: SuiteCosts) -> list[Saving]:
-    """Estimate the saving by two accounts: with the shared autoencoder, and of the denoisers alone."""
-    largest = (costs.autoencoder + costs.suite) / costs.autoencoder
-    return [
-        Saving("with first stage", estimate_saving(curves, costs, costs.autoencoder), largest),
-        Saving("denoisers alone", estimate_saving(curves, costs), math.inf),
-    ]
+def _saving_over_patients(curves: QualityCurves, costs: SuiteCosts) -> tuple[Estimate, float]:
+    """The saving of the first training seed, with its interval over patients, and its variance."""
+
+    def statistic(*features: np.ndarray) -> float:
+        found = log_saving(features, costs)
+        return math.nan if found.censored else found.value
+
+    features = [curves.features[name, 0] for name in curves.modalities]
+    paired = len({len(of_modality) for of_modality in features}) == 1
+    patients = curves.patients[curves.modalities[0], 0] if paired else None
+    values, variances, degrees = delete_group(statistic, features, patients)
+    variance = float(variances[0])
+    return student(float(values[0]), variance, degrees, curves.images), variance
 
 
 def break_even(curves: QualityCurves, costs: SuiteCosts) -> BreakEven:
@@ -205,7 +211,9 @@ def factor_in_words(log_factor: Estimate) -> str:
         return "never reached"
     value = f"{math.exp(log_factor.value):.2f}"
     if log_factor.ci_low is None:
-        return value
+        return (
+            value if log_factor.ci_high is None else f"at most {math.exp(log_factor.ci_high):.2f}"
+        )
     if log_factor.ci_high is None:
         return f"at least {value}"
     low, high = math.exp(log_factor.ci_low), math.exp(log_factor.ci_high)

@@ -6,7 +6,7 @@ package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 8, h / 4, w 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTEXT",
     "DOWNSCALE",
+    "FLOW_SHIFT",
     "LATENT_CHANNELS",
     "TIMESTEPS",
     "autoencoder",
@@ -33,9 +34,15 @@ LATENT_CHANNELS = 8
 DOWNSCALE = 4  # pixels of the image side per latent
 CONTEXT = 48  # tokens of a prompt, begin and end marks included
 TIMESTEPS = 1000  # flow time 0..1 is shown to the denoiser as 0..1000
+FLOW_SHIFT = 2.5  # sampling takes more steps where noise is strong
 
 
-def autoencoder(widths: Sequence[int], latent_channels: int = LATENT_CHANNELS) -> AutoencoderKL:
+def autoencoder(
+    widths: Sequence[int],
+    latent_channels: int = LATENT_CHANNELS,
+    *,
+    start: Callable[[AutoencoderKL], None] | None = start_as_wavelet,
+) -> AutoencoderKL:
     """Make an untrained Kullback-Leibler autoencoder ("first stage").
 
     Few channels at full resolution, many at low: a CPU spends its time where the arithmetic is
@@ -47,6 +54,8 @@ def autoencoder(widths: Sequence[int], latent_channels: int = LATENT_CHANNELS) -
         Channels of each level, multiples of 8; every level but the first halves the side.
     latent_channels : int
         Channels of the latents.
+    start : callable, optional
+        Sets its initial weights, in place; None leaves those of diffusers.
 
     References
     ----------
@@ -66,7 +75,8 @@ def autoencoder(widths: Sequence[int], latent_channels: int = LATENT_CHANNELS) -
         scaling_factor=1.0,
         force_upcast=False,
     )
-    start_as_wavelet(model)
+    if start is not None:
+        start(model)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -160,11 +170,11 @@ def denoiser(
 
 
 def scheduler() -> DPMSolverMultistepScheduler:
-    """Make DPM-Solver++ of second order over flow-matching noise levels.
+    """Make DPM-Solver++ of second order over flow-matching noise levels, shifted towards noise.
 
     References
     ----------
-    Lu et al., arXiv 2211.01095.
+    Lu et al., arXiv 2211.01095; Esser et al., arXiv 2403.03206, equation 23 (the shift).
     """
     from diffusers import DPMSolverMultistepScheduler
 
@@ -173,7 +183,7 @@ def scheduler() -> DPMSolverMultistepScheduler:
         prediction_type="flow_prediction",
         use_flow_sigmas=True,
         steps_offset=1,  # of no effect on these time steps, but the pipeline warns without it
-        flow_shift=1.0,
+        flow_shift=FLOW_SHIFT,
         algorithm_type="dpmsolver++",
         solver_order=2,
         final_sigmas_type="zero",

@@ -65,12 +65,39 @@ def token_numbers(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Ten
     Raises
     ------
     InputError
-        For a prompt that does not fit.
+        As `check_lengths`.
     """
-    context = tokenizer.model_max_length
-    for prompt in prompts:
-        if len(tokenizer(prompt)["input_ids"]) > context:
-            raise InputError(
-                f"prompt {prompt[:40]!r}...: longer than the model's {context} tokens; shorten it"
-            )
+    check_lengths(tokenizer, prompts)
     return tokenizer(list(prompts), padding="max_length", return_tensors="pt")["input_ids"]
+
+
+def check_lengths(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> None:
+    """Raise InputError where prompts are longer than the model reads: how many, and what would fit."""
+    long = _too_long(tokenizer, prompts)
+    if not long:
+        return
+    fits = _words_that_fit(tokenizer, long)
+    raise InputError(
+        f"{len(long)} of {len(prompts)} prompts are longer than the model's "
+        f"{tokenizer.model_max_length} tokens, the first of them {long[0][:40]!r}...: "
+        f"shorten to {fits} words (captions of a data source: with --caption-words {fits})"
+    )
+
+
+def _too_long(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
+    """The prompts that have more tokens than the tokenizer's context."""
+    if not prompts:
+        return []
+    numbers = tokenizer(list(prompts), verbose=False)["input_ids"]  # else it warns by itself
+    is_long = (len(row) > tokenizer.model_max_length for row in numbers)
+    return [prompt for prompt, long in zip(prompts, is_long, strict=True) if long]
+
+
+def _words_that_fit(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> int:
+    """The most words, at least one, to which all prompts can be cut so that they fit."""
+    fits, too_many = 1, max(len(prompt.split()) for prompt in prompts) + 1
+    while too_many - fits > 1:
+        tried = (fits + too_many) // 2
+        cut = [" ".join(prompt.split()[:tried]) for prompt in prompts]
+        fits, too_many = (fits, tried) if _too_long(tokenizer, cut) else (tried, too_many)
+    return fits

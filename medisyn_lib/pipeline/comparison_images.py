@@ -13,12 +13,13 @@ from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
     GENERALIST,
-    HALF_TRAINED,
     LONG_SPECIALIST,
     OTHER_PATIENTS,
     OWN_BEST,
     REAL,
+    SECOND_SAMPLE,
     SPECIALIST,
+    UNDERTRAINED,
     ArmKey,
     Images,
 )
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
 
 CHOOSING_IMAGES = 100  # calibration images that choose a specialist's checkpoint
-CHOOSING_SPLIT = 8  # a split number of their own, so that no claim shares their sampling seeds
+# Split numbers of their own, so that no claim shares their sampling seeds.
+CHOOSING_SPLIT = 8
+SECOND_SPLIT = 7
 
 
 class OwnBest(NamedTuple):
@@ -91,17 +94,22 @@ def control_images(
 ) -> Images:
     """Make the images of the controls and floors, for the first training seed.
 
-    These are the generalist's after half its steps, other patients' real images, those blurred by
-    a Gaussian of one pixel, and the split's real images through the autoencoder.
+    These are the generalist's after an eighth of its steps, those of the finished one from other
+    noise, other patients' real images, those blurred by a Gaussian of one pixel, and the split's real
+    images through the autoencoder.
     """
-    half = denoiser_plan(study.settings).steps // 2
-    half_trained = study.generator(seed=study.settings.seeds[0], after=half).folder
-    by_half_trained = sample_modalities(half_trained, split, modalities, 0)
+    first = study.settings.seeds[0]
+    eighth, *_ = snapshot_steps(denoiser_plan(study.settings))
+    undertrained = study.generator(seed=first, after=eighth).folder
+    by_undertrained = sample_modalities(undertrained, split, modalities, 0)
+    finished = study.generator(seed=first).folder
+    again = sample_modalities(finished, split, modalities, SECOND_SPLIT)
     images: Images = {}
     for name in modalities:
         others = load_pixels(calibration, rows_of(calibration, name))
         real = load_pixels(split, rows_of(split, name))
-        images[ArmKey(HALF_TRAINED, name, 0)] = by_half_trained[name]
+        images[ArmKey(UNDERTRAINED, name, 0)] = by_undertrained[name]
+        images[ArmKey(SECOND_SAMPLE, name, 0)] = again[name]
         images[ArmKey(OTHER_PATIENTS, name, 0)] = others
         images[ArmKey(BLURRED, name, 0)] = blurred(others)
         images[ArmKey(AUTOENCODED, name, 0)] = study.reconstruct(real)

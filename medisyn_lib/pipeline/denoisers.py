@@ -162,8 +162,8 @@ def denoiser_plan(
 
 
 def snapshot_steps(plan: loop.TrainingPlan) -> tuple[int, ...]:
-    """Return the steps after which a long training's weights are stored: 1/8, 1/4, 1/2 and all of it."""
-    return tuple(sorted({max(1, plan.steps // fraction) for fraction in (8, 4, 2, 1)}))
+    """Return the steps after which a long training's weights are stored: every eighth of it."""
+    return tuple(sorted({max(1, plan.steps * eighth // 8) for eighth in range(1, 9)}))
 
 
 def flops_of(denoisers: Iterable[StoredDenoiser]) -> float:

@@ -12,7 +12,7 @@ from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, Pixels
 from medisyn_lib.pipeline.samples import sample_prompts
-from medisyn_lib.training import classifier, loop
+from medisyn_lib.training import classifier, loop, pair_classifier
 from medisyn_lib.training.classifier import AttributeClassifier, train_classifier
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class GradingNetwork(Artifact):
     """An `AttributeClassifier` of the grades of fundus images."""
 
     step = "grading"
-    code = (networks, *TRAINING_CODE, classifier)
+    code = (networks, *TRAINING_CODE, classifier, pair_classifier)
     plan: loop.TrainingPlan
     pixels: Pixels
     grades: tuple[int, ...]

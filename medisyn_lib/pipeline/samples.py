@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from medisyn_lib.data.pixels import centre_squares, is_blank
+from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact
-from medisyn_lib.sampling import pipeline
+from medisyn_lib.sampling import outcome, pipeline
 from medisyn_lib.sampling.pipeline import (
+    BLANK_REMEDY,
     load_pipeline,
     model_fingerprint,
     sample_images,
@@ -24,7 +27,7 @@ class Samples(ArrayArtifact):
     """One image for each prompt and seed, uint8 (n, h, w, 3)."""
 
     step = "samples"
-    code = (pipeline,)
+    code = (pipeline, outcome)
     fingerprint: str
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -48,6 +51,7 @@ def sample_prompts(
     first_seed: int = 0,
     seeds: Sequence[int] = (),
     side: int = 0,
+    refuse_blank: bool = True,
     **changed: float,
 ) -> np.ndarray:
     """Return one image for each prompt by a pipeline, cached.
@@ -63,7 +67,10 @@ def sample_prompts(
     seeds : sequence of int
         One for each image.
     side : int
-        Side in pixels that images are brought to; 0 leaves them as the pipeline makes them.
+        Side in pixels that images are brought to, by their centre square; 0 leaves them as the
+        pipeline makes them.
+    refuse_blank : bool
+        Whether images of one colour, as a safety checker leaves them, are refused.
     **changed : float
         Arguments of the pipeline's call, such as `guidance_scale`, other than the generator's own.
 
@@ -71,6 +78,11 @@ def sample_prompts(
     -------
     ndarray
         uint8 (n, h, w, 3), memory-mapped unless resized.
+
+    Raises
+    ------
+    InputError
+        Where images are blank, and as `sample_images`.
     """
     samples = Samples(
         fingerprint=model_fingerprint(str(model)),
@@ -79,15 +91,9 @@ def sample_prompts(
         call=sampling_settings(str(model)) | changed,
         model=str(model),
     )
-    return resized(samples.array(), side)
-
-
-def resized(images: np.ndarray, side: int) -> np.ndarray:
-    """Bring uint8 images (n, h, w, 3) to a side in pixels (bilinear, antialiased); 0 leaves them."""
-    if not side or images.shape[1:3] == (side, side):
-        return images
-    import torch
-    from torch.nn.functional import interpolate
-
-    pixels = torch.from_numpy(np.array(images)).movedim(3, 1)
-    return interpolate(pixels, (side, side), mode="bilinear", antialias=True).movedim(1, 3).numpy()
+    images = samples.array()
+    blank = is_blank(images).sum() if refuse_blank else 0
+    if blank:
+        fault = f"{blank} of {len(images)} images are of one colour"
+        raise InputError(f"model {Path(model).name}: {fault}: {BLANK_REMEDY}")
+    return centre_squares(images, side) if side else images

@@ -24,7 +24,8 @@ from medisyn_lib.pipeline.autoencoders import (
     autoencoder_plan,
     shipped_sha256,
 )
-from medisyn_lib.pipeline.classifiers import Classifier, classifier_plan
+from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
+from medisyn_lib.pipeline.classifiers import Classifier, FittedLinearClassifier, classifier_plan
 from medisyn_lib.pipeline.denoisers import (
     Denoiser,
     DenoiserShape,
@@ -34,7 +35,8 @@ from medisyn_lib.pipeline.denoisers import (
 )
 from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings, text_plan
 from medisyn_lib.pipeline.generators import Generator, SamplingCall
-from medisyn_lib.profiles import PROFILES, Profile
+from medisyn_lib.pipeline.transformer import TransformerEncoder, transformer_plan
+from medisyn_lib.profiles import Profile, named_profile
 from medisyn_lib.runtime.paths import resolve_out
 from medisyn_lib.runtime.provenance import collect, data_label, run_name
 
@@ -52,10 +54,13 @@ class Study:
     source: str
     autoencoder_from_scratch: bool = False  # in place of the shipped one
 
+    def __post_init__(self) -> None:
+        named_profile(self.profile)  # a wrong one is refused now
+
     @cached_property
     def settings(self) -> Profile:
         """The profile's row of the table."""
-        return PROFILES[self.profile]
+        return named_profile(self.profile)
 
     @property
     def scale(self) -> str:
@@ -93,14 +98,37 @@ class Study:
         return self._classifiers[role, seed]
 
     @cached_property
+    def _linear_classifiers(self) -> dict[str, FittedLinearClassifier]:
+        return {}
+
+    def linear_classifier(self, role: str = "evaluator") -> FittedLinearClassifier:
+        """Return the linear classifier of modality and finding, fitted to the patients of a role."""
+        if role not in self._linear_classifiers:
+            self._linear_classifiers[role] = FittedLinearClassifier(self.image_set(role))
+        return self._linear_classifiers[role]
+
+    @cached_property
+    def _transformer_encoders(self) -> dict[str, TransformerEncoder]:
+        return {}
+
+    def transformer_encoder(self, role: str = "evaluator") -> TransformerEncoder:
+        """Return the second encoder of images, a transformer trained on the patients of a role."""
+        if role not in self._transformer_encoders:
+            plan = transformer_plan(self.settings)
+            self._transformer_encoders[role] = TransformerEncoder(plan, self.image_set(role))
+        return self._transformer_encoders[role]
+
+    @cached_property
     def autoencoder(self) -> Autoencoder:
         """The frozen autoencoder that all generators of this study share.
 
-        Phantoms have the shipped one; other sources fine-tune it on the generator's patients.
+        Phantoms have the shipped one; other sources fine-tune it on the generator's patients. Before
+        that, captions that the text encoder could not read are refused.
         """
         scratch, images = self.autoencoder_from_scratch, self.image_set(AUTOENCODER_ROLE)
         if self.source == "phantom" and not scratch:
             return ShippedAutoencoder(shipped_sha256())
+        check_caption_lengths(self.image_set("generator"))
         return TrainedAutoencoder(
             plan=autoencoder_plan(self.settings, from_scratch=scratch),
             from_scratch=scratch,

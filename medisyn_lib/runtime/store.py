@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -234,9 +235,15 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def creatable(folder: Path) -> bool:
-    """Say whether a folder can be written, or made where it does not exist yet."""
+    """Say whether a folder can be written, or made where it does not exist yet; leave nothing there."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return False
+    try:  # some file systems, such as /proc, allow it and then refuse
+        os.rmdir(tempfile.mkdtemp(prefix=".medisyn-", suffix=".tmp", dir=place))
+    except OSError:
+        return False
+    return True
 
 
 def preflight_store() -> None:

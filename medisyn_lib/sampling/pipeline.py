@@ -8,35 +8,47 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from medisyn_lib.data.pixels import is_blank
 from medisyn_lib.errors import InputError
 from medisyn_lib.models.tokens import token_numbers
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import accelerator, seeded
 from medisyn_lib.runtime.paths import resolve_out
+from medisyn_lib.sampling.outcome import Sampled, checked_output, joined
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 __all__ = [
+    "BLANK_REMEDY",
     "SAMPLING_FILE",
+    "Written",
     "generate",
     "load_pipeline",
     "model_fingerprint",
     "png",
     "resolve_model",
     "sample_images",
+    "sample_with_flags",
     "sampling_settings",
 ]
 
 # Beside model_index.json: the arguments of `sample_images` that suit this model.
 SAMPLING_FILE = "sampling.json"
+INDEX_FILE = "model_index.json"
+WEIGHTS = ".safetensors"
+BLANK_REMEDY = (
+    "that is no sample; mend its weights, or switch its safety checker off "
+    '("safety_checker": [null, null] in model_index.json)'
+)
 WARNING = "Synthetic image made by a diffusion model. Not a patient. Not for clinical use."
 
 
@@ -55,7 +67,7 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True)
+        pipeline = _from_pretrained(DiffusionPipeline, model)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -63,6 +75,27 @@ def load_pipeline(model: str) -> DiffusionPipeline:
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _from_pretrained(kind: Any, model: str) -> DiffusionPipeline:
+    """Load a pipeline; where its weights are there in half precision only, load those as float32."""
+    if not _has_half_precision_only(Path(model)):
+        try:
+            return kind.from_pretrained(model, use_safetensors=True)
+        except (OSError, ValueError) as error:  # of a hub id, whose files are not seen beforehand
+            if Path(model).is_dir() or "safetensors" not in str(error):
+                raise
+    half = kind.from_pretrained(model, use_safetensors=True, variant="fp16")
+    return half.to(torch.float32)
+
+
+def _has_half_precision_only(folder: Path) -> bool:
+    """Whether a component of a pipeline folder has its weights as the variant `fp16` and no other."""
+    by_folder: dict[Path, list[bool]] = {}
+    for path in _loaded_files(folder) if folder.is_dir() else ():
+        if path.suffix == WEIGHTS:
+            by_folder.setdefault(path.parent, []).append(".fp16" in path.name)
+    return any(all(is_half) for is_half in by_folder.values())
 
 
 def resolve_model(model: str) -> str:
@@ -75,16 +108,37 @@ def resolve_model(model: str) -> str:
 
 
 def model_fingerprint(model: str) -> str:
-    """Return what a model's images depend on: its files' SHA-256; of a hub id its name alone."""
+    """Return what a model's images depend on: the SHA-256 of what is loaded; of a hub id its name alone.
+
+    That is every file of the pipeline's components, tokenizer included, also behind a symbolic link.
+    """
     folder = Path(model)
     if not folder.is_dir():
         return model
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.json")):
+    for path in _loaded_files(folder):
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{path.relative_to(folder)} {sha256}\n".encode())
     return total.hexdigest()
+
+
+def _loaded_files(folder: Path) -> Iterator[Path]:
+    """The files that a pipeline is loaded from, in order: its index, its settings, its components' folders."""
+    yield from (folder / name for name in (INDEX_FILE, SAMPLING_FILE) if (folder / name).is_file())
+    for component in sorted(_components(folder)):
+        for place, folders, names in os.walk(folder / component, followlinks=True):
+            folders.sort()
+            yield from (Path(place, name) for name in sorted(names) if Path(place, name).is_file())
+
+
+def _components(folder: Path) -> list[str]:
+    """The names of a pipeline's components, which its index lists; of anything else all its folders."""
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text("utf-8"))
+        return [name for name in index if not name.startswith("_") and (folder / name).is_dir()]
+    except (OSError, ValueError, TypeError):
+        return [path.name for path in folder.iterdir() if path.is_dir()]
 
 
 def sampling_settings(model: str) -> dict[str, Any]:
@@ -126,8 +180,24 @@ def sample_images(
     Raises
     ------
     InputError
-        For a prompt that is empty, longer than the model reads or of no class.
+        For a prompt that is empty, longer than the model reads or of no class, and for images that
+        are not finite.
     """
+    return sample_with_flags(
+        pipeline, prompts, seeds, batch=batch, captions=captions, **call
+    ).pixels
+
+
+def sample_with_flags(
+    pipeline: DiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    batch: int = 32,
+    captions: Mapping[str, int] | None = None,
+    **call: Any,
+) -> Sampled:
+    """Sample as `sample_images` does, and say which images the pipeline's safety checker has flagged."""
     _check_prompts(prompts, seeds)
     conditions = _conditions(pipeline, prompts, captions)
     pipeline.to(accelerator().device)
@@ -139,11 +209,13 @@ def sample_images(
             chosen = slice(start, start + batch)
             generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[chosen]]
             with seeded(int(seeds[start])):
-                images = pipeline(
+                output = pipeline(
                     conditions[chosen], generator=generators, output_type="np", **call
-                ).images
-            parts.append(np.rint(images * 255.0).astype(np.uint8))
-    return np.concatenate(parts)
+                )
+            parts.append(
+                checked_output(output, seeds[chosen], str(getattr(pipeline, "name_or_path", "")))
+            )
+    return joined(parts)
 
 
 def _check_prompts(prompts: Sequence[str], seeds: Sequence[int]) -> None:
@@ -204,25 +276,52 @@ def png(pixels: np.ndarray, *, model: str, prompt: str, seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> list[Path]:
+class Written(NamedTuple):
+    """What `generate` has written, and what it has left out.
+
+    Attributes
+    ----------
+    paths : the images' files
+    flagged : how many images the pipeline's safety checker flagged
+    blank : how many others are of one colour
+    """
+
+    paths: list[Path]
+    flagged: int
+    blank: int
+
+
+def generate(model: str, prompt: str, n: int, seed: int, out: Path) -> Written:
     """Write `n` images of a prompt, seeds `seed` to `seed + n - 1`, and their metadata.csv.
 
-    Returns
-    -------
-    list of Path
-        The images' files in `out`.
+    Images that a safety checker has flagged, or that are of one colour, are no samples: they are left out.
+
+    Raises
+    ------
+    InputError
+        Where none is left, and as `sample_images`.
     """
     import pandas as pd
 
     pipeline = load_pipeline(model)
     seeds = list(range(seed, seed + n))
-    images = sample_images(pipeline, [prompt] * n, seeds, **sampling_settings(model))
+    images, flagged = sample_with_flags(pipeline, [prompt] * n, seeds, **sampling_settings(model))
     name = Path(model).name
-    paths = [out / f"seed-{number:06d}.png" for number in seeds]
-    for path, image, number in zip(paths, images, seeds, strict=True):
-        store.write_atomic(path, png(image, model=name, prompt=prompt, seed=number))
+    left_out = is_blank(images)
+    if left_out.all():
+        fault = f"{flagged.sum()} of {n} images are flagged by its safety checker, all are of one colour"
+        raise InputError(f"model {name}: {fault}: {BLANK_REMEDY}")
+    paths = []
+    shown = [row for row in zip(images, seeds, left_out, strict=True) if not row[2]]
+    for image, number, _ in shown:
+        paths.append(out / f"seed-{number:06d}.png")
+        store.write_atomic(paths[-1], png(image, model=name, prompt=prompt, seed=number))
     table = pd.DataFrame(
-        {"file_name": [path.name for path in paths], "text": prompt, "seed": seeds}
+        {
+            "file_name": [path.name for path in paths],
+            "text": prompt,
+            "seed": [number for _, number, _ in shown],
+        }
     )
     store.write_atomic(out / "metadata.csv", table.to_csv(index=False, lineterminator="\n"))
-    return paths
+    return Written(paths, int(flagged.sum()), int((left_out & ~flagged).sum()))

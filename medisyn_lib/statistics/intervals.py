@@ -13,6 +13,7 @@ __all__ = [
     "exact_proportion",
     "paired_difference",
     "paired_proportions",
+    "simultaneous_level",
     "t_interval",
     "wilson",
 ]
@@ -60,6 +61,14 @@ def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
 
     low, high = proportion_confint(successes, n, alpha=1 - level, method="beta")
     return Estimate(successes / n, float(low), float(high), n)
+
+
+def simultaneous_level(m: int, alpha: float = 0.05) -> float:
+    """Return the level of each of m intervals whose limits of one side hold together with 1 - alpha.
+
+    Bonferroni: each limit errs with probability alpha / m.
+    """
+    return 1 - 2 * alpha / m
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:

@@ -1,7 +1,6 @@
-"""Is a candidate no worse than a reference in most modalities? A margin from a pilot, then one test."""
+"""How much further from real images a candidate lies than a reference, in every modality."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.intervals import simultaneous_level
 from medisyn_lib.statistics.jackknife import delete_group
-from medisyn_lib.statistics.power import detectable_difference
 
 
 class FeatureTriple(NamedTuple):
@@ -28,16 +27,6 @@ class Contrast(NamedTuple):
     variance: float  # of the effects' mean, as far as it comes from the images
     degrees_of_freedom: int  # of that variance
     n: int  # images, of all training seeds together
-
-
-class Decision(NamedTuple):
-    """What `decide` found; `passed` is None where too few modalities are testable."""
-
-    passed: bool | None
-    p_value: float
-    effects: dict[str, Estimate]
-    untestable: tuple[str, ...]
-    detectable: float | None
 
 
 class _MeanEffects(NamedTuple):
@@ -122,77 +111,35 @@ def effect_of_one_seed(found: Contrast) -> Estimate:
     return student(found.effects[0], found.variance, found.degrees_of_freedom, found.n)
 
 
-def margin(degraded: Estimate, fraction: float = 0.2) -> float | None:
-    """Give a fraction of the lower limit of a degraded control's effect; None if that may be zero."""
-    if degraded.ci_low is None or degraded.ci_low <= 0:
-        return None
-    return fraction * degraded.ci_low
+def simultaneous(contrasts: Mapping[str, Contrast], alpha: float = 0.05) -> dict[str, Estimate]:
+    """Estimate each modality's mean effect with limits that hold for all modalities together.
 
-
-def decide(
-    contrasts: Mapping[str, Contrast],
-    margins: Mapping[str, float | None],
-    *,
-    proportion: float = 0.8,
-    alpha: float = 0.05,
-) -> Decision:
-    """Test that in at least a proportion of the modalities the mean effect lies below the margin.
-
-    With no interval or margin, or an interval wider than the margin, a modality is untestable and
-    not shown to be below it.
+    Bonferroni: with m modalities each limit errs with probability alpha / m, so that, on either side,
+    all limits hold together with probability 1 - alpha. Counting modalities by such limits is a
+    partial-conjunction test of that level, whatever the count that is asked for.
 
     Parameters
     ----------
     contrasts
-        By modality, of the same training seeds in each.
-    margins
-        By modality; None or absent where there is none.
-    proportion
-        Of the modalities, in which the candidate has to be shown not to be worse.
+        By modality, of the same training seeds in each; may be empty.
     alpha
-        Level of the test.
-
-    Returns
-    -------
-    Decision
-        `detectable` is the effect seen with power 0.8 in as many modalities.
+        Of all limits of one side together.
 
     Raises
     ------
     InputError
-        Without a modality, or where the numbers of training seeds differ.
-    """
-    from scipy.stats import t
+        Where the numbers of training seeds differ.
 
+    References
+    ----------
+    Benjamini and Heller, Biometrics 2008, 64(4):1215-1222.
+    """
+    if not contrasts:
+        return {}
     if len({len(one.effects) for one in contrasts.values()}) != 1:
-        raise InputError(
-            "decide: needs at least one modality, and effects of the same seeds in each"
-        )
-    found = _mean_effects(list(contrasts.values()))
-    limits = np.array([margins.get(name) or np.nan for name in contrasts])
-    errors = np.sqrt(found.variance)
-    testable = 2 * t.ppf(0.975, found.degrees_of_freedom) * errors <= limits
-    below = t.cdf((found.mean - limits) / errors, found.degrees_of_freedom)
-    required = ceil(proportion * len(contrasts) - 1e-9)
-    joint = _partial_conjunction(np.where(testable, below, 1.0), required)
-    error = float(np.sort(errors)[required - 1])
-    level = 2 * alpha / (len(contrasts) - required + 1)
-    return Decision(
-        passed=None if testable.sum() < required else joint <= alpha,
-        p_value=joint,
-        effects=_estimates(list(contrasts), found),
-        untestable=tuple(name for name, able in zip(contrasts, testable, strict=True) if not able),
-        detectable=None if np.isnan(error) else detectable_difference(error, alpha=level),
-    )
-
-
-def _partial_conjunction(p_values: np.ndarray, required: int) -> float:
-    """The p-value that at least `required` of m hypotheses are false, however they depend.
-
-    (m - u + 1) p_(u), capped at one: Benjamini and Heller 2008, Biometrics 64.
-    """
-    modalities = len(p_values)
-    return min(1.0, (modalities - required + 1) * float(np.sort(p_values)[required - 1]))
+        raise InputError("simultaneous: needs effects of the same training seeds in each modality")
+    level = simultaneous_level(len(contrasts), alpha)
+    return _estimates(list(contrasts), _mean_effects(list(contrasts.values())), level)
 
 
 def _mean_effects(contrasts: Sequence[Contrast]) -> _MeanEffects:
@@ -230,7 +177,7 @@ def _variance_parts(
     return parts, degrees
 
 
-def _estimates(names: Sequence[str], found: _MeanEffects) -> dict[str, Estimate]:
+def _estimates(names: Sequence[str], found: _MeanEffects, level: float) -> dict[str, Estimate]:
     """Each modality's mean effect with its interval."""
     return {
         name: student(
@@ -238,6 +185,7 @@ def _estimates(names: Sequence[str], found: _MeanEffects) -> dict[str, Estimate]
             float(found.variance[number]),
             float(found.degrees_of_freedom[number]),
             int(found.n[number]),
+            level,
         )
         for number, name in enumerate(names)
     }

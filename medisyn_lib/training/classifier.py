@@ -1,10 +1,9 @@
-"""Classifiers of modality and finding, trained on the evaluator's patients only."""
+"""Networks that classify modality and finding, trained on the evaluator's patients only."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +12,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib.errors import InputError
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.models.weights import load_weights, save_weights
-from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import loop
+from medisyn_lib.training.pair_classifier import (
+    PairClassifier,
+    number_classes,
+    read_classes,
+    write_classes,
+)
 
 __all__ = [
+    "WEIGHTS",
     "AttributeClassifier",
     "FeatureMaps",
     "augment",
@@ -29,7 +33,7 @@ __all__ = [
     "train_classifier",
 ]
 
-CLASSES, WEIGHTS = "classes.json", "classifier.safetensors"
+WEIGHTS = "classifier.safetensors"
 STAGES = 4  # of the network that make feature maps: the first convolution, three blocks
 LABEL_SMOOTHING = 0.05
 
@@ -142,6 +146,7 @@ def train_classifier(
     finding: Sequence[str],
     plan: loop.TrainingPlan,
     directory: Path,
+    make_network: Callable[[int], nn.Module] = classifier_network,
 ) -> None:
     """Train a classifier of (modality, finding) pairs; leave it in a folder.
 
@@ -153,22 +158,18 @@ def train_classifier(
         Of each image.
     plan, directory
         As of `loop.fit`; `AttributeClassifier(directory)` reads it back.
+    make_network : callable
+        From a number of classes to an untrained network, from images to logits as
+        `classifier_network` makes.
 
     Raises
     ------
     InputError
         If there are fewer than two classes.
     """
-    pairs = list(zip(modality, finding, strict=True))
-    classes = sorted(set(pairs))
-    if len(classes) < 2:
-        raise InputError(
-            f"evaluator: needs at least 2 classes, got {len(classes)}; add findings or modalities"
-        )
-    number = {pair: index for index, pair in enumerate(classes)}
-    target = np.array([number[pair] for pair in pairs])
+    classes, target = number_classes(modality, finding)
     with seeded(plan.seed):
-        net = classifier_network(len(classes))
+        net = make_network(len(classes))
 
     def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
         images = augment(to_tensor(np.ascontiguousarray(pixels[rows])), draws)
@@ -184,27 +185,17 @@ def train_classifier(
         dtype=torch.float32,  # what judges should be the same on every machine
     )
     save_weights(net, directory / WEIGHTS)
-    store.write_atomic(directory / CLASSES, json.dumps(classes))
+    write_classes(classes, directory)
 
 
-class AttributeClassifier:
-    """A trained classifier of (modality, finding) pairs, read from the folder that holds it."""
+class AttributeClassifier(PairClassifier):
+    """A trained `classifier_network` of (modality, finding) pairs, read from the folder that holds it."""
 
     def __init__(self, directory: Path) -> None:
-        stored = json.loads((directory / CLASSES).read_text("utf-8"))
-        self.classes = [(str(modality), str(finding)) for modality, finding in stored]
+        self.classes = read_classes(directory)
         self.net = classifier_network(len(self.classes))
         load_weights(self.net, directory / WEIGHTS)
         self.net.eval()
-
-    def numbers(self, modality: Sequence[str], finding: Sequence[str]) -> np.ndarray:
-        """Return the class number of each image, int64 (n,)."""
-        number = {pair: index for index, pair in enumerate(self.classes)}
-        return np.array([number[pair] for pair in zip(modality, finding, strict=True)])
-
-    def modality_of_class(self) -> np.ndarray:
-        """Return the modality of each class, str (classes,)."""
-        return np.array([modality for modality, _ in self.classes])
 
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Return logits, float32 (n, classes), of uint8 images (n, h, w, 3)."""
@@ -213,17 +204,3 @@ class AttributeClassifier:
             return self.net(to_tensor(np.array(some_pixels))).float().numpy()
 
         return in_batches(classify, pixels, batch)
-
-    def modality_right(self, scores: np.ndarray, modality: Sequence[str]) -> np.ndarray:
-        """Return whether the best class of all is of each image's modality, bool (n,)."""
-        best = self.modality_of_class()[scores.argmax(1)]
-        return best == np.asarray(modality)
-
-    def finding_right(
-        self, scores: np.ndarray, modality: Sequence[str], finding: Sequence[str]
-    ) -> np.ndarray:
-        """Return whether the best class within each image's modality is its finding, bool (n,)."""
-        same_modality = self.modality_of_class()[None, :] == np.asarray(modality)[:, None]
-        within = np.where(same_modality, scores, -np.inf)
-        findings = np.array([name for _, name in self.classes])
-        return findings[within.argmax(1)] == np.asarray(finding)

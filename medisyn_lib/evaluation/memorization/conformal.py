@@ -54,11 +54,6 @@ def flag_copies(ratio: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     return joint_p_values(ratio, calibration) <= FALSE_ALARM_RATE
 
 
-def enough_to_calibrate(n: int) -> bool:
-    """Say whether n calibration images can set a threshold at FALSE_ALARM_RATE: ten of them lie beyond it."""
-    return n >= 10 / FALSE_ALARM_RATE
-
-
 def proportion_flagged(flagged: np.ndarray, level: float = 0.95) -> Estimate:
     """Estimate the proportion of flagged images, bool (n,), with its exact (Clopper-Pearson) interval."""
     return exact_proportion(int(flagged.sum()), len(flagged), level)

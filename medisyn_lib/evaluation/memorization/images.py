@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.data import sources
-from medisyn_lib.data.pixels import centre_square
+from medisyn_lib.data.pixels import centre_square, is_blank
 from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES
 from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.sampling.pipeline import BLANK_REMEDY
 
 if TYPE_CHECKING:
     import datasets
@@ -89,23 +90,37 @@ class JudgedImages:
     ----------
     finished : whether they came as a folder of finished images, so that nothing more can be sampled
     pixels : uint8 (n, h, h, 3)
+    modality : str (n,), as the folder or the captions say
     """
 
     finished: bool
     pixels: np.ndarray
+    modality: np.ndarray
 
 
 def judged_images(generator: JudgedGenerator, seed: int = 0) -> JudgedImages:
-    """Load or sample the images to be judged.
+    """Load or sample the images to be judged; those that show nothing are counted and left out.
 
     A folder of finished images is taken whole. A pipeline is given the captions of held-out images,
-    the first of them with this seed.
+    the first of them with this seed. Where most images are one and the same, that is said.
+
+    Raises
+    ------
+    InputError
+        Where no image shows anything.
     """
     model, study = generator.model, generator.study
     if _is_image_folder(Path(model)):
-        return JudgedImages(True, _finished_images(model, study.settings.size))
-    captions = study.images("test")["caption"][:]
-    return JudgedImages(False, sample_at_study_size(study, model, captions, seed))
+        judged = _finished_images(model, study.settings.size)
+    else:
+        judged = _sampled_images(study, model, seed)
+    distinct = len({image.tobytes() for image in judged.pixels})
+    if distinct < len(judged.pixels) / 2:
+        print(
+            f"note: the generator has collapsed: {len(judged.pixels)} images, "
+            f"{distinct} of them distinct"
+        )
+    return judged
 
 
 def _is_image_folder(folder: Path) -> bool:
@@ -113,15 +128,48 @@ def _is_image_folder(folder: Path) -> bool:
     return (folder / "metadata.csv").is_file() and not is_pipeline
 
 
-def _finished_images(folder: str, size: int) -> np.ndarray:
-    source = f"folder:{folder}"
-    opened = sources.source_module(source).images(sources.rows(source))
-    return np.stack([np.asarray(centre_square(image, size)) for image in opened])
+def _finished_images(folder: str, size: int) -> JudgedImages:
+    rows = sources.finished_rows(folder)
+    opened = sources.finished_images(folder, rows)
+    pixels = np.stack([np.asarray(centre_square(image, size)) for image in opened])
+    modality = np.array([row["modality"] for row in rows])
+    shown = _shown(pixels, Path(folder).name)
+    return JudgedImages(True, pixels[shown], modality[shown])
+
+
+def _sampled_images(study: Study, model: str, seed: int) -> JudgedImages:
+    requested = study.images("test")
+    pixels = _sample(study, model, requested["caption"][:], seed)
+    shown = _shown(pixels, Path(model).name)
+    return JudgedImages(False, pixels[shown], np.array(requested["modality"][:])[shown])
 
 
 def sample_at_study_size(
     study: Study, model: Path | str, prompts: Sequence[str], first_seed: int
 ) -> np.ndarray:
-    """Sample one image per prompt, uint8 (n, h, h, 3) at the study's size, with consecutive seeds."""
+    """Sample one image per prompt, uint8 (n, h, h, 3) at the study's size, with consecutive seeds.
+
+    Images that show nothing are counted and left out; InputError where that is all of them.
+    """
+    pixels = _sample(study, model, prompts, first_seed)
+    return pixels[_shown(pixels, Path(model).name)]
+
+
+def _sample(study: Study, model: Path | str, prompts: Sequence[str], first_seed: int) -> np.ndarray:
     size = study.settings.size
-    return np.array(sample_prompts(model, prompts, first_seed=first_seed, side=size))
+    return np.array(
+        sample_prompts(model, prompts, first_seed=first_seed, side=size, refuse_blank=False)
+    )
+
+
+def _shown(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Say which images show something, bool (n,), and how many are of one colour."""
+    blank = is_blank(pixels)
+    said = f"generator {name}: {blank.sum()} of {len(pixels)} images are of one colour"
+    if blank.all():
+        raise InputError(f"{said}: {BLANK_REMEDY}")
+    if blank.any():
+        print(
+            f"note: {said}, as a safety checker leaves them: they are no samples and are not judged"
+        )
+    return ~blank
