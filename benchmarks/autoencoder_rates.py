@@ -18,7 +18,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 import pairs
@@ -27,6 +26,7 @@ import torch
 
 from medisyn_lib.evaluation.reconstruction import reconstruction_table
 from medisyn_lib.models import networks
+from medisyn_lib.models.wavelet_start import start_as_wavelet
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.own_generator import fit_linear_autoencoder
 from medisyn_lib.runtime.device import seeded
@@ -98,12 +98,9 @@ def by_learnt(tried: Learnt, training: np.ndarray, real: np.ndarray, minutes: fl
 
 def untrained(tried: Learnt) -> Any:
     """Return the network with its initial weights."""
-    keep_stock = mock.patch.object(networks, "start_as_wavelet", lambda model: None)
+    start = None if tried.stock else start_as_wavelet
     with seeded(remake_autoencoder.BOTH_HALVES.seed):
-        if not tried.stock:
-            return networks.autoencoder(tried.widths, tried.channels)
-        with keep_stock:
-            return networks.autoencoder(tried.widths, tried.channels)
+        return networks.autoencoder(tried.widths, tried.channels, start=start)
 
 
 def _train(vae: Any, pixels: np.ndarray, plan: loop.TrainingPlan) -> float:

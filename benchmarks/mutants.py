@@ -52,8 +52,6 @@ TESTS = [f"tests/test_{name}.py" for name in TESTED]
 # Simulations of how often a rule errs take most of the time, and more under coverage: mutants are spared them.
 SPARED = (
     "_cover",
-    "rarely",
-    "mostly",
     "is_the_spread",
     "calibration_reaches",
     "triple_the",

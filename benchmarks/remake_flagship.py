@@ -12,9 +12,6 @@ import json
 import shutil
 from pathlib import Path
 
-from diffusers import DPMSolverMultistepScheduler
-
-from medisyn_lib.models.networks import scheduler
 from medisyn_lib.pipeline import flagship
 from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.generators import SamplingCall, assemble
@@ -24,15 +21,12 @@ from medisyn_lib.training.autoencoder import load_shipped
 
 # Among the nearest of ten settings to 60 calibration phantoms of each modality, which nothing here is tested on.
 CALL = SamplingCall(num_inference_steps=10, guidance_scale=2.0)
-FLOW_SHIFT = 2.5  # more steps where noise is strong (Esser et al., arXiv 2403.03206, equation 23)
 
 
 def write_pipeline(folder: Path, trained: Denoiser, after: int | None = None) -> None:
     """Write the pipeline as it ships, after all steps of its training or fewer."""
     net = trained.load(after).half()
     assemble(folder, trained.latents.autoencoder, trained.embeddings, net, CALL)
-    shifted = DPMSolverMultistepScheduler.from_config(scheduler().config, flow_shift=FLOW_SHIFT)
-    shifted.save_pretrained(folder / "scheduler")
     load_shipped().half().save_pretrained(folder / "vae")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_claims import a_claim
 from PIL import Image
 from test_reader_page import browser, in_browser, left_the_page  # noqa: F401
 
 from medisyn_lib.claims import statements
-from medisyn_lib.claims.claim import VERDICTS, Claim, Control, Measure, make_claim
-from medisyn_lib.claims.results import read_result, write_result
+from medisyn_lib.claims.claim import NEEDS_PEOPLE, NOT_RUN, VERDICTS, Claim, Control, Measure
+from medisyn_lib.claims.results import Result, read_result, write_result
+from medisyn_lib.claims.rules import Rule
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
 from medisyn_lib.reporting.gallery import FIGURES
@@ -60,20 +62,46 @@ def test_all_claims_that_fit_are_tested_by_default() -> None:
             audit.choose_claims(requested)
 
 
-def claim(**changed: Any) -> Claim:
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["supported"], 0),
+        (["supported", None], 0),
+        (["partly supported"], 3),
+        (["supported", "inconclusive"], 3),
+        (["supported", "inconclusive", "contradicted"], 1),
+        ([None], 3),
+    ],
+)
+def test_the_exit_code_follows_from_all_claims(verdicts: list[str | None], code: int) -> None:
+    """What needs people, or was not run, counts neither way, unless there is nothing else."""
+    claims = [a_claim(one, problem=None if one else NEEDS_PEOPLE) for one in verdicts]
+    assert audit.exit_code([Result({}, tuple(claims))]) == code
+
+
+def test_a_failed_control_is_not_an_acquittal() -> None:
+    failed = Control("k", "positive", "seen", 0.0, False)
+    results = [Result({}, (a_claim(controls=[failed]), a_claim()))]
+    assert audit.exit_code(results) == 3
+    assert audit.sentences(results[0])[0].startswith("control failed: Nothing can be said")
+    assert audit.outcome_of(a_claim(None, problem=NOT_RUN)).words == "not run"
+
+
+def claim(verdict: str | None = "supported", **changed: Any) -> Claim:
     measures = [
-        Measure("share_flagged", "estimate", 0.0125, 0.004, 0.03, 600, 1, "share", "efflite0")
+        Measure("copy_rate", "estimate", 0.0125, 0.004, 0.03, 600, 1, "share", "efflite0"),
+        Measure("seconds", "machine", 12.0, None, None, 1, 1, "s", None),
+        Measure("saving", "estimate", 0.7, 0.7, None, 9, 1, "", None),
     ]
-    measures += [Measure("seconds", "machine", 12.0, None, None, 1, 1, "s", None)]
     controls = [Control("planted_copies", "positive", "at least 0.95", 0.982, True)]
     given = {
-        "id": "c",
-        "statement": "no copies",
-        "source": "a paper",
-        "rule": "Fewer than held-out ones.",
+        "rule": Rule("r", "no copies", "Fewer than held-out ones.", {}),
+        "summary": "At most 3% are copies.",
+        "primary": "copy_rate",
+        "measures": measures,
+        "controls": controls,
     }
-    given |= {"passed": True, "primary": "share_flagged", "detectable": 0.05, "measures": measures}
-    return make_claim(**given | {"controls": controls} | changed)
+    return a_claim(verdict, **given | changed)
 
 
 @pytest.fixture
@@ -82,7 +110,12 @@ def run(tmp_path: Path) -> Path:
     for notebook, found in (
         (
             "01_training",
-            claim(statement=f"draws {HARM}", passed=None, rule=f"Rule {HARM}", controls=[]),
+            claim(
+                "inconclusive",
+                statement=f"draws {HARM}",
+                rule=Rule("r", "s", f"Rule {HARM}", {}),
+                controls=[],
+            ),
         ),
         ("05_memorization", claim()),
     ):
@@ -116,6 +149,20 @@ def run(tmp_path: Path) -> Path:
     for name in ("0.png", "1.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / "given" / name)
     return tmp_path
+
+
+def test_notes_of_the_notebooks_reach_the_report(run: Path) -> None:
+    path = run / "notebooks" / "05_memorization.ipynb"
+    content = json.loads(path.read_text())
+    text = ["600 images\n", "note: generator g: 540 of 600 images are of <b>one</b> colour\n"]
+    output = {"output_type": "stream", "name": "stdout", "text": text}
+    content["cells"].append({"cell_type": "code", "source": [], "outputs": [output, output]})
+    path.write_text(json.dumps(content))
+    found = audit_report.notes(run, ["01_training", "05_memorization", "06_augmentation"])
+    assert found == ["generator g: 540 of 600 images are of <b>one</b> colour"]
+    results = {"memorization": read_result(run / "results" / "05_memorization.json")}
+    page = Page(audit_report.write_report(run, "owner/name", False, results, {}, found))
+    assert "540 of 600 images are of <b>one</b> colour" in page.words
 
 
 def report(run: Path, generator: str, finished: bool, **left: str) -> Path:
@@ -175,9 +222,12 @@ SAID = (
     "text-to-image pipeline",
     "npz:panel",
     "Not for clinical use",
-    "rule kept",
+    "supported",
     "could not be told",
-    "share flagged 0.0125, 95% interval 0.004 to 0.03, n = 600",
+    "At most 3% are copies.",
+    "Evidence: exploratory.",
+    "copy rate 0.0125, 95% interval 0.004 to 0.03, n = 600",
+    "at least 0.7",
     "Rule. Fewer than held-out ones.",
     "planted copies",
     "at least 0.95",

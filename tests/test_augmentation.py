@@ -7,10 +7,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t
+from statsmodels.stats.multitest import multipletests
 from test_utility import planted
 
-from medisyn_lib.claims.c06_augmentation import claim_augmentation, decide
-from medisyn_lib.claims.claim import Claim, judge
+from medisyn_lib.claims.c06_augmentation import claim_augmentation, significant
+from medisyn_lib.claims.claim import (
+    BELOW_FLOOR,
+    CONTRADICTED,
+    CONTROL_FAILED,
+    DEMONSTRATION,
+    EXPLORATORY,
+    INCONCLUSIVE,
+    NOT_RUN,
+    PARTLY,
+    SUPPORTED,
+    VERDICTS,
+    Claim,
+    Judgement,
+    measure,
+)
+from medisyn_lib.claims.decisions import replay
 from medisyn_lib.evaluation.utility import training
 from medisyn_lib.evaluation.utility.arms import (
     all_runs,
@@ -18,7 +35,15 @@ from medisyn_lib.evaluation.utility.arms import (
     primary_arm,
     shuffled_arm,
 )
-from medisyn_lib.evaluation.utility.gains import contrasts, mean_over_tasks
+from medisyn_lib.evaluation.utility.gains import (
+    MORE_REAL,
+    PRIMARY,
+    REAL_AND_SEEN,
+    SHUFFLED,
+    SYNTHETIC_ALONE,
+    contrasts,
+    mean_over_tasks,
+)
 from medisyn_lib.evaluation.utility.learning_curves import equivalent_real_images
 from medisyn_lib.evaluation.utility.scenarios import RELEASED_MODEL
 from medisyn_lib.evaluation.utility.scores import TaskScores, score_runs
@@ -34,6 +59,7 @@ SIZES = [SMALL, 2 * SMALL, 4 * SMALL]
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     monkeypatch.setattr(training, "RUNS_AT_ONCE", 512)  # narrow features: all at once is quicker
+    monkeypatch.setattr("gc.collect", lambda *_: 0)  # statsmodels collects garbage at every call
 
 
 def scored(task: Task, draws: int = DRAWS) -> TaskScores:
@@ -45,13 +71,57 @@ def scored(task: Task, draws: int = DRAWS) -> TaskScores:
 
 def judged(scores: Mapping[str, TaskScores], draws: int = DRAWS) -> Claim:
     """The claim of the released model from the scores of its tasks."""
-    compared = {name: contrasts(of_task, SIZES) for name, of_task in scores.items()}
-    return claim_augmentation(RELEASED_MODEL, compared, draws)
+    return claimed({name: contrasts(of_task, SIZES) for name, of_task in scores.items()}, draws)
 
 
 def verdict(tasks: Mapping[str, Task], draws: int = DRAWS) -> Claim:
     """The claim of the released model, from features to verdict."""
     return judged({name: scored(task, draws) for name, task in tasks.items()}, draws)
+
+
+COVERED = Estimate(0.4, 0.3, 0.5, 300)
+
+
+def claimed(
+    compared: Mapping[str, Mapping[str, Estimate]],
+    draws: int = DRAWS,
+    *,
+    coverage: Estimate = COVERED,
+    evidence: str = EXPLORATORY,
+) -> Claim:
+    claim = claim_augmentation(RELEASED_MODEL, compared, draws, coverage, evidence)
+    assert replay(claim) == Judgement(claim.verdict, claim.summary, claim.problem)
+    return claim
+
+
+def between(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, 100)
+
+
+# Gains: large, a loss, surely smaller than the least that counts, and wide enough for anything.
+UP, DOWN, FLAT, WIDE = (0.03, 0.09), (-0.09, -0.03), (-0.009, 0.009), (-0.05, 0.07)
+
+
+def of_gains(
+    *limits: tuple[float, float],
+    more_real: tuple[float, float] = UP,
+    shuffled: tuple[float, float] = FLAT,
+) -> dict[str, dict[str, Estimate]]:
+    """Contrasts of tasks with these intervals of the primary gain."""
+    return {
+        f"task {number}": {
+            PRIMARY: between(*of_task),
+            MORE_REAL: between(*more_real),
+            SHUFFLED: between(*shuffled),
+            SYNTHETIC_ALONE: between(*WIDE),
+            REAL_AND_SEEN: between(*UP),
+        }
+        for number, of_task in enumerate(limits)
+    }
+
+
+def failed(claim: Claim) -> list[str]:
+    return [control.name for control in claim.controls if not control.passed]
 
 
 def with_unshuffled_classes(scores: TaskScores) -> TaskScores:
@@ -64,78 +134,172 @@ def with_unshuffled_classes(scores: TaskScores) -> TaskScores:
 def test_planted_gain_is_seen_and_controls_pass() -> None:
     scores = {name: scored(planted(seed=k)) for k, name in enumerate("pqr")}
     claim = judged(scores)
-    assert claim.verdict == "reproduced" and all(control.passed for control in claim.controls)
+    assert (claim.verdict, claim.problem, failed(claim)) == (SUPPORTED, None, [])
     assert claim.detectable is not None and 0 < claim.detectable < 0.1
-    assert claim.measures[0].ci_low is not None and claim.measures[0].ci_low > 0
+    assert claim.primary_measure.ci_low is not None and claim.primary_measure.ci_low > 0
     # Classes that were not shuffled help, and the negative control says so.
     unshuffled = judged(
         {name: with_unshuffled_classes(of_task) for name, of_task in scores.items()}
     )
-    assert [control.passed for control in unshuffled.controls] == [True, False]
-    assert unshuffled.verdict == "not testable here"
+    assert failed(unshuffled) == ["shuffled_classes"]
+    assert (unshuffled.verdict, unshuffled.problem) == (None, CONTROL_FAILED)
 
 
 def test_synthetic_images_that_say_nothing_are_not_called_a_gain() -> None:
     claim = verdict({name: planted(informative=0.0, seed=k) for k, name in enumerate("pqr")})
-    assert claim.verdict == "not reproduced" and (claim.measures[0].value or 0) < 0.02
+    assert claim.verdict in (CONTRADICTED, INCONCLUSIVE) and failed(claim) == []
+    assert (claim.primary_measure.value or 0) < 0.02
 
 
 def test_real_images_that_say_nothing_fail_the_positive_control() -> None:
     claim = verdict({"p": planted(real=0.0)})
-    assert not claim.controls[0].passed and claim.verdict == "not testable here"
+    assert "more_real_data" in failed(claim)
+    assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
 
 
-def test_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
+def test_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
     """Constant features: every classifier is at chance, with no spread and so no interval."""
     tasks = {name: planted(seed=k) for k, name in enumerate("pq")}
     claim = verdict({name: task._replace(x=np.ones_like(task.x)) for name, task in tasks.items()})
-    assert claim.verdict == "not testable here" and not any(
-        control.passed for control in claim.controls
-    )
-    assert {m.value for m in claim.measures} == {0.0} and claim.detectable is None
+    assert failed(claim) == ["more_real_data", "shuffled_classes"]
+    assert (claim.verdict, claim.problem, claim.detectable) == (None, CONTROL_FAILED, None)
+    assert {m.value for m in claim.measures if m.unit == "AUROC"} == {0.0}
 
 
 def test_two_draws_decide_nothing() -> None:
     claim = verdict({"p": planted()}, draws=2)
-    assert (
-        claim.verdict == "not testable here"
-        and claim.measures[0].ci_low is None
-        and claim.detectable is None
+    assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
+    assert claim.primary_measure.ci_low is None and claim.detectable is None
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ((UP, UP), SUPPORTED),
+        ((UP, UP, FLAT), SUPPORTED),
+        ((UP, UP, WIDE), SUPPORTED),
+        ((UP,), PARTLY),  # one task alone
+        ((UP, FLAT, FLAT), PARTLY),
+        ((UP, WIDE, WIDE), PARTLY),
+        ((UP, UP, DOWN), PARTLY),
+        ((UP, DOWN), PARTLY),
+        ((DOWN, WIDE, WIDE), CONTRADICTED),
+        ((FLAT, FLAT, WIDE), CONTRADICTED),
+        ((FLAT, WIDE), CONTRADICTED),
+        ((FLAT, WIDE, WIDE), INCONCLUSIVE),
+        ((WIDE,), INCONCLUSIVE),
+        (((0.004, 0.008),), CONTRADICTED),  # surely above zero and surely too small to count
+        (((0.004, 0.014),), INCONCLUSIVE),  # above zero, and maybe as large as counts
+    ],
+)
+def test_the_rule(gains: tuple[tuple[float, float], ...], expected: str) -> None:
+    claim = claimed(of_gains(*gains))
+    assert (claim.verdict, claim.problem) == (expected, None)
+
+
+def test_a_gain_must_be_seen_beside_the_other_tasks() -> None:
+    """Above zero by itself, not after Holm's correction beside two tasks that show nothing."""
+    near = (0.001, 0.06)
+    assert claimed(of_gains(near)).verdict == PARTLY
+    assert claimed(of_gains(near, WIDE, WIDE)).verdict == INCONCLUSIVE
+
+
+def test_a_larger_gain_never_gives_a_worse_verdict() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(30):
+        value, half = rng.uniform(0, 0.06, 3), rng.uniform(0.002, 0.08, 3)
+        ranks = []
+        for more in (0, 0.005, 0.02, 0.05):
+            raised = value + np.array([more, 0, 0])
+            gains = [*zip((raised - half).tolist(), (raised + half).tolist(), strict=True)]
+            ranks.append(VERDICTS.index(claimed(of_gains(*gains)).verdict or ""))
+        assert ranks == sorted(ranks, reverse=True)
+
+
+def test_a_scenario_that_was_not_run_says_so() -> None:
+    claim = claimed({})
+    assert (claim.verdict, claim.problem, claim.controls) == (None, NOT_RUN, ())
+    assert claim.summary == "This scenario was not run."
+
+
+@pytest.mark.parametrize(
+    "coverage", [Estimate(0.05, 0.04, 0.06, 300), Estimate(None, None, None, 0)]
+)
+def test_a_poor_generator_supports_nothing(coverage: Estimate) -> None:
+    for gains, expected in (
+        ((UP, UP), INCONCLUSIVE),
+        ((UP, WIDE), INCONCLUSIVE),
+        ((WIDE,), INCONCLUSIVE),
+        ((DOWN, FLAT), CONTRADICTED),
+    ):
+        claim = claimed(of_gains(*gains), coverage=coverage)
+        assert (claim.verdict, claim.problem) == (expected, BELOW_FLOOR)
+        assert "too little to support anything" in claim.summary
+
+
+def test_the_summary_counts_tasks() -> None:
+    assert claimed(of_gains(UP, UP, DOWN)).summary == (
+        "Adding synthetic images helps the classifier in 2 of 3 tasks and harms it in 1; on average AUROC "
+        "changes by +0.020."
     )
 
 
-def test_the_rule() -> None:
-    def said(*limits: tuple[float, float]) -> str:
-        gains = [Estimate((low + high) / 2, low, high, 100) for low, high in limits]
-        return judge(*decide(gains, 8))
-
-    up, down, flat, wide = (0.03, 0.09), (-0.09, -0.03), (-0.015, 0.015), (-0.05, 0.07)
-    assert said(up, up, flat) == said(up, wide) == "reproduced"
-    assert said(up, flat, flat) == said(up, up, down) == "partly"
-    assert said(down, wide, wide) == said(flat, flat, wide) == "not reproduced"
-    assert said(flat, wide, wide) == said(wide) == "not testable here"
-    assert judge(*decide([], 8)) == judge(*decide([Estimate(0.2, None, None, 9)], 8))
-    near = (
-        0.001,
-        0.06,
-    )  # above zero by itself, not after Holm's correction beside two that show nothing
-    assert said(near) == "reproduced" and said(near, wide, wide) == "not testable here"
+def test_a_demonstration_has_no_verdict() -> None:
+    claim = claimed(of_gains(UP, UP), evidence=DEMONSTRATION)
+    assert (claim.verdict, claim.problem) == (None, None)
 
 
-def test_holm_keeps_false_gains_rare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 nulls of three specialties, crossed draws and patients: a gain is called in at most 33 (5%)."""
+def test_each_control_can_fail_and_leaves_no_verdict() -> None:
+    for broken, control in (
+        (of_gains(UP, UP, more_real=WIDE), "more_real_data"),
+        (of_gains(UP, UP, shuffled=UP), "shuffled_classes"),
+    ):
+        claim = claimed(broken)
+        assert failed(claim) == [control]
+        assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
+        assert control.replace("_", " ") in claim.summary
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ((0.01, 0.04, 0.03), [True, False, False]),  # 0.03 is above 0.05 / 2, and 0.04 comes after
+        ((0.04, 0.01, 0.02), [True, True, True]),
+        ((0.02, 0.03, 0.6), [False, False, False]),  # the smallest is above 0.05 / 3
+        ((0.04,), [True]),
+    ],
+)
+def test_holms_test_by_hand(p_values: tuple[float, ...], expected: list[bool]) -> None:
+    """p-values are those of the intervals that are kept in the measures; losses are found as gains are."""
+    effects = []
+    for number, p_value in enumerate(p_values):
+        value = (-1) ** number * 0.03
+        half = 0.03 * t.isf(0.025, DRAWS - 1) / t.isf(p_value / 2, DRAWS - 1)
+        estimate = Estimate(value, value - half, value + half, 100)
+        effects.append(measure(f"gain {number}", estimate, seeds=DRAWS))
+    assert significant(effects).tolist() == expected
+    assert significant(effects).tolist() == multipletests(p_values, method="holm")[0].tolist()
+
+
+def test_a_gain_without_an_interval_is_not_seen() -> None:
+    bare = measure("gain", Estimate(0.2, None, None, 9), seeds=DRAWS)
+    assert significant([bare]).tolist() == [False]
+
+
+def test_holm_keeps_false_gains_rare() -> None:
+    """500 nulls of three specialties, crossed draws and patients: a difference is called in at most 33 (5%)."""
     from medisyn_lib.statistics.crossed import crossed
 
-    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels collects garbage at every call
     rng = np.random.default_rng(4)
     called = 0
     for _ in range(500):
         each = []
-        for _ in range(3):
+        for number in range(3):
             values = rng.normal(0, 0.3, (8, 1)) + rng.normal(0, 1, 60) + rng.normal(0, 2, (8, 60))
             left = (values.sum(1, keepdims=True) - values) / 59
-            each.append(crossed(np.concatenate([values.mean(1, keepdims=True), left], 1), 60))
-        called += decide(each, 8).partly
+            found = crossed(np.concatenate([values.mean(1, keepdims=True), left], 1), 60)
+            each.append(measure(f"gain {number}", found, seeds=8))
+        called += bool(significant(each).any())
     assert called <= 33
 
 

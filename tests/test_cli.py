@@ -5,16 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_claims import a_claim
+from PIL import Image
 
-from medisyn_lib.claims.claim import make_claim, measure
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli import main, run_notebooks
 from medisyn_lib.data import check, sources
 from medisyn_lib.errors import InputError
+from medisyn_lib.phantoms import draw
 from medisyn_lib.reporting import audit, audit_report
 from medisyn_lib.sampling import pipeline
-from medisyn_lib.statistics.estimates import Estimate
 
 OUTCOMES = [run_notebooks.Outcome("00_a", 1.0)]
 FAILED = run_notebooks.Outcome("01_training", 1.0, "broke")
@@ -35,7 +36,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "classes").mkdir()
     (tmp_path / "classes" / "model_index.json").write_text('{"_class_name": "DiTPipeline"}')
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "metadata.csv").write_text("file_name,text\n")
+    (tmp_path / "images" / "metadata.csv").write_text("file_name,text\n0.png,a\n1.png,a\n")
+    for number in range(2):
+        picture = Image.fromarray(draw("ct", seed=0, index=number, size=32)[0])
+        picture.save(tmp_path / "images" / f"{number}.png")
+    (tmp_path / "black").mkdir()
+    (tmp_path / "black" / "metadata.csv").write_text("file_name,text\n0.png,a\n")
+    Image.new("RGB", (32, 32)).save(tmp_path / "black" / "0.png")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "metadata.csv").write_text("file_name,text\n0.png,a\n")
+    (tmp_path / "cut" / "0.png").write_bytes((tmp_path / "black" / "0.png").read_bytes()[:40])
     return tmp_path
 
 
@@ -90,6 +100,26 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
             "--claims 'alignment' it draws prompts of its own",
         ),
         ([*AUDIT, "--out", "file/new"], "--out 'file/new': cannot be written"),
+        ([*AUDIT, "--out", "/proc/x"], "--out '/proc/x': cannot be written"),
+        (["reproduce", "--out", "/proc/x"], "--out '/proc/x': cannot be written"),
+        ([*GENERATE, "--out", "/proc/x"], "--out '/proc/x': cannot be written"),
+        ([*READERS, "--out", "/proc/x"], "--out '/proc/x': cannot be written"),
+        ([*AUDIT, "--generator", "black"], "all of its 1 images are of one colour"),
+        ([*AUDIT, "--generator", "cut"], "cut/0.png is "),
+        ([*AUDIT, "--split-map", "a=test"], "data source 'phantom' takes none of these"),
+        ([*AUDIT, "--data", "folder:images", "--split-map", "a"], "--split-map 'a': write OTHER="),
+        (
+            [*AUDIT, "--data", "folder:images", "--split-map", "a=best"],
+            "the split map says 'a:best'",
+        ),
+        (
+            [*AUDIT, "--data", "folder:images", "--caption-words", "0"],
+            "words=0: give a number from 1 to 1000",
+        ),
+        (
+            ["data", "check", "folder:images", "--synthetic", "empty"],
+            "--synthetic 'empty': no folder with metadata.csv there",
+        ),
         (["audit", "--generator", "model", "--out", "new"], "required: --data"),
         ([*GENERATE, "--prompt", " "], "--prompt is empty"),
         ([*GENERATE, "--prompt", "x" * 2001], "has 2001 characters: shorten it to 2000"),
@@ -222,21 +252,8 @@ def audited(place: Path, **verdicts: str):
     def reproduce(names, **given):
         calls.append((names, given))
         for name in names:
-            found = measure("share", Estimate(0.01, 0.002, 0.03, 600))
-            passed = {"reproduced": True, "not reproduced": False, "partly": False}.get(
-                verdicts[name[:2]]
-            )
-            claim = make_claim(
-                id="c",
-                statement=NOTEBOOKS[name],
-                source="p",
-                rule="r",
-                passed=passed,
-                primary="share",
-                partly=verdicts[name[:2]] == "partly",
-                detectable=None,
-                measures=[found],
-            )
+            verdict = verdicts[name[:2]]
+            claim = a_claim(verdict, statement=NOTEBOOKS[name], summary=f"{NOTEBOOKS[name]} found.")
             write_result(given["out"] / "results" / f"{name}.json", {}, [claim])
         return OUTCOMES
 
@@ -244,11 +261,11 @@ def audited(place: Path, **verdicts: str):
 
 
 VERDICTS = [
-    ("reproduced", "reproduced", 0),
-    ("reproduced", "not reproduced", 1),
-    ("not testable here", "not reproduced", 1),
-    ("partly", "not testable here", 1),
-    ("reproduced", "not testable here", 3),
+    ("supported", "supported", 0),
+    ("supported", "contradicted", 1),
+    ("inconclusive", "contradicted", 1),
+    ("partly supported", "inconclusive", 3),
+    ("supported", "inconclusive", 3),
 ]
 
 
@@ -278,11 +295,9 @@ def test_audit_says_a_sentence_a_claim(
     }
     assert calls == [(["01_training", "05_memorization"], run)]
     first, left, second, also_left, last = capsys.readouterr().out.splitlines()[-5:]
-    assert first.startswith("training: one text-guided model") and second.startswith(
-        "memorization: visually distinct"
-    )
-    assert audit.OUTCOMES[copies].words in second
-    assert "(share 0.01, 95% interval 0.002 to 0.03, n = 600)" in second
+    assert first == f"training: {audit.OUTCOMES[training].words}: {NOTEBOOKS['01_training']} found."
+    found = f"{NOTEBOOKS['05_memorization']} found."
+    assert second == f"memorization: {audit.OUTCOMES[copies].words}: {found}"
     assert left == "alignment: not tested: was not asked for" and also_left.startswith(
         "augmentation: not tested"
     )
@@ -294,7 +309,7 @@ def test_audit_says_a_sentence_a_claim(
 
 
 def test_audit_tests_what_fits_and_says_what_does_not(place: Path, monkeypatch, capsys, reports):
-    reproduce, calls = audited(place, **dict.fromkeys(("01", "04", "05", "06"), "reproduced"))
+    reproduce, calls = audited(place, **dict.fromkeys(("01", "04", "05", "06"), "supported"))
     monkeypatch.setattr(run_notebooks, "reproduce", reproduce)
     assert main.main(AUDIT) == 0 and calls[-1][0] == list(audit.CLAIMS.values())
     assert main.main([*AUDIT, "--generator", "images"]) == 0 and calls[-1][0] == ["05_memorization"]
@@ -312,7 +327,7 @@ def test_audit_with_failed_notebooks(place: Path, monkeypatch, capsys, reports):
     )
     assert main.main([*AUDIT, "--claims", "memorization"]) == 4 and not reports
     assert "memorization: visually" not in capsys.readouterr().out
-    reproduce, _ = audited(place, **{"05": "not reproduced"})
+    reproduce, _ = audited(place, **{"05": "contradicted"})
     monkeypatch.setattr(
         run_notebooks, "reproduce", lambda names, **given: [*reproduce(names[1:], **given), FAILED]
     )
@@ -328,13 +343,31 @@ def test_audit_with_failed_notebooks(place: Path, monkeypatch, capsys, reports):
 
 def test_generate_hands_on_an_absolute_model(place: Path, monkeypatch: pytest.MonkeyPatch):
     calls = []
-    monkeypatch.setattr(pipeline, "generate", lambda *given: calls.append(given) or [place])
+    written = pipeline.Written([place], flagged=0, blank=0)
+    monkeypatch.setattr(pipeline, "generate", lambda *given: calls.append(given) or written)
     assert main.main([*GENERATE, "--seed", "7"]) == 0
     assert main.main([*GENERATE, "--model", "owner/name", "-n", "1"]) == 0
     assert calls == [
         (str(place / "model"), "brain MRI", 4, 7, place / "new"),
         ("owner/name", "brain MRI", 1, 0, place / "new"),
     ]
+
+
+def test_options_of_a_source_travel_with_its_name(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Behind the source, so that notebooks, which take the source alone, read it the same way."""
+    calls = []
+    monkeypatch.setattr(run_notebooks, "reproduce", lambda _, **given: calls.append(given) or [])
+    monkeypatch.setattr(sources, "preflight", lambda _: None)
+    options = [
+        "--split-map",
+        "hold out=test",
+        "--split-map",
+        "extra=train",
+        "--caption-words",
+        "40",
+    ]
+    assert main.main(["reproduce", "--data", "folder:images", *options, "--out", "new"]) == 0
+    assert calls[-1]["data"] == "folder:images?map=hold out:test,extra:train&words=40"
 
 
 def raising(error: BaseException):
@@ -369,16 +402,18 @@ def test_interruption_and_late_bad_input(
     assert [line.count("medisyn: ") for line in capsys.readouterr().err.splitlines()] == [1, 1]
 
 
-def test_data_list_is_a_table(capsys: pytest.CaptureFixture[str]):
+def test_data_list_has_tables_of_kinds_formats_and_public_sets(
+    capsys: pytest.CaptureFixture[str],
+):
     assert main.main(["data", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [
-        "kind",
-        "phantom",
-        "npz",
-        "medmnist",
-        "folder",
-        "hub",
+    kinds, formats, sets = capsys.readouterr().out.split("\n\n")
+    first_words = [
+        [line.split()[0] for line in part.splitlines()] for part in (kinds, formats, sets)
+    ]
+    assert first_words == [
+        ["kind", "phantom", "npz", "medmnist", "folder", "hub"],
+        ["medisyn", "name", "dicom", "nifti"],
+        ["name", "ham10000", "nih-chest-xray14", "oct2017", "nct-crc-he", "busi"],
     ]
 
 

@@ -3,23 +3,38 @@
 from pathlib import Path
 
 import pytest
+from made_claims import a_claim
 
-from medisyn_lib.claims.claim import Control, count, make_claim, measure
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    DEMONSTRATION,
+    EXPLORATORY,
+    SUPPORTED,
+    Control,
+    count,
+    measure,
+)
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting.compare import compare
 from medisyn_lib.statistics.estimates import Estimate
 
 
-def write(folder: Path, *, value=0.9, passed=True, images=64, seconds=1.0, control=True, extra=()):
-    claim = make_claim(
-        id="c",
-        statement="s",
-        source="paper v1",
-        rule="r",
-        passed=passed,
+def write(
+    folder: Path,
+    *,
+    value=0.9,
+    verdict=SUPPORTED,
+    images=64,
+    seconds=1.0,
+    control=True,
+    evidence=EXPLORATORY,
+    extra=(),
+):
+    claim = a_claim(
+        verdict,
+        evidence=evidence,
         primary="accuracy",
-        detectable=None,
         measures=[
             measure("accuracy", Estimate(value, value - 0.05, value + 0.05, 100), unit="share"),
             count("images", images),
@@ -42,8 +57,15 @@ def test_agree_within_tolerance_on_any_machine(tmp_path: Path):
     [
         ({"value": 0.81}, ["01_training: c: accuracy: value 0.9 / 0.81"]),
         ({"images": 65}, ["01_training: c: images: value 64.0 / 65.0"]),
-        ({"passed": False}, ["01_training: verdict reproduced / not reproduced"]),
-        ({"control": False}, ["01_training: verdict reproduced / not testable here"]),
+        ({"verdict": CONTRADICTED}, ["01_training: c: verdict supported / contradicted"]),
+        (
+            {"control": False},
+            [
+                "01_training: c: problem None / control failed",
+                "01_training: c: control k passed: True / False",
+            ],
+        ),
+        ({"evidence": DEMONSTRATION}, ["01_training: c: evidence exploratory / demonstration"]),
         ({"extra": (count("more", 1),)}, ["01_training: c: measure more only in the second"]),
     ],
 )
@@ -52,13 +74,14 @@ def test_differences_are_named(tmp_path: Path, changes, said):
     assert set(said) <= set(found)
 
 
-def test_which_control_failed_matters_only_where_a_claim_could_be_tested(tmp_path: Path):
+def test_of_a_demonstration_neither_problem_nor_controls_matter(tmp_path: Path):
     a, b = (
-        write(tmp_path / name, passed=None, control=control)
+        write(tmp_path / name, evidence=DEMONSTRATION, control=control)
         for name, control in (("a", True), ("b", False))
     )
     assert compare(a, b) == []
-    assert compare(write(tmp_path / "c"), b) != []
+    judged = write(tmp_path / "c"), write(tmp_path / "d", control=False)
+    assert compare(*judged) != []
 
 
 def test_estimates_may_differ_by_what_their_intervals_allow(tmp_path: Path):
@@ -98,6 +121,25 @@ def test_a_proportion_of_a_handful_without_an_interval_may_differ_by_chance(tmp_
     assert compare(with_share("a", 1.0, 3), with_share("b", 1 / 3, 3)) == []
     assert compare(with_share("c", 1.0, 3), with_share("d", 0.0, 3)) != []
     assert compare(with_share("e", 1.0, 64), with_share("f", 0.9, 64)) != []
+
+
+def test_counts_that_models_decide_may_move_and_others_may_not(tmp_path: Path):
+    def counted(name, value, unit):
+        return write(tmp_path / name, extra=(count("more", value, unit=unit),))
+
+    assert compare(counted("a", 8, "modalities"), counted("b", 7, "modalities")) == []
+    assert compare(counted("c", 8, "modalities"), counted("d", 5, "modalities")) != []
+    assert compare(counted("e", 0.01, "p"), counted("f", 0.9, "p")) == []
+    assert compare(counted("g", 8, "images"), counted("h", 7, "images")) != []
+
+
+def test_a_unit_keeps_its_tolerance_however_the_interval_was_made(tmp_path: Path):
+    def ratio(name, value):
+        one = measure("more", Estimate(value, None, None, 12), unit="log ratio, simultaneous 95%")
+        return write(tmp_path / name, extra=(one,))
+
+    assert compare(ratio("a", 0.0), ratio("b", 0.15)) == []
+    assert compare(ratio("c", 0.0), ratio("d", 0.25)) != []
 
 
 def test_relative_tolerance_without_a_known_unit(tmp_path: Path):

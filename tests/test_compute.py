@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,15 +12,31 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medisyn_lib.claims import c03_compute_efficiency
-from medisyn_lib.claims.c03_compute_efficiency import decide_saving, judge_controls
-from medisyn_lib.claims.claim import judge, make_claim, measure
+from medisyn_lib.claims.c03_compute_efficiency import (
+    efficiency_claim,
+    efficiency_controls,
+    judge_controls,
+)
+from medisyn_lib.claims.claim import (
+    BELOW_FLOOR,
+    CONTRADICTED,
+    CONTROL_FAILED,
+    DEMONSTRATION,
+    EXPLORATORY,
+    INCONCLUSIVE,
+    PARTLY,
+    SUPPORTED,
+    VERDICTS,
+    Claim,
+    Control,
+    Judgement,
+)
+from medisyn_lib.claims.decisions import replay
 from medisyn_lib.evaluation.efficiency import (
     break_even,
     compute_to_reach,
     estimate_saving,
     planted_saving,
-    savings,
 )
 from medisyn_lib.evaluation.quality_curves import QualityCurves
 from medisyn_lib.evaluation.training_costs import SuiteCosts
@@ -95,42 +112,173 @@ def test_compute_to_reach_by_hand() -> None:
 # Claim 03: distances that fall with compute as planted.
 NAMES = ("a", "b", "c")
 STEPS = (1, 2, 4, 8)
-COSTS = SuiteCosts(
-    modalities=10,
-    autoencoder=400.0,
-    checkpoints=tuple(10.0 * step for step in STEPS),
-    specialists=dict.fromkeys(NAMES, (8.0,)),
-)
+
+
+def costs(specialist: float = 8.0, seeds: int = 1) -> SuiteCosts:
+    """Ten specialists, and a generalist of 10 per step."""
+    return SuiteCosts(
+        modalities=10,
+        autoencoder=400.0,
+        checkpoints=tuple(10.0 * step for step in STEPS),
+        specialists=dict.fromkeys(NAMES, (specialist,) * seeds),
+    )
+
+
+COSTS = costs()
 
 
 def simulated_curves(
-    curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7), own: float = 1.0, n: int = 300
+    curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7),
+    own: tuple[float, ...] = (1.0,),
+    n: int = 300,
 ) -> QualityCurves:
-    """Simulated features: shifts of the checkpoints' images, and of the specialist's."""
+    """Simulated features: shifts of the checkpoints' images, and of the specialist's, one per training seed."""
     rng = np.random.default_rng(1)
-    shifts = np.array([0.0, *curve, own])[None, :, None]
-    features = {(name, 0): rng.normal(size=(n, len(curve) + 2, 16)) + shifts for name in NAMES}
-    patients = {(name, 0): np.arange(n) // 3 for name in NAMES}
+    features, patients = {}, {}
+    for number, of_specialist in enumerate(own):
+        shifts = np.array([0.0, *curve, of_specialist])[None, :, None]
+        for name in NAMES:
+            features[name, number] = rng.normal(size=(n, len(curve) + 2, 16)) + shifts
+            patients[name, number] = np.arange(n) // 3
     half = STEPS.index(STEPS[-1] // 2)
-    return QualityCurves(NAMES, 1, n, half, features, patients)
+    return QualityCurves(NAMES, len(own), n, half, features, patients)
+
+
+NEVER, AT_ONCE = (
+    0.3,
+    2.5,
+)  # own distances of specialists whom the generalist never, or at once, matches
+SEEN = (Control("ten_copies_of_one", "positive", "about 10", 10.0, True),)
+COVERED = Estimate(0.4, 0.3, 0.5, 300)
+
+
+def claimed(
+    saving: Estimate,
+    *,
+    coverage: Estimate = COVERED,
+    controls: Sequence[Control] = SEEN,
+    evidence: str = EXPLORATORY,
+) -> Claim:
+    claim = efficiency_claim(saving, coverage, [], controls, seeds=3, evidence=evidence)
+    assert replay(claim) == Judgement(claim.verdict, claim.summary, claim.problem)
+    return claim
+
+
+def factor(low: float, high: float) -> Estimate:
+    """A saving in logarithms, from the limits of its factor."""
+    limits = math.log(low), math.log(high)
+    return Estimate(sum(limits) / 2, *limits, 3)
 
 
 def test_03_the_saving_is_the_suites_cost_over_the_generalists() -> None:
     """Ten specialists of 8 against a generalist that is as good after 4 steps of 10."""
-    curves = simulated_curves()
-    shared, found = savings(curves, COSTS)[0].log_saving, savings(curves, COSTS)[1].log_saving
-    assert (
-        math.exp(found.value) == pytest.approx(80 / 40, rel=0.15)
-        and found.ci_low < found.value < found.ci_high
+    found = estimate_saving(simulated_curves(), COSTS)
+    assert math.exp(found.value) == pytest.approx(80 / 40, rel=0.15)
+    assert found.ci_low < found.value < found.ci_high
+    over_seeds = estimate_saving(simulated_curves(own=(0.9, 1.0, 1.1)), costs(seeds=3))
+    assert math.exp(over_seeds.value) == pytest.approx(80 / 40, rel=0.15)
+    assert over_seeds.ci_low < over_seeds.value < over_seeds.ci_high and over_seeds.n == 3
+
+
+@pytest.mark.parametrize(
+    ("specialist", "verdict"),
+    [(4.0, CONTRADICTED), (8.0, CONTRADICTED), (15.9, CONTRADICTED), (16.0, INCONCLUSIVE)],
+)
+def test_03_a_generalist_that_never_gets_there_saves_at_most_what_its_whole_cost_allows(
+    specialist: float, verdict: str
+) -> None:
+    found = estimate_saving(simulated_curves(own=(NEVER,)), costs(specialist))
+    most = math.log(10 * specialist / 80)
+    assert (found.value, found.ci_low, found.ci_high) == (most, None, most)
+    claim = claimed(found)
+    assert (claim.verdict, claim.problem) == (verdict, None)
+    assert f"a factor of at most {specialist / 8:.2f}" in claim.summary
+
+
+def test_03_one_training_that_never_gets_there_leaves_no_lower_limit() -> None:
+    found = estimate_saving(simulated_curves(own=(1.0, 1.0, NEVER)), costs(seeds=3))
+    assert found.ci_low is None and found.value < found.ci_high
+    assert found.value == pytest.approx(2 * math.log(2) / 3, abs=0.1)
+
+
+def test_03_trainings_that_all_never_get_there_are_bounded_despite_rounding() -> None:
+    """The mean of three equal numbers may be a speck above them."""
+    own = (NEVER,) * 3
+    for specialist in np.linspace(1, 15, 30):
+        found = estimate_saving(simulated_curves(own=own, n=40), costs(specialist, seeds=3))
+        assert claimed(found).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("specialist", "verdict"),
+    [(8.0, SUPPORTED), (2.1, SUPPORTED), (1.5, PARTLY), (0.8, INCONCLUSIVE)],
+)
+def test_03_a_generalist_that_is_there_at_once_saves_at_least_that(
+    specialist: float, verdict: str
+) -> None:
+    """Whoever is left out: a lower limit alone."""
+    found = estimate_saving(simulated_curves(own=(AT_ONCE,)), costs(specialist))
+    assert math.exp(found.value) == pytest.approx(specialist)
+    assert (found.ci_low, found.ci_high) == (found.value, None)
+    claim = claimed(found)
+    assert (claim.verdict, claim.problem) == (verdict, None)
+    assert f"takes at least {specialist:.2f} times the compute" in claim.summary
+
+
+@pytest.mark.parametrize(
+    ("saving", "verdict"),
+    [
+        (factor(2.1, 3), SUPPORTED),
+        (factor(1.2, 3), PARTLY),
+        (factor(1.2, 1.9), PARTLY),
+        (factor(0.8, 1.9), CONTRADICTED),
+        (factor(0.5, 0.9), CONTRADICTED),
+        (factor(0.8, 3), INCONCLUSIVE),
+        (Estimate(0.3, None, None, 1), INCONCLUSIVE),
+        (Estimate(None, None, None, 1), INCONCLUSIVE),
+    ],
+)
+def test_03_the_rule(saving: Estimate, verdict: str) -> None:
+    claim = claimed(saving)
+    assert (claim.verdict, claim.problem) == (verdict, None)
+
+
+def test_03_a_larger_saving_never_gives_a_worse_verdict() -> None:
+    for half in (0.02, 0.3, 0.8):
+        savings = [Estimate(at, at - half, at + half, 3) for at in np.linspace(-1, 2, 31).tolist()]
+        ranks = [VERDICTS.index(claimed(saving).verdict or "") for saving in savings]
+        assert ranks == sorted(ranks, reverse=True) and {0, 3} <= {*ranks}
+
+
+@pytest.mark.parametrize("covered", [0.09, None])
+def test_03_two_bad_models_support_nothing(covered: float | None) -> None:
+    poor = Estimate(covered, None, None, 300)
+    for saving, verdict in (
+        (factor(2.1, 3), INCONCLUSIVE),
+        (factor(1.2, 3), INCONCLUSIVE),
+        (factor(0.8, 3), INCONCLUSIVE),
+        (factor(0.5, 0.9), CONTRADICTED),
+    ):
+        claim = claimed(saving, coverage=poor)
+        assert (claim.verdict, claim.problem) == (verdict, BELOW_FLOOR)
+        covers = "an unknown part" if covered is None else "9%"
+        assert claim.summary.startswith(f"The images cover {covers} of real ones")
+    assert claimed(factor(2.1, 3), coverage=Estimate(0.1, None, None, 300)).verdict == SUPPORTED
+
+
+def test_03_the_summary_says_the_factor() -> None:
+    assert claimed(factor(2.25, 4)).summary == (
+        "To come as near to real images as the specialists, training them all takes 3.00 (2.25 to 4.00) "
+        "times the compute of one generalist."
     )
-    assert math.exp(shared.value) == pytest.approx(480 / 440, rel=0.03)
-    never = simulated_curves(own=0.3)
-    assert estimate_saving(never, COSTS).value is None  # never as good as that
-    # As good at the first checkpoint, whoever is left out: a lower limit alone.
-    bound = estimate_saving(simulated_curves(own=2.5), COSTS)
-    assert math.exp(bound.value) == pytest.approx(8)
-    assert (bound.ci_low, bound.ci_high) == (bound.value, None)
-    assert decide_saving(bound, math.inf) == (True, True)
+    assert claimed(Estimate(None, None, None, 1)).summary == "No saving could be measured."
+    # Without any interval nothing says that it never got there.
+    assert "never" not in claimed(Estimate(0.3, None, None, 1)).summary
+
+
+def test_03_a_demonstration_has_no_verdict() -> None:
+    claim = claimed(factor(2.1, 3), evidence=DEMONSTRATION)
+    assert (claim.verdict, claim.problem) == (None, None)
 
 
 def test_03_break_even_is_the_generalists_cost_over_a_specialists() -> None:
@@ -138,58 +286,44 @@ def test_03_break_even_is_the_generalists_cost_over_a_specialists() -> None:
     assert math.exp(even.fully_trained.value) == pytest.approx(80 / 8)
     assert math.exp(even.to_match.value) == pytest.approx(even.flops_to_match / 8)
     assert even.flops_to_match == pytest.approx(40, rel=0.15)
-    never = break_even(simulated_curves(own=0.3), COSTS)
+    never = break_even(simulated_curves(own=(NEVER,)), COSTS)
     assert never.to_match.value is None and never.flops_to_match == math.inf
 
 
-def test_03_the_rule() -> None:
-    def verdict(low: float, high: float, most: float = math.inf) -> str:
-        saving = Estimate(math.log(low), math.log(low), math.log(high), 3)
-        return judge(*decide_saving(saving, most))
-
-    assert verdict(2.1, 3) == "reproduced" and verdict(1.2, 3) == verdict(1.2, 1.9) == "partly"
-    assert (
-        verdict(0.8, 1.9) == verdict(0.5, 0.9) == "not reproduced"
-        and verdict(0.8, 3) == "not testable here"
-    )
-    assert (
-        verdict(1.2, 1.3, most=1.4) == "not testable here"
-    )  # even for nothing it could not save 2
-    no_interval = Estimate(0.3, None, None, 1)
-    assert judge(*decide_saving(no_interval, math.inf)) == "not testable here"
-
-
-def test_03_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
-    curves = simulated_curves()
-    blind = {key: np.ones_like(rows) for key, rows in curves.features.items()}
-    controls = c03_compute_efficiency.efficiency_controls(replace(curves, features=blind), COSTS)
-    assert not all(control.passed for control in controls)
+def failed(controls: Sequence[Control]) -> list[str]:
+    return [control.name for control in controls if not control.passed]
 
 
 def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
     curves = simulated_curves()
-    controls = c03_compute_efficiency.efficiency_controls(curves, COSTS)
-    assert all(control.passed for control in controls)
-    # Broken on purpose: networks that are not shared where they should be, and the reverse.
-    swapped = judge_controls(
-        copies=planted_saving(curves, COSTS, networks=10),
-        unshared=planted_saving(curves, COSTS, networks=1),
-    )
-    assert [c.passed for c in swapped] == [False, False]
-    rising = simulated_curves(
-        curve=(0.7, 1.0, 1.5, 2.0)
-    )  # distances that do not fall as the model is trained
-    controls = c03_compute_efficiency.efficiency_controls(rising, COSTS)
-    assert not all(control.passed for control in controls)
-    voided = make_claim(
-        id="c",
-        statement="s",
-        source="p",
-        rule="r",
-        passed=True,
-        primary="m",
-        detectable=None,
-        measures=[measure("m", Estimate(2.0, 1.5, 2.5, 3))],
-        controls=swapped,
-    )
-    assert voided.verdict == "not testable here"
+    controls = efficiency_controls(curves, COSTS)
+    assert failed(controls) == []
+    claim = claimed(estimate_saving(curves, COSTS), controls=controls)
+    assert claim.problem is None and len(claim.controls) == 2
+
+
+def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
+    curves = simulated_curves()
+    shared, unshared = (planted_saving(curves, COSTS, networks=n) for n in (1, 10))
+    for controls, name in (
+        (judge_controls(copies=unshared, unshared=unshared), "ten_copies_of_one"),
+        (judge_controls(copies=shared, unshared=shared), "ten_unshared_networks"),
+    ):
+        assert failed(controls) == [name]
+        claim = claimed(factor(2.1, 3), controls=controls)
+        assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
+        assert name.replace("_", " ") in claim.summary
+
+
+def test_03_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
+    curves = simulated_curves()
+    blind = {key: np.ones_like(rows) for key, rows in curves.features.items()}
+    curves = replace(curves, features=blind)
+    controls = efficiency_controls(curves, COSTS)
+    claim = claimed(estimate_saving(curves, COSTS), controls=controls)
+    assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
+
+
+def test_03_distances_that_rise_with_training_fail_a_control() -> None:
+    rising = simulated_curves(curve=(0.7, 1.0, 1.5, 2.0))
+    assert failed(efficiency_controls(rising, COSTS))

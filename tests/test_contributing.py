@@ -75,7 +75,7 @@ def printed_json(copy: Path, code: str) -> Any:
 def test_every_example_is_described_and_tried() -> None:
     page = (EXAMPLES / "README.md").read_text("utf-8")
     described = re.findall(r"^## `(\w+)/`", page, flags=re.MULTILINE)
-    assert described == ["modality", "measure", "claim", "source"]
+    assert described == ["modality", "measure", "claim", "source", "public_set"]
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(described)
     source = Path(__file__).read_text("utf-8")
     assert all(re.search(rf"follow\(.*\"{name}\"", source) for name in described)
@@ -214,3 +214,20 @@ from medisyn_lib.cli.main import main
 assert main(['data', 'check', {source!r}]) == 2
 """
     inside(tmp_path, "-c", code)
+
+
+def test_a_sixth_public_set_is_listed_prepared_and_checked(tmp_path: Path) -> None:
+    follow(tmp_path, "public_set")
+    rng = np.random.default_rng(0)
+    for number in range(48):
+        split = ("train", "test", "train", "val")[number // 2 % 4]
+        name = (f"IM-{number:04d}-0001", f"person{number // 3}_virus_{number}")[number % 2]
+        path = tmp_path / "in/chest_xray" / split / ("NORMAL", "PNEUMONIA")[number % 2]
+        path.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (20, 30), np.uint8)
+        Image.fromarray(pixels).save(path / f"{name}.jpeg")
+    assert "kermany-pneumonia" in inside(tmp_path, *CLI, "data", "list")
+    told = inside(tmp_path, *CLI, "data", "prepare", "kermany-pneumonia", "in", "--out", "out")
+    assert re.search(r"left out: \d+ images of patients whom another split holds, too", told)
+    checked = inside(tmp_path, *CLI, "data", "check", "folder:out")
+    assert re.search(r"chest_xray .*normal \d+/6/6, pneumonia", checked)

@@ -268,7 +268,7 @@ def test_an_audit_trains_nothing_that_it_does_not_need(
     told = capsys.readouterr().out
     assert (
         "training: " in told
-        and "this could not be told from this run" in told
+        and "training: control failed: Nothing can be said" in told
         and "was not asked for" in told
     )
     kinds = {
@@ -276,12 +276,17 @@ def test_an_audit_trains_nothing_that_it_does_not_need(
         for path in (tmp_path / "store").glob("*/")
         if not path.name.startswith(".")
     }
-    assert kinds == {"data", "figure", "reader", "samples"}
+    evaluators = {"reader", "linear_classifier", "transformer"}
+    assert kinds == {"data", "figure", "samples", "features", "transformer_features"} | evaluators
     (claim,) = read_result(tmp_path / "out" / "results" / "01_training.json").claims
     controls = [control.name for control in claim.controls]
-    assert controls == ["real_modality", "real_finding", "deranged_captions"]
+    assert controls == [
+        f"{name}_{reader}"
+        for reader in ("cnn", "linear")
+        for name in ("real_modality", "real_finding", "deranged_captions")
+    ]
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "Audit of sd15" in page and "could not be told" in page
+    assert "Audit of sd15" in page and "control failed" in page
     assert sorted(path.name for path in (tmp_path / "out" / "figures").glob("*.csv")) == [
         "01_prompts.csv",
         "01_read_back.csv",

@@ -216,7 +216,7 @@ def test_neither_batch_nor_order_matters(pipeline) -> None:
 
 
 def test_images_say_that_they_are_synthetic(tiny: Path, tmp_path: Path) -> None:
-    paths = generate(str(tiny), PROMPTS[0], 2, 5, tmp_path / "out")
+    paths = generate(str(tiny), PROMPTS[0], 2, 5, tmp_path / "out").paths
     assert [path.name for path in paths] == ["seed-000005.png", "seed-000006.png"]
     info = Image.open(paths[1]).text
     assert info["Synthetic"] == "true" and info["Seed"] == "6" and info["Prompt"] == PROMPTS[0]

@@ -2,18 +2,25 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from made_claims import a_claim
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydicom.data import get_testdata_file
 
-from medisyn_lib.claims.claim import Control, make_claim, measure
+from medisyn_lib.claims.claim import measure
 from medisyn_lib.claims.results import read_result, write_result
+from medisyn_lib.claims.rules import rule
 from medisyn_lib.cli import main
 from medisyn_lib.data import sources
+from medisyn_lib.data.prepare import dicom, nifti
+from medisyn_lib.data.prepare.imaging import Choices
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics.estimates import Estimate
 
@@ -121,19 +128,8 @@ def test_any_words_on_the_command_line_end_in_one_line(
 
 
 def small_result(path: Path) -> dict:
-    measures = [measure("m", Estimate(0.5, 0.4, 0.6, 9), unit="share")]
-    words = {
-        "id": "c",
-        "statement": "s",
-        "source": "p",
-        "rule": "r",
-        "primary": "m",
-        "detectable": 0.1,
-    }
-    control = Control("k", "positive", "high", 1.0, True)
-    write_result(
-        path, {}, [make_claim(passed=True, measures=measures, controls=[control], **words)]
-    )
+    measures = [measure("recovered", Estimate(0.5, 0.4, 0.6, 9), unit="share")]
+    write_result(path, {}, [a_claim(measures=measures, rule=rule("graders-vary"))])
     return json.loads(path.read_text())
 
 
@@ -155,7 +151,7 @@ def test_a_result_file_with_anything_in_a_place_is_refused_or_whole(own_place: P
     path = own_place / "01_training.json"
     content = small_result(path)
     claim = content["claims"][0]
-    home = {"verdict": content, "claims": content, "value": claim["measures"][0]}.get(where, claim)
+    home = {"claims": content, "value": claim["measures"][0]}.get(where, claim)
     home[where] = value
     path.write_text(json.dumps(value if where == "whole" else content))
     if not refused_in_one_line(read_result, path):
@@ -222,5 +218,51 @@ def test_dicom_and_nifti_are_refused_with_a_way_out(own_place: Path, name, conte
     (folder / name).write_bytes(content)
     (folder / "metadata.csv").write_text(f"file_name,text,split\n{name},a,train\n{name}2,a,train\n")
     (folder / f"{name}2").write_bytes(content)
-    with pytest.raises(InputError, match=r"DICOM and NIfTI are not read: .*8-bit PNG"):
+    with pytest.raises(InputError, match=r"DICOM and NIfTI are not read here: .*data prepare"):
         sources.preflight(f"folder:{folder}")
+
+
+def damaged(whole: bytes, cut: int, places: list[tuple[int, int]]) -> bytes:
+    """Bytes of a file that was cut short (at times) and altered at some places."""
+    content = bytearray(whole[: max(len(whole) - cut, 0)] if cut % 3 == 0 else whole)
+    for place, mask in places:
+        if content:
+            content[place % len(content)] ^= mask
+    return bytes(content)
+
+
+CHOICES = Choices(salt=b"sixteen letters!", modality="ct", slices=2)
+damages = {
+    "cut": st.integers(0, 10_000),
+    "places": st.lists(st.tuples(st.integers(0, 2_500), st.integers(1, 255)), max_size=4),
+}
+
+
+def read_all(reader: ModuleType, folder: Path) -> None:
+    for picture in reader.contents(folder, CHOICES).pictures:
+        assert reader.decode(picture).mode in ("L", "RGB")
+
+
+@calm
+@given(**damages)
+def test_a_damaged_dicom_file_is_refused_in_one_line_or_read(own_place: Path, cut, places):
+    folder = own_place / "dicom"
+    folder.mkdir(exist_ok=True)
+    whole = Path(str(get_testdata_file("MR_small.dcm"))).read_bytes()
+    (folder / "a.dcm").write_bytes(whole)
+    read_all(dicom, folder)
+    (folder / "a.dcm").write_bytes(damaged(whole, cut, places))
+    refused_in_one_line(read_all, dicom, folder)
+
+
+@calm
+@given(**damages)
+def test_a_damaged_nifti_file_is_refused_in_one_line_or_read(own_place: Path, cut, places):
+    folder = own_place / "nifti"
+    folder.mkdir(exist_ok=True)
+    path = folder / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(np.arange(960, dtype=np.int16).reshape(10, 12, 8), None), path)
+    whole = path.read_bytes()
+    read_all(nifti, folder)
+    path.write_bytes(damaged(whole, cut, places))
+    refused_in_one_line(read_all, nifti, folder)

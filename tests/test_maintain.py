@@ -5,9 +5,9 @@ from pathlib import Path
 import maintain
 import nbformat
 import pytest
+from made_claims import a_claim
 from nbformat.v4 import new_code_cell, new_notebook
 
-from medisyn_lib.claims.claim import count, make_claim
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.errors import InputError
 
@@ -77,16 +77,7 @@ def finished_run(root: Path, profile: str = "full", data: str = "npz:real_panel"
     out = root / "build" / "run"
     notebook(root, "00_tour")
     notebook(root, "01_training")
-    claim = make_claim(
-        id="c",
-        statement="s",
-        source="v7",
-        rule="r",
-        passed=True,
-        primary="k",
-        detectable=None,
-        measures=[count("k", 1)],
-    )
+    claim = a_claim()
     write_result(out / "results" / "01_training.json", {"profile": profile, "data": data}, [claim])
     (out / "figures").mkdir(exist_ok=True)
     for name in (
@@ -121,14 +112,16 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
 
 def test_the_readme_shows_what_is_committed() -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    assert maintain.with_scorecard(text) == text and text.count("| **reproduced**: ") > 2
+    assert maintain.with_scorecard(text) == text and text.count("| **") > 2
 
 
 def test_publish_writes_the_scorecard_into_the_readme(root: Path):
     (root / "README.md").write_text("a\n{}\nold\n{}\nb\n".format(*maintain.SCORECARD))
     maintain.publish(str(finished_run(root)))
     told = (root / "README.md").read_text()
-    assert "| claim | `full-npz-real-panel` |" in told and "| 01 s | **reproduced** |" in told
+    assert "| claim | verdict | evidence | found |" in told
+    line = "| 01 s | **supported** | exploratory, `full-npz-real-panel` | Found so. |"
+    assert line in told
     assert told.startswith("a\n") and told.endswith("\nb\n") and "old" not in told
     assert maintain.with_scorecard("no marks") == "no marks"
 
@@ -146,8 +139,8 @@ def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):
 
 
 def test_publish_refuses_other_profiles_and_unfinished_runs(root: Path):
-    out = finished_run(root, profile="quick")
-    with pytest.raises(InputError, match="profile full"):
+    out = finished_run(root, profile="tiny")
+    with pytest.raises(InputError, match="of another profile than tiny"):
         maintain.publish(str(out))
     (out / "notebooks" / "00_tour.ipynb").unlink()
     with pytest.raises(InputError, match="00_tour is not finished"):

@@ -6,7 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import GROUPS, PROFILES, TABLE, Profile, parse_profile
 
 
@@ -59,3 +61,9 @@ def test_a_role_has_its_number_of_images() -> None:
     profile = Profile(images=3, evaluator_images=5, held_out=7)
     roles = ("first_stage", "generator", "evaluator", "calibration", "test")
     assert [profile.images_of(role) for role in roles] == [3, 3, 5, 7, 7]
+
+
+@pytest.mark.parametrize("name", ["nonsense", ""])
+def test_an_unknown_profile_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InputError, match=f"profile '{name}' is unknown: choose one of tiny, quick"):
+        Study(name, "phantom")

@@ -1,18 +1,31 @@
-"""Claim 02: images paired by prompt and seed, the frozen pilot, and controls that fail when broken."""
+"""Claim 02: images paired by prompt and seed, the rule, and controls that fail when broken."""
 
 from __future__ import annotations
 
-import json
+import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 
-from medisyn_lib.claims import c02_quality, pilot
-from medisyn_lib.claims.claim import Claim
-from medisyn_lib.claims.pilot import PILOT, Pilot, load_pilot, primary_measure
+from medisyn_lib.claims import c02_quality
+from medisyn_lib.claims.claim import (
+    BELOW_FLOOR,
+    CONTRADICTED,
+    CONTROL_FAILED,
+    DEMONSTRATION,
+    EXPLORATORY,
+    INCONCLUSIVE,
+    NOT_RUN,
+    PARTLY,
+    SUPPORTED,
+    Claim,
+    Judgement,
+    Measure,
+    measure,
+)
+from medisyn_lib.claims.decisions import replay
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.comparison import (
@@ -22,11 +35,10 @@ from medisyn_lib.evaluation.comparison import (
     Comparison,
     mean_effect,
 )
-from medisyn_lib.evaluation.fidelity import frechet_distance, kernel_distance
 from medisyn_lib.models import encoders
 from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline import paired_samples
-from medisyn_lib.pipeline.arms import ArmKey
+from medisyn_lib.pipeline.arms import SECOND_SAMPLE, UNDERTRAINED, ArmKey
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import (
     SEEDS_APART,
@@ -111,35 +123,6 @@ def test_features_are_cached_and_know_their_encoder(
     assert (cached_features(pixels).values == found.values).all()
 
 
-def test_the_pilot_is_read_by_profile_and_data(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from safetensors.numpy import save_file
-
-    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 2)))[0].astype(np.float32)
-    run = {"primary": "FD_pc", "margins": {"ct": 0.1}}
-    (tmp_path / "pilot.json").write_text(json.dumps({"runs": {"tiny-phantom": run}}))
-    save_file({"tiny-phantom": np.ascontiguousarray(axes)}, tmp_path / "pilot.safetensors")
-    monkeypatch.setattr(pilot, "PILOT", tmp_path / "pilot.json")
-    assert load_pilot(Study("quick", "phantom")) == Pilot()
-    frozen = load_pilot(Study("tiny", "phantom"))
-    assert frozen.margins == {"ct": 0.1} and (frozen.axes == axes).all()
-    a, b = np.random.default_rng(1).normal(size=(2, 40, 16))
-    within = frechet_distance(real=a @ axes, synthetic=b @ axes)
-    assert primary_measure(frozen)(real=a, synthetic=b) == pytest.approx(within)
-    assert primary_measure(Pilot()) is kernel_distance
-
-
-def test_the_frozen_margins_are_a_fifth_of_what_was_surely_seen() -> None:
-    runs = json.loads(PILOT.read_text())["runs"]
-    assert runs
-    for run in runs.values():
-        assert run["primary"] in ("KID", "FD_pc") and run["encoder"] == "efflite0"
-        for name, margin in run["margins"].items():
-            low = run["effects"][name][1]
-            assert margin == (None if low is None or low <= 0 else pytest.approx(low / 5, abs=1e-4))
-
-
 # Claim 02: simulated features of three modalities, further from the real ones the worse the arm.
 NAMES = ("a", "b", "c")
 AWAY = {
@@ -147,16 +130,18 @@ AWAY = {
     "other patients": 0.0,
     "blurred": 1.5,
     "generalist": 1.0,
+    "generalist, other seeds": 1.0,
     "specialist": 1.0,
-    "half the steps": 1.3,
+    "an eighth of the steps": 1.5,
 }
-PILOT_MARGINS = Pilot(margins=dict.fromkeys(NAMES, 0.6))
+COVERED = Estimate(0.5, 0.4, 0.6, 300)
 
 
 def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Comparison:
     """Simulated features of every arm, some of them moved."""
     rng = np.random.default_rng(0)
-    arms = AWAY | {name.replace("_", " "): value for name, value in away.items()}
+    names = {"undertrained": UNDERTRAINED, "second_sample": SECOND_SAMPLE}
+    arms = AWAY | {names.get(arm, arm.replace("_", " ")): value for arm, value in away.items()}
     features = {
         ArmKey(arm, name, number): FeatureSet(rng.normal(size=(n, 16)) + shift, "simulated")
         for arm, shift in arms.items()
@@ -164,58 +149,132 @@ def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Compari
         for number in range(seeds)
     }
     patients = {(name, number): np.arange(n) // 3 for name in NAMES for number in range(seeds)}
-    return Comparison(NAMES, features, patients, kernel_distance)
+    return Comparison(NAMES, features, patients)
 
 
-def claim_at(budget: Budget, comparison: Comparison) -> Claim:
-    """The claim of one budget, controls included."""
-    outcome = c02_quality.decide_budgets(comparison, PILOT_MARGINS.margins)[budget]
+def claim_at(
+    budget: Budget,
+    comparison: Comparison,
+    *,
+    second: Comparison | None = None,
+    coverage: Estimate = COVERED,
+    evidence: str = EXPLORATORY,
+) -> Claim:
+    """The claim of one budget, controls included; it must follow from its own result file."""
     controls = c02_quality.quality_controls(comparison)
-    return c02_quality.budget_claim(budget, outcome, PILOT_MARGINS, controls)
+    covered = dict.fromkeys(("generalist", "specialist"), coverage)
+    claims = c02_quality.quality_claims(
+        comparison, second or comparison, covered, controls, evidence
+    )
+    (claim,) = [one for one in claims if one.id == budget.name.replace(" ", "-")]
+    assert replay(claim) == Judgement(claim.verdict, claim.summary, claim.problem)
+    return claim
 
 
-def test_02_reproduces_equality_and_sees_a_worse_generalist() -> None:
-    assert claim_at(EQUAL_EXPOSURE, simulated_comparison()).verdict == "reproduced"
-    worse = claim_at(EQUAL_EXPOSURE, simulated_comparison(generalist=1.5, half_the_steps=1.9))
-    assert worse.verdict == "not reproduced" and worse.measures[0].ci_low > 0.6
-    small = claim_at(EQUAL_EXPOSURE, simulated_comparison(n=30))
-    assert small.verdict == "not testable here" and small.detectable > 0.05
+def test_02_supports_a_better_generalist_and_is_contradicted_by_a_worse_one() -> None:
+    better = claim_at(EQUAL_EXPOSURE, simulated_comparison(generalist=0.8, second_sample=0.8))
+    assert (better.verdict, better.problem) == (SUPPORTED, None)
+    assert "no farther from real images than the specialists in 3 of 3" in better.summary
+    worse = claim_at(
+        EQUAL_EXPOSURE, simulated_comparison(generalist=1.4, second_sample=1.4, undertrained=2.0)
+    )
+    assert worse.verdict == CONTRADICTED and "farther in 3" in worse.summary
+
+
+def test_02_equal_models_of_few_images_are_inconclusive() -> None:
+    claim = claim_at(EQUAL_EXPOSURE, simulated_comparison(n=60, undertrained=2.5))
+    assert claim.verdict == INCONCLUSIVE and claim.detectable > 0.05
+
+
+def test_02_is_partly_supported_where_half_of_the_modalities_are_not_worse() -> None:
+    measures = effects({"a": (-0.2, -0.1), "b": (-0.2, 0.05), "c": (-0.1, 0.3), "d": (-0.1, 0.3)})
+    assert c02_quality.decide(measures).verdict == PARTLY
+
+
+def effects(limits: dict[str, tuple[float, float]], covered: float = 0.5) -> dict[str, Measure]:
+    """Measures of log-ratios with these limits."""
+    found = {
+        c02_quality.EFFECT + name: measure(
+            c02_quality.EFFECT + name, Estimate(sum(ends) / 2, *ends, 100)
+        )
+        for name, ends in limits.items()
+    }
+    coverage = measure(c02_quality.COVERAGE, Estimate(covered, covered, covered, 100))
+    return found | {c02_quality.COVERAGE: coverage}
+
+
+def test_02_a_worse_modality_never_helps() -> None:
+    order = [CONTRADICTED, INCONCLUSIVE, PARTLY, SUPPORTED]
+    ladder = [(-0.3, -0.1), (-0.1, 0.05), (-0.1, 0.2), (0.15, 0.3)]  # from better to worse
+    for rest in itertools.combinations_with_replacement(ladder, 4):
+        others = {str(i): ends for i, ends in enumerate(rest)}
+        ranks = [
+            order.index(c02_quality.decide(effects(others | {"x": ends})).verdict)
+            for ends in ladder
+        ]
+        assert ranks == sorted(ranks, reverse=True)
+
+
+def test_02_two_bad_models_support_nothing_but_a_worse_one_is_still_worse() -> None:
+    poor = Estimate(0.05, 0.02, 0.08, 300)
+    equal = claim_at(
+        EQUAL_EXPOSURE, simulated_comparison(generalist=0.8, second_sample=0.8), coverage=poor
+    )
+    assert (equal.verdict, equal.problem) == (INCONCLUSIVE, BELOW_FLOOR)
+    assert equal.summary.startswith("The images cover 5% of real ones")
+    worse = claim_at(
+        EQUAL_EXPOSURE,
+        simulated_comparison(generalist=1.4, second_sample=1.4, undertrained=2.0),
+        coverage=poor,
+    )
+    assert (worse.verdict, worse.problem) == (CONTRADICTED, BELOW_FLOOR)
+
+
+def test_02_says_where_the_second_encoder_disagrees() -> None:
+    first = simulated_comparison(generalist=0.8, second_sample=0.8)
+    second = simulated_comparison(generalist=1.4, second_sample=1.4)
+    claim = claim_at(EQUAL_EXPOSURE, first, second=second)
+    assert claim.verdict == SUPPORTED
+    assert claim.summary.endswith("A second encoder says the opposite of a, b and c.")
 
 
 @pytest.mark.parametrize(
     "broken, control",
     [
-        ({"half_the_steps": 1.0}, "half_the_steps"),
+        ({"undertrained": 1.0}, "an_eighth_of_the_training"),
         ({"blurred": 0.0}, "blur"),
+        ({"second_sample": 1.5}, "same_generalist_twice"),
         ({"other_patients": 0.5}, "real_against_real"),
     ],
 )
-def test_02_a_broken_control_voids_the_verdict(broken: dict[str, float], control: str) -> None:
+def test_02_a_failed_control_leaves_no_verdict(broken: dict[str, float], control: str) -> None:
     claim = claim_at(EQUAL_EXPOSURE, simulated_comparison(**broken))
     assert [c.name for c in claim.controls if not c.passed] == [control]
-    assert claim.verdict == "not testable here"
+    assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
+    assert control.replace("_", " ") in claim.summary
 
 
-def test_02_a_budget_without_specialists_is_not_testable() -> None:
-    comparison = simulated_comparison()
-    claim = claim_at(OWN_BEST_BUDGET, comparison)
-    assert (
-        claim.verdict == "not testable here" and claim.measures[0].n == 0 and claim.id == "own-best"
-    )
-    outcomes = c02_quality.decide_budgets(comparison, PILOT_MARGINS.margins)
-    claims = c02_quality.quality_claims(outcomes, PILOT_MARGINS, claim.controls)
-    assert c02_quality.tested(outcomes, claims) == ["equal-exposure"]
+def test_02_a_budget_without_specialists_is_not_run() -> None:
+    claim = claim_at(OWN_BEST_BUDGET, simulated_comparison())
+    assert (claim.verdict, claim.problem) == (None, NOT_RUN)
+    assert claim.measures[0].n == 0 and claim.id == "own-best" and not claim.controls
 
 
-def test_02_an_encoder_that_sees_nothing_voids_the_verdict() -> None:
-    """Constant features: no distance anywhere, so neither half the steps nor blur is seen."""
+def test_02_a_demonstration_is_not_judged() -> None:
+    better = simulated_comparison(generalist=0.8, second_sample=0.8)
+    claim = claim_at(EQUAL_EXPOSURE, better, evidence=DEMONSTRATION)
+    assert (claim.verdict, claim.problem) == (None, None) and "in 3 of 3" in claim.summary
+
+
+def test_02_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
+    """Constant features: no distance anywhere, so neither too little training nor blur is seen."""
     comparison = simulated_comparison()
     blind = {
         key: FeatureSet(np.ones_like(rows.values), rows.encoder)
         for key, rows in comparison.features.items()
     }
     claim = claim_at(EQUAL_EXPOSURE, replace(comparison, features=blind))
-    assert claim.verdict == "not testable here" and not any(c.passed for c in claim.controls)
+    assert claim.problem == CONTROL_FAILED
     assert claim.measures[0].value is None and claim.detectable is None
 
 
@@ -223,7 +282,6 @@ def test_02_the_mean_effect_holds_the_spread_over_seeds() -> None:
     rows = {name: Contrast([0.1, 0.2, 0.3], 1e-12, 19, 50) for name in "ab"}
     one = mean_effect(rows)
     assert one.value == pytest.approx(0.2) and one.n == 100
-    assert one.ci_high - one.value == pytest.approx(
-        4.303 * 0.1 / 3**0.5, rel=1e-3
-    )  # t of 2 degrees of freedom
+    # t of 2 degrees of freedom
+    assert one.ci_high - one.value == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
     assert mean_effect({}) == Estimate(None, None, None, 0)

@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from made_claims import a_claim
 from nbformat.v4 import new_code_cell, new_notebook
 
-from medisyn_lib.claims.claim import count, make_claim
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli import kernels, run_notebooks
@@ -173,6 +173,34 @@ def test_unknown_parameter_is_refused_before_anything_runs(root: Path):
     assert not (root / "out").exists()
 
 
+def test_a_notebook_without_a_kernel_is_named(root: Path):
+    notebook(root, "00_fine")
+    notebook(root, "01_training")
+    path = root / "notebooks" / "01_training.ipynb"
+    content = json.loads(path.read_text())
+    del content["metadata"]["kernelspec"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"notebook 01_training: cannot be read .*No kernel name"):
+        run_notebooks.reproduce([], **RUN, out=root / "out")
+    path.write_text("no JSON")
+    with pytest.raises(InputError, match="notebook 01_training: cannot be read") as caught:
+        run_notebooks.reproduce([], **RUN, out=root / "out")
+    assert "\n" not in str(caught.value) and not (root / "out").exists()
+
+
+def test_an_older_report_goes_before_notebooks_run(root: Path):
+    """A failed audit does not leave the report of another; a refused one leaves it."""
+    notebook(root, "05_memorization", "1 / 0")
+    report = root / "out" / "report.html"
+    report.parent.mkdir()
+    report.write_text("of an older audit")
+    with pytest.raises(InputError):
+        run_notebooks.reproduce(["none"], **RUN, out=report.parent)
+    assert report.exists()
+    (outcome,) = run_notebooks.reproduce(["05_memorization"], **RUN, out=report.parent)
+    assert outcome.error and not report.exists()
+
+
 def test_select(root: Path):
     with pytest.raises(InputError, match="holds no notebooks"):
         run_notebooks.select_notebooks()
@@ -193,16 +221,7 @@ def test_select(root: Path):
 
 def test_one_folder_holds_one_run(root: Path):
     provenance = {"profile": "full", "data": "npz:real_panel"}
-    claim = make_claim(
-        id="c",
-        statement="s",
-        source="v7",
-        rule="r",
-        passed=True,
-        primary="k",
-        detectable=None,
-        measures=[count("k", 1)],
-    )
+    claim = a_claim()
     out = root / "build" / "run"
     write_result(out / "results" / "01_training.json", provenance, [claim])
     run_notebooks.check_folder(out, "full", "npz:../shared/real_panel")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib.data import sources
-from medisyn_lib.data.pixels import centre_square, load_pixels
+from medisyn_lib.data.pixels import centre_square, is_blank, load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.reader_study.answers import FORMAT, KEY
@@ -113,7 +113,7 @@ def _make_items(
     items = draw_items(table, counts, seed)
     with_synthetic = [item for item in items if item["kind"] in SYNTHETIC]
     synthetic = synthetic_images(generator, with_synthetic, seed)
-    side = _side(source, synthetic.shape[1])
+    side = _side(source, min(synthetic.shape[1:3]))
     real = sources.load(source, **held_out, size=side)
     for item in items:
         rows = [] if item["kind"] == "synthetic" else item["rows"]
@@ -156,8 +156,7 @@ def synthetic_images(generator: str, items: Sequence[Item], seed: int) -> np.nda
 
 def _finished_images(folder: str, items: Sequence[Item], seed: int) -> np.ndarray:
     """Return an image of a folder for each item, none of them twice."""
-    source = f"folder:{folder}"
-    rows = sources.rows(source)
+    rows = sources.finished_rows(folder)
     unused = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     chosen = []
     for item in items:
@@ -169,6 +168,11 @@ def _finished_images(folder: str, items: Sequence[Item], seed: int) -> np.ndarra
         unused.remove(row)
         chosen.append(row)
         item["caption"] = row["text"]
-    images = list(sources.source_module(source).images(chosen))
+    images = list(sources.finished_images(folder, chosen))
     side = min(images[0].size)
-    return np.stack([np.asarray(centre_square(image, side)) for image in images])
+    pixels = np.stack([np.asarray(centre_square(image, side)) for image in images])
+    blank = is_blank(pixels).sum()
+    if blank:
+        fault = f"{blank} of {len(pixels)} chosen images are of one colour"
+        raise InputError(f"generator folder {folder}: {fault}; drop such images")
+    return pixels

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NEEDS_PEOPLE,
+    NOT_RUN,
+    PARTLY,
+    SUPPORTED,
+    Claim,
+)
 from medisyn_lib.claims.results import Result
-from medisyn_lib.claims.scorecard import in_a_line
 from medisyn_lib.errors import InputError
 
 RULE_BROKEN = 1  # exit codes of `medisyn audit`
@@ -37,11 +45,10 @@ class UnsuitedNotebook:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verdict means for the generator: the command's exit code, words, and words in short."""
+    """What a claim's outcome means for the generator: the command's exit code, and words."""
 
     exit_code: int
     words: str
-    short: str
 
 
 AUDITED = {
@@ -91,13 +98,26 @@ NOT_OF_FINISHED_IMAGES = (
 )
 NOT_WITH_A_SEED = "it draws from seeds that are fixed: leave --seed out"
 OUTCOMES = {
-    "reproduced": Outcome(0, "the rule is kept", "rule kept"),
-    "partly": Outcome(RULE_BROKEN, "the rule is kept in part only", "kept in part"),
-    "not reproduced": Outcome(RULE_BROKEN, "the rule is broken", "rule broken"),
-    "not testable here": Outcome(
-        COULD_NOT_TELL, "this could not be told from this run", "could not be told"
-    ),
+    SUPPORTED: Outcome(0, "supported"),
+    PARTLY: Outcome(COULD_NOT_TELL, "supported in part"),
+    INCONCLUSIVE: Outcome(COULD_NOT_TELL, "could not be told"),
+    CONTRADICTED: Outcome(RULE_BROKEN, "contradicted"),
 }
+WITHOUT_VERDICT = {
+    NEEDS_PEOPLE: Outcome(0, "needs people"),
+    NOT_RUN: Outcome(0, "not run"),
+}
+
+
+def outcome_of(claim: Claim) -> Outcome:
+    """Return what a claim's verdict means or, where it has none, its problem.
+
+    What needs people, or has nothing to be tested on, counts neither way.
+    """
+    if claim.verdict is not None:
+        return OUTCOMES[claim.verdict]
+    named = Outcome(COULD_NOT_TELL, claim.problem or claim.evidence)
+    return WITHOUT_VERDICT.get(claim.problem or "", named)
 
 
 def choose_claims(
@@ -151,13 +171,15 @@ def _reason_against(notebook: AuditedNotebook, finished_images: bool, seed: bool
     return ""
 
 
-def sentence(result: Result) -> str:
-    """Say what a result shows of the generator, for the claim that its verdict hangs on."""
-    claim = next(claim for claim in result.claims if claim.verdict == result.verdict)
-    return in_a_line(claim, OUTCOMES[claim.verdict].words)
+def sentences(result: Result) -> list[str]:
+    """Say what a result shows of the generator, a line for each of its claims."""
+    return [f"{outcome_of(claim).words}: {claim.summary}" for claim in result.claims]
 
 
-def exit_code(verdicts: Iterable[str]) -> int:
-    """Return the command's exit code for these verdicts: a broken rule outweighs all else."""
-    codes = {OUTCOMES[verdict].exit_code for verdict in verdicts}
+def exit_code(results: Iterable[Result]) -> int:
+    """Return the command's exit code: a claim contradicted outweighs all else, then one that could not be told."""
+    claims = [claim for result in results for claim in result.claims]
+    codes = {outcome_of(claim).exit_code for claim in claims}
+    if not any(claim.verdict for claim in claims):
+        return COULD_NOT_TELL
     return RULE_BROKEN if RULE_BROKEN in codes else max(codes)

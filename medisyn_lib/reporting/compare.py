@@ -7,14 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medisyn_lib.claims.claim import NOT_TESTABLE
+from medisyn_lib.claims.claim import DEMONSTRATION
 from medisyn_lib.claims.results import Result, read_result
 from medisyn_lib.errors import InputError
 
 # By a measure's unit: what other arithmetic moves in a model trained in the same way. Where the two
 # intervals allow more, more is allowed. Ends of intervals may differ by twice as much: near 0 or 1
 # one image moves them by more than the proportion itself.
-TOLERANCES = {"share": 0.05, "AUROC": 0.02, "kappa": 0.1, "log ratio": 0.2, "modalities": 2.0}
+TOLERANCES = {
+    "share": 0.05,
+    "AUROC": 0.02,
+    "kappa": 0.1,
+    "log ratio": 0.2,
+    "modalities": 2.0,
+    "p": 1.0,
+}
+# Counts that models decide, so that they move as estimates do.
+MOVING_COUNTS = ("modalities", "p")
 RELATIVE_TOLERANCE = 0.1  # of a measure with any other unit
 ROUNDING = 1e-6
 FEW = 10
@@ -39,9 +48,9 @@ def results_of(folder: Path) -> dict[str, Result]:
 def compare(a: Path, b: Path) -> list[str]:
     """Return what differs between two result folders, a line each; empty where they agree.
 
-    Verdicts, rules, controls, n and counts must be equal; estimates lie within `TOLERANCES` or
-    within the interval of their difference. Not looked at: provenance, measures of kind machine,
-    controls of what is not testable here.
+    Evidence, problems, verdicts, rules, controls, n and counts must be equal; estimates lie within
+    `TOLERANCES` or within the interval of their difference. Not looked at: provenance, summaries,
+    measures of kind machine; of demonstrations, which train for minutes, problems and controls.
     """
     return _differences("", _tables(a), _tables(b))
 
@@ -53,14 +62,15 @@ def _tables(folder: Path) -> dict[str, Any]:
 
 def _table(result: Result) -> dict[str, Any]:
     """Return what must agree in one result."""
-    table: dict[str, Any] = {"verdict": result.verdict}
+    table: dict[str, Any] = {}
     for claim in result.claims:
         entry: dict[str, Any] = {
-            "verdict": claim.verdict,
+            "evidence": claim.evidence,
             "primary": claim.primary,
             "rule": claim.rule_sha,
         }
-        if claim.verdict != NOT_TESTABLE:  # else which control failed is chance
+        if claim.evidence != DEMONSTRATION:  # else which control failed is chance
+            entry |= {"verdict": claim.verdict, "problem": claim.problem}
             for control in claim.controls:
                 entry[f"control {control.name} passed:"] = control.passed
         for measure in claim.measures:
@@ -87,12 +97,20 @@ def _differences(where: str, a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def _is_close(key: str, a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Say whether an entry is a number of an estimate that differs by no more than it may."""
     x, y = a[key], b[key]
-    if key not in INEXACT or a["kind"] == "count" or x is None or y is None:
+    if key not in INEXACT or x is None or y is None:
         return False
-    by_unit = TOLERANCES.get(a["unit"], RELATIVE_TOLERANCE * max(abs(x), abs(y)))
+    unit = _unit(a)
+    if a["kind"] == "count" and unit not in MOVING_COUNTS:
+        return False
+    by_unit = TOLERANCES.get(unit, RELATIVE_TOLERANCE * max(abs(x), abs(y)))
     by_intervals = math.hypot(_half_width(a), _half_width(b))
     allowed = max(by_unit, by_intervals, ROUNDING)
     return abs(x - y) <= (allowed if key == "value" else 2 * allowed)
+
+
+def _unit(measure: dict[str, Any]) -> str:
+    """Return a measure's unit, without what it says of how the interval was made."""
+    return str(measure["unit"]).partition(",")[0]
 
 
 def _half_width(measure: dict[str, Any]) -> float:
@@ -104,6 +122,6 @@ def _half_width(measure: dict[str, Any]) -> float:
     low, high = measure["ci_low"], measure["ci_high"]
     if low is not None and high is not None:
         return (high - low) / 2
-    if measure["unit"] == "share" and 0 < measure["n"] < FEW:
+    if _unit(measure) == "share" and 0 < measure["n"] < FEW:
         return HALF_WIDTH_OF_ONE / math.sqrt(measure["n"])
     return 0.0

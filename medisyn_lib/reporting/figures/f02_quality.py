@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from medisyn_lib.phantoms import IMAGES_PER_PATIENT
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     GENERALIST,
-    HALF_TRAINED,
     OTHER_PATIENTS,
     REAL,
     SPECIALIST,
+    UNDERTRAINED,
     ArmKey,
     Images,
 )
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
 
-    from medisyn_lib.claims.c02_quality import Outcome
-    from medisyn_lib.claims.pilot import Pilot
-    from medisyn_lib.evaluation.comparison import Budget
+    from medisyn_lib.claims.claim import Claim
     from medisyn_lib.pipeline.study import Study
 
 SIDE_BY_SIDE = FigureSpec(
@@ -50,7 +49,7 @@ LOG_RATIOS = FigureSpec(
 SHOWN_ARMS = (REAL, GENERALIST, SPECIALIST)
 SHOWN_PROMPTS = 8  # columns of the contact sheet
 PROMPTS_APART = IMAGES_PER_PATIENT  # so that each prompt is another phantom patient's
-MEASURED_ARMS = [OTHER_PATIENTS, AUTOENCODED, HALF_TRAINED, GENERALIST, SPECIALIST]
+MEASURED_ARMS = [OTHER_PATIENTS, AUTOENCODED, UNDERTRAINED, GENERALIST, SPECIALIST]
 PROPORTIONS = ["precision", "recall", "coverage"]  # end at 0 and 1; density only at 0
 
 
@@ -108,33 +107,35 @@ def measures(measured: pd.DataFrame, study: Study, folder: Path) -> Image | None
     return draw(MEASURES, table, folder / "figures")
 
 
-def log_ratio_table(outcomes: Mapping[Budget, Outcome], pilot: Pilot) -> pd.DataFrame:
-    """Tabulate each modality's effect at each budget beside its margin (`reference`)."""
+def log_ratio_table(claims: Sequence[Claim]) -> pd.DataFrame:
+    """Tabulate each modality's effect at each budget, with the limits and the label that the rule goes by."""
     import pandas as pd
 
+    from medisyn_lib.claims import c02_quality  # brings torch
+
+    margin = c02_quality.RULE.thresholds["margin"]
     rows = []
-    for budget, outcome in outcomes.items():
-        effects = outcome.decision.effects if outcome.decision else {}
-        for name, effect in effects.items():
-            numbers = (effect.value, effect.ci_low, effect.ci_high)
-            rows.append((name, budget.name, *numbers, pilot.margins.get(name), effect.n))
-    columns = ["label", "group", "value", "low", "high", "reference", "n"]
+    for claim in claims:
+        for one in claim.measures:
+            if one.name.startswith(c02_quality.EFFECT):
+                name = one.name.removeprefix(c02_quality.EFFECT)
+                numbers = (one.value, one.ci_low, one.ci_high, math.log(margin))
+                label = c02_quality.label(one, margin)
+                rows.append((name, claim.id.replace("-", " "), *numbers, one.n, label))
+    columns = ["label", "group", "value", "low", "high", "reference", "n", "found"]
     return pd.DataFrame(rows, columns=columns).astype({"reference": float})
 
 
-def log_ratios(ratios: pd.DataFrame, pilot: Pilot, study: Study, folder: Path) -> Image | None:
+def log_ratios(ratios: pd.DataFrame, study: Study, folder: Path) -> Image | None:
     """Draw `log_ratio_table`: the figure that the verdict is read from."""
     over_seeds = ", one training seed"
     if len(study.settings.seeds) > 1:
         over_seeds = " and training seed"
-    table = ratios.assign(
+    table = ratios.drop(columns="found").assign(
         reference_label="margin",
-        xlabel=(
-            f"log-ratio of {pilot.encoder_named}, generalist to specialist "
-            "(above 0: generalist worse)"
-        ),
+        xlabel="log-ratio of KID, generalist to specialist (above 0: generalist worse)",
         title=(
-            "Generalist against specialists, same prompts and seeds; 95% intervals by patient"
+            "Generalist against specialists, same prompts and seeds; simultaneous 95% limits by patient"
             f"{over_seeds} ({study.scale}, n = {ratios['n'].min()} images a side and modality)"
         ),
     )

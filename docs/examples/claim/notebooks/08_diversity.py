@@ -35,14 +35,15 @@ import time
 import numpy as np
 
 from medisyn_lib.claims import c08_diversity
+from medisyn_lib.claims.claim import EXPLORATORY
 from medisyn_lib.claims.results import write_result
-from medisyn_lib.claims.scorecard import decided
+from medisyn_lib.claims.scorecard import findings_of, verdicts
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.diversity import diversity, diversity_difference
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.study import Study
 
-print(c08_diversity.RULE)
+print(c08_diversity.RULE.text)
 
 # %%
 start = time.perf_counter()
@@ -70,12 +71,15 @@ findings = c08_diversity.Findings(
     difference=diversity_difference(other_patients, training),
 )
 controls = c08_diversity.controls(other_patients)
-claim = c08_diversity.claim_as_diverse(findings, controls)
+claim = c08_diversity.claim_as_diverse(findings, controls, EXPLORATORY)
 provenance = study.provenance(time.perf_counter() - start, 0.0)
 write_result(study.out_folder(out) / "results" / "08_diversity.json", provenance, [claim])
 
+# %% tags=["nbval-ignore-output"]
+print(findings_of([claim]))
+
 # %% tags=["verdict", "nbval-check-output"]
-print(decided([claim]))
+print(verdicts([claim]))
 
 # %% [markdown]
 # ## Limits

@@ -7,18 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medisyn_lib.claims.claim import Claim, Control, make_claim, measure
-from medisyn_lib.claims.statements import NOTEBOOKS
+from medisyn_lib.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Claim,
+    Control,
+    Judgement,
+    Measures,
+    make_claim,
+    measure,
+)
+from medisyn_lib.claims.rules import rule
 from medisyn_lib.evaluation.diversity import diversity, vendi_score
 from medisyn_lib.evaluation.fidelity.features import Features
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.power import detectable_difference, standard_error
 
-RULE = (
-    "Reproduced if the 95% interval of the difference in diversity (Vendi score over n, at equal n, one image per "
-    "patient) lies within 0.1 of zero; not reproduced if it lies outside; not testable here otherwise."
-)
-MARGIN = 0.1  # of the difference, on either side of zero
+RULE = rule("as-diverse")
 ROUNDING = 1e-9  # by which the score of images in another order may differ
 
 
@@ -51,18 +57,21 @@ def controls(features: Features) -> list[Control]:
     ]
 
 
-def decide(difference: Estimate) -> bool | None:
-    """Decide whether the difference lies within the margin; None where the interval crosses it."""
-    low, high = difference.ci_low, difference.ci_high
-    if low is None or high is None:
-        return None
-    if -MARGIN < low and high < MARGIN:
-        return True
-    outside = low > MARGIN or high < -MARGIN
-    return False if outside else None
+def decide(measures: Measures) -> Judgement:
+    """Say whether the difference lies within the margin, outside, or across it."""
+    difference, margin = measures["difference"], RULE.thresholds["margin"]
+    if difference.above(-margin) and difference.below(margin):
+        verdict = SUPPORTED
+    elif difference.above(margin) or difference.below(-margin):
+        verdict = CONTRADICTED
+    else:
+        verdict = INCONCLUSIVE
+    return Judgement(
+        verdict, f"The diversity of other patients differs by {difference.value:+.2f}."
+    )
 
 
-def claim_as_diverse(findings: Findings, controls: Sequence[Control]) -> Claim:
+def claim_as_diverse(findings: Findings, controls: Sequence[Control], evidence: str) -> Claim:
     """Judge the claim that images of other patients are as diverse as the training images."""
     estimates = {
         "difference": findings.difference,
@@ -70,12 +79,12 @@ def claim_as_diverse(findings: Findings, controls: Sequence[Control]) -> Claim:
         "diversity_other_patients": findings.other_patients,
     }
     return make_claim(
-        id="as-diverse",
-        statement=NOTEBOOKS["08_diversity"],
+        RULE,
+        decide,
+        id=RULE.id,
         source="our own",
-        rule=RULE,
+        evidence=evidence,
         controls=controls,
-        passed=decide(findings.difference),
         primary="difference",
         detectable=detectable_difference(standard_error(findings.difference)),
         measures=[
