@@ -15,8 +15,9 @@ import jupytext
 import nbclient
 import nbformat
 
-from medisyn_lib.claims.results import Result
-from medisyn_lib.claims.scorecard import scorecard, scorecard_markdown
+from medisyn_lib.claims.claim import NOT_RUN
+from medisyn_lib.claims.results import Result, read_result
+from medisyn_lib.claims.scorecard import scorecard_markdown
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.cli.run_notebooks import select_notebooks
@@ -30,6 +31,7 @@ from medisyn_lib.runtime.provenance import run_name
 
 STORED_LIMIT = 3 * 2**19  # bytes of a notebook kept in git: 1.5 MiB
 PUBLISHED = (".png", ".svg", ".csv")
+TOY_PROFILE = "tiny"  # whose results say nothing
 SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of scorecard -->")
 
 
@@ -92,8 +94,8 @@ def publish(folder: str, *names: str) -> str:
     out, chosen = from_shell(folder), select_notebooks(names)
     _check_finished(out, chosen)
     results = results_of(out)
-    source = _source_of_full_run(out, results)
-    name = run_name("full", source)
+    profile, source = _profile_and_source(out, results)
+    name = run_name(profile, source)
     files = {
         "results": [out / "results" / f"{stem}.json" for stem in results],
         "figures": _publishable_figures(out / "figures", source),
@@ -113,20 +115,21 @@ def _check_finished(out: Path, notebooks: Sequence[Path]) -> None:
     needed += [Path("results", f"{path.stem}.json") for path in needed if path.stem in NOTEBOOKS]
     for path in needed:
         if not (out / path).is_file():
-            mend = "run `medisyn reproduce --profile full` to its end"
+            mend = "run `medisyn reproduce` to its end"
             raise InputError(f"run {out}: {path.stem} is not finished; {mend}")
 
 
-def _source_of_full_run(out: Path, results: Mapping[str, Result]) -> str:
-    """Return the data source of a run. Raises InputError unless it is one run of profile full."""
+def _profile_and_source(out: Path, results: Mapping[str, Result]) -> tuple[str, str]:
+    """Return profile and data source of a run. Raises InputError unless it is one, of another profile than tiny."""
     runs = set()
     for result in results.values():
         provenance = result.provenance
         runs.add((str(provenance.get("profile")), str(provenance.get("data"))))
-    if [profile for profile, _ in runs] != ["full"]:
-        raise InputError(f"run {out}: holds {sorted(runs)}; publish one run of profile full")
-    ((_, source),) = runs
-    return source
+    if len(runs) != 1 or runs & {(TOY_PROFILE, source) for _, source in runs}:
+        fault = f"holds {sorted(runs)}; publish one run, of another profile than {TOY_PROFILE}"
+        raise InputError(f"run {out}: {fault}")
+    (found,) = runs
+    return found
 
 
 def _publishable_figures(folder: Path, source: str) -> list[Path]:
@@ -171,28 +174,20 @@ def with_scorecard(text: str) -> str:
 
 
 def _scorecard_rows() -> list[dict[str, str]]:
-    """Return a row for each claim, with a column for each committed run."""
-    folder = project_root() / "results"
-    runs = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    cells: dict[str, dict[str, str]] = {}
-    for run in runs:
-        for row in scorecard(folder / run):
-            if row["verdict"] != "not run":
-                claim = f"{row['notebook'][:2]} {row['claim']}"
-                cells.setdefault(claim, {})[run] = _cell(row)
+    """Return a row for each claim and committed run: verdict, evidence, and the sentence of what was found."""
     rows = []
-    for claim in sorted(cells):
-        columns = {f"`{run}`": cells[claim].get(run, "not run") for run in runs}
-        rows.append({"claim": claim, **columns})
-    return rows
-
-
-def _cell(row: Mapping[str, str]) -> str:
-    """Return a claim's verdict in one run and, where it has an interval, what was measured."""
-    verdict = f"**{row['verdict']}**"
-    if row["interval"] == "none":
-        return verdict
-    return f"{verdict}: {row['measure']} {row['value']} ({row['interval']}), n = {row['n']}"
+    for path in sorted((project_root() / "results").glob("*/[0-9][0-9]_*.json")):
+        for claim in read_result(path).claims:
+            if claim.problem != NOT_RUN:
+                rows.append(
+                    {
+                        "claim": f"{path.stem[:2]} {claim.statement}",
+                        "verdict": f"**{claim.outcome}**",
+                        "evidence": f"{claim.evidence}, `{path.parent.name}`",
+                        "found": claim.summary,
+                    }
+                )
+    return sorted(rows, key=lambda row: row["claim"])
 
 
 VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}
