@@ -25,6 +25,7 @@ from medisyn_lib.claims import (
     c07_reference_standards,
 )
 from medisyn_lib.claims.claim import VERDICTS, Decide, Measure, count, measure
+from medisyn_lib.claims.floor import coverage_measures
 from medisyn_lib.evaluation.memorization.set_tests import fisher_p_value
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import (
@@ -33,10 +34,11 @@ from medisyn_lib.statistics.intervals import (
     simultaneous_level,
     t_interval,
 )
-from medisyn_lib.statistics.noninferiority import Contrast, simultaneous
+from medisyn_lib.statistics.noninferiority import Contrast, against_margin, simultaneous
 
 MODALITIES = 10
 GOOD = Estimate(0.5, 0.45, 0.55, 1000)  # a coverage above every floor
+COVERED = coverage_measures({"efflite0": GOOD, "transformer": GOOD})
 # Standard deviations of a log-ratio of KID: of 334 images a side, of training seeds in one modality, and of what seeds
 # share over modalities. From three seeds of the first `full` run on phantoms (`results/AMENDMENTS.md`), its median.
 IMAGES_SD, SEED_SD, SHARED_SD = 0.015, 0.04, 0.01
@@ -49,6 +51,7 @@ PROMPTS, READ = (
 SYNTHETIC_IMAGES, HELD_OUT, PLANTED = 3000, 1340, 500  # in 05
 RECALL = 0.97
 TASKS, DRAWS, GAIN_SD = 4, 30, 0.004  # in 06; of a gain over draws and patients
+NETWORK_DRAWS, NETWORK_GAIN_SD = 20, 0.008  # the same of networks that learn their features
 SAVING_SD = 0.35  # of the logarithm of a saving over training seeds
 KAPPA_SD = 0.001  # of a gain of kappa over draws and patients
 
@@ -67,7 +70,10 @@ def quality(effects: Sequence[float], rng: np.random.Generator, seeds: int = QUA
     found = [
         measure(c02_quality.EFFECT + name, effect) for name, effect in simultaneous(study).items()
     ]
-    return _verdict(c02_quality.decide, [*found, measure(c02_quality.COVERAGE, GOOD)])
+    for name, p in against_margin(study, MARGIN).items():
+        found.append(count(c02_quality.P_NOT_WORSE + name, p.not_worse))
+        found.append(count(c02_quality.P_WORSE + name, p.worse))
+    return _verdict(c02_quality.decide, [*found, *COVERED])
 
 
 def one_model(gaps: Sequence[float], rng: np.random.Generator) -> str:
@@ -107,21 +113,33 @@ def copies(rate: float, rng: np.random.Generator) -> str:
         measure(c05_memorization.COPY_RATE, c05_memorization.copy_rate(of_all, of_real, recall)),
         measure(c05_memorization.FLAGGED, of_all),
         measure(c05_memorization.FLAGGED_REAL, of_real),
-        measure(c05_memorization.COVERAGE, GOOD),
+        *COVERED,
         count(c05_memorization.FISHER, p),
         count(c05_memorization.EXCEEDANCE, 1.0),
     ]
     return _verdict(c05_memorization.decide, found)
 
 
-def augmentation(gains: Sequence[float], rng: np.random.Generator) -> str:
-    """Return the verdict of 06 where synthetic images change AUROC by so much in truth, task by task."""
-    found = [measure(c06_augmentation.COVERAGE, GOOD)]
-    for number, gain in enumerate(gains):
-        effect = _student(gain, GAIN_SD, DRAWS, rng)
-        found.append(measure(f"{c06_augmentation.GAIN_IN}{number}", effect, seeds=DRAWS))
-    mean = Estimate(float(np.mean([one.value or 0 for one in found[1:]])), None, None, 1)
-    return _verdict(c06_augmentation.decide, [*found, measure(c06_augmentation.GAIN, mean)])
+def augmentation(
+    gains: Sequence[float], rng: np.random.Generator, networks: Sequence[float] | None = None
+) -> str:
+    """Return the verdict of 06 where synthetic images change AUROC by so much in truth, task by task.
+
+    `networks` are the gains of networks that learn their features, by default those of the regressions.
+    """
+    found = [*COVERED]
+    families = (
+        ("", gains, DRAWS, GAIN_SD),
+        (c06_augmentation.NETWORK, networks or gains, NETWORK_DRAWS, NETWORK_GAIN_SD),
+    )
+    for prefix, in_truth, draws, deviation in families:
+        effects = [_student(gain, deviation, draws, rng) for gain in in_truth]
+        for number, effect in enumerate(effects):
+            name = f"{prefix}{c06_augmentation.GAIN_IN}{number}"
+            found.append(measure(name, effect, seeds=draws))
+        mean = Estimate(float(np.mean([one.value or 0 for one in effects])), None, None, 1)
+        found.append(measure(prefix + c06_augmentation.GAIN, mean))
+    return _verdict(c06_augmentation.decide, found)
 
 
 def saving(factor: float, rng: np.random.Generator) -> str:
@@ -129,7 +147,7 @@ def saving(factor: float, rng: np.random.Generator) -> str:
     by_seed = math.log(factor) + SAVING_SD * rng.normal(size=QUALITY_SEEDS)
     found = [
         measure(c03_compute_efficiency.SAVING, t_interval(by_seed)),
-        measure(c03_compute_efficiency.COVERAGE, GOOD),
+        *COVERED,
     ]
     return _verdict(c03_compute_efficiency.decide, found)
 
@@ -195,7 +213,7 @@ CASES = [
         lambda rng: quality(_effects(8, 0.14), rng),
         VERDICTS[3:],
     ),
-    Case("02", "all equal", lambda rng: quality([0.0] * 10, rng), VERDICTS[3:]),
+    Case("02", "all equal", lambda rng: quality([0.0] * 10, rng), VERDICTS[3:], VERDICTS[0]),
     Case(
         "02", "all 10% nearer", lambda rng: quality([-0.105] * 10, rng), VERDICTS[3:], VERDICTS[0]
     ),
@@ -222,6 +240,13 @@ CASES = [
         "one gains 0.03",
         lambda rng: augmentation([0.03] + [0.0] * 3, rng),
         (VERDICTS[0], VERDICTS[3]),
+    ),
+    Case(
+        "06",
+        "all gain 0.03, networks nothing",
+        lambda rng: augmentation([0.03] * TASKS, rng, networks=[0.0] * TASKS),
+        (VERDICTS[0], VERDICTS[3]),
+        VERDICTS[1],
     ),
     Case(
         "06",

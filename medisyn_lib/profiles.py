@@ -56,7 +56,9 @@ class AugmentationSettings:
     largest_n: int = 40  # real images
     synthetic_images: int = 100  # per task
     draws: int = 8  # of the real images
-    steps: int = 80  # of every classifier
+    steps: int = 80  # of every softmax regression
+    network_draws: int = 6  # of the real images, for networks that learn their features
+    network_steps: int = 80  # of every such network
     # Of a generator that sees the same n images alone; 0: none is trained.
     own_generator_steps: int = 0
 

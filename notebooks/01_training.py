@@ -156,13 +156,11 @@ if not judged.is_given:
     classified["cnn"]["untrained"] = untrained
 
 # %%
-of_real, of_synthetic = classified["cnn"]["real"], classified["cnn"]["synthetic"]
-accuracies = alignment.accuracy_by_modality(real=of_real, synthetic=of_synthetic)
-f01_training.recovered_prompts(accuracies, len(real), judged, folder)
+f01_training.recovered_prompts(classified, judged, folder)
 
 # %% [markdown]
-# Where synthetic images lie left of real ones, the ceiling, by more than the margin, the model does not draw that
-# modality's findings yet.
+# Where synthetic images lie left of real ones, the ceiling, by more than the margin and by either reader, the model
+# does not draw that modality's findings yet.
 #
 # ## Are images of one finding as varied as real ones?
 #

@@ -77,8 +77,8 @@ print(c05_memorization.RULE.text)
 # %% [markdown]
 # ## Training images, and patients that were never trained on
 #
-# The training set is what `data` names; of the project's own generators what they saw, of the flagship 30,000 phantoms.
-# Calibration patients set the threshold, others test it, with one image each, so that exact tests are exact.
+# What `data` names; of the project's own generators what they saw, of the flagship 30,000 phantoms. Calibration
+# patients set the threshold, others test it, with one image each, so that exact tests are exact.
 
 # %%
 real = real_images(judged)
@@ -117,9 +117,10 @@ estimate_table(recall | {"held-out real images": proportion_flagged(held_out_fla
 # %% [markdown]
 # ## The synthetic images
 #
-# Of a pipeline, one image for each caption of notebook 01's held-out images; a folder of finished images is taken
-# whole, at the size of the training images. Left of the dashed line an image is flagged whatever the other detectors
-# say. Synthetic images should lie where held-out real ones do, not where the copies are.
+# Of a pipeline, one image for each of notebook 01's captions of held-out images, every second one exchanged for a
+# caption of a training image, as those are copied most readily. A folder of finished images is taken whole. Left of the
+# dashed line an image is flagged whatever the other detectors say. Synthetic images should lie where held-out real ones
+# do.
 
 # %%
 images = judged_images(judged, seed)
@@ -132,13 +133,15 @@ f05_memorization.distances(groups, copies, thresholds, detectors, real, judged, 
 # ## The rule on the set
 #
 # Fisher's exact test of the images flagged, and the exact test of the exceedances: synthetic images nearer to a
-# training image than every held-out real one. The table counts flagged images, and all of them, by the modality of the
-# training image that they match.
+# training image than every held-out real one. The table counts images by the modality that they match.
 
 # %% tags=["nbval-ignore-output"]
 flagged = flag_copies(synthetic.ratio, calibration)
 tests = set_tests.flag_and_test(real=held_out, synthetic=synthetic.ratio, calibration=calibration)
-print(f"{flagged.sum()} of {len(flagged)} images flagged; {tests}")
+of_training = flagged[images.of_training_caption].sum()
+print(
+    f"{flagged.sum()} of {len(flagged)} images flagged, {of_training} by training captions; {tests}"
+)
 patients = matched_patients(flagged, synthetic, thresholds, real.training)
 print(f"of {patients.proportion.n} patients {patients.proportion.value:.1%} are matched")
 patients.by_modality
@@ -146,8 +149,7 @@ patients.by_modality
 # %% [markdown]
 # ## Power: how few copies would be noticed
 #
-# Sets of as many images as were judged, a fraction of which are planted copies, the others held-out real images. One
-# copy in a thousand is not noticed by any rule that may raise a false alarm in one set of twenty only.
+# Sets of as many images as were judged, a fraction of which are planted copies, the others held-out real images.
 
 # %%
 n = len(images.pixels)
@@ -241,10 +243,9 @@ print(verdicts([claim]))
 # %% [markdown]
 # ## Limits
 #
-# - A copy that none of the three detectors recognises is not found: what they were shown to see are five distortions
-#   and one model that copies. Part of an image, a lesion say, may be copied into another without being noticed.
+# - What the detectors were shown to see are five distortions and one model that copies. Other copies, or a part of an
+#   image, a lesion say, may be copied without being noticed.
 # - Not flagged is not anonymous: a synthetic image may carry a patient's trait without copying an image.
-# - The threshold is pooled over modalities, so the false-alarm rate holds over all of them, not in each. A set whose
-#   modalities are mixed otherwise than the held-out images is not judged fairly.
+# - The threshold is pooled over modalities; a set that mixes them otherwise than held-out images is judged unfairly.
 # - A generator made elsewhere may have been trained on more than `data` holds; only what is in `data` can be found.
 # - Where patient ids are not known to be true patients, "one image a patient" and "other patients" are not either.

@@ -54,6 +54,7 @@ POOR = Estimate(0.02, 0.01, 0.03, 600)  # coverage
 def findings(**changes: Any) -> claim_05.Findings:
     """What an audit of a generator that copies nothing finds; `changes` replace some of it."""
     recall = {kind: Estimate(0.99, 0.97, 1.0, 500) for kind in ("flip", "crop")}
+    coverage = changes.pop("coverage", Estimate(0.5, 0.4, 0.6, 600))
     usual = claim_05.Findings(
         flagged=np.arange(600) < 5,
         tests=CLEAN,
@@ -66,7 +67,7 @@ def findings(**changes: Any) -> claim_05.Findings:
         nearer_to_training=Estimate(0.5, 0.4, 0.6, 600),
         patients_matched=Estimate(0.01, 0.0, 0.02, 300),
         membership={"generalist": MembershipInference(Estimate(0.5, 0.4, 0.6, 400), {})},
-        coverage=Estimate(0.5, 0.4, 0.6, 600),
+        coverage=dict.fromkeys(("efflite0", "transformer"), coverage),
     )
     return replace(usual, **changes)
 
@@ -119,7 +120,7 @@ def test_copies_are_contradicted_however_little_they_cover() -> None:
 def test_poor_images_are_not_called_safe() -> None:
     claim = claimed(coverage=POOR)
     assert (claim.verdict, claim.problem) == (INCONCLUSIVE, BELOW_FLOOR)
-    assert claim.summary.startswith("The images cover 2% of real ones, too little to support")
+    assert claim.summary.startswith("The images cover 2% of real ones by efflite0, too little")
     assert claimed(coverage=Estimate(0.1, None, None, 600)).verdict == SUPPORTED
     unknown = claimed(coverage=Estimate(None, None, None, 0), **none_flagged(40))
     assert (unknown.verdict, unknown.problem) == (INCONCLUSIVE, BELOW_FLOOR)

@@ -27,7 +27,7 @@ from medisyn_lib.claims.claim import (
     measure,
 )
 from medisyn_lib.claims.decisions import DECIDERS, replay
-from medisyn_lib.claims.floor import under_floor
+from medisyn_lib.claims.floor import better_covered, coverage_measures, under_floor
 from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import Result, read_result, write_result
 from medisyn_lib.claims.scorecard import (
@@ -102,21 +102,45 @@ def test_a_demonstration_has_no_verdict_but_says_what_it_shows() -> None:
     assert claim.outcome == DEMONSTRATION
 
 
-def coverage(value: float | None) -> Measure:
-    return measure("coverage", Estimate(value, value, value, 9))
+def covered(efflite0: float | None, transformer: float | None = 0.9) -> dict[str, Measure]:
+    """Measures of coverage by two encoders."""
+    by_encoder = {
+        name: Estimate(value, value, value, 9)
+        for name, value in (("efflite0", efflite0), ("transformer", transformer))
+    }
+    return {one.name: one for one in coverage_measures(by_encoder)}
 
 
 def test_below_the_floor_nothing_is_supported_and_contradictions_stand() -> None:
     for verdict in (SUPPORTED, PARTLY, INCONCLUSIVE):
-        found = under_floor(Judgement(verdict, "Said."), coverage(0.04), 0.1)
+        found = under_floor(Judgement(verdict, "Said."), covered(0.04), 0.1)
         assert found[0] == INCONCLUSIVE and found.problem == BELOW_FLOOR
-        assert found.summary.startswith("The images cover 4% of real ones") and "Said." in found[1]
-    stands = under_floor(Judgement(CONTRADICTED, "Said."), coverage(0.04), 0.1)
+        assert found.summary.startswith("The images cover 4% of real ones by efflite0")
+        assert found.summary.endswith("Said.")
+    stands = under_floor(Judgement(CONTRADICTED, "Said."), covered(0.04), 0.1)
     assert stands.verdict == CONTRADICTED
-    unknown = under_floor(Judgement(SUPPORTED, "Said."), coverage(None), 0.1)
+    unknown = under_floor(Judgement(SUPPORTED, "Said."), covered(None), 0.1)
     assert unknown.problem == BELOW_FLOOR and "an unknown part" in unknown.summary
     above = Judgement(SUPPORTED, "Said.")
-    assert under_floor(above, coverage(0.1), 0.1) == above
+    assert under_floor(above, covered(0.1, 0.1), 0.1) == above
+
+
+def test_each_encoder_must_pass_its_floor() -> None:
+    """What one encoder sees covered does not make up for what the other does not: 0 and 0.66 is no 0.33."""
+    supported = Judgement(SUPPORTED, "Said.")
+    for pair, by in (((0.0, 0.66), "efflite0"), ((0.66, 0.0), "transformer")):
+        found = under_floor(supported, covered(*pair), 0.1)
+        assert found.problem == BELOW_FLOOR and f"cover 0% of real ones by {by}" in found.summary
+
+
+def test_the_better_model_is_the_one_whose_least_coverage_is_larger() -> None:
+    near, uneven = (
+        {name: Estimate(value, None, None, 9) for name, value in zip("ab", values, strict=True)}
+        for values in ((0.3, 0.2), (0.9, 0.1))
+    )
+    assert better_covered(near, uneven) is near and better_covered(uneven, near) is near
+    unknown = {"a": Estimate(None, None, None, 0), "b": Estimate(0.9, None, None, 9)}
+    assert better_covered(unknown, uneven) is uneven
 
 
 def test_a_count_is_one_number_without_interval() -> None:

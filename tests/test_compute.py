@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -32,15 +33,20 @@ from medisyn_lib.claims.claim import (
     Judgement,
 )
 from medisyn_lib.claims.decisions import replay
+from medisyn_lib.evaluation import own_best
 from medisyn_lib.evaluation.efficiency import (
     break_even,
     compute_to_reach,
     estimate_saving,
     planted_saving,
 )
+from medisyn_lib.evaluation.own_best import best_until_now, choose_checkpoints
 from medisyn_lib.evaluation.quality_curves import QualityCurves
+from medisyn_lib.evaluation.trained_again import TrainedAgain
 from medisyn_lib.evaluation.training_costs import SuiteCosts
 from medisyn_lib.models import networks
+from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.training.denoiser import FlowMatching, denoiser_flops
 from medisyn_lib.training.flops import count_flops
@@ -131,6 +137,7 @@ def simulated_curves(
     curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7),
     own: tuple[float, ...] = (1.0,),
     n: int = 300,
+    best_so_far: tuple[int, ...] = (),
 ) -> QualityCurves:
     """Simulated features: shifts of the checkpoints' images, and of the specialist's, one per training seed."""
     rng = np.random.default_rng(1)
@@ -140,8 +147,17 @@ def simulated_curves(
         for name in NAMES:
             features[name, number] = rng.normal(size=(n, len(curve) + 2, 16)) + shifts
             patients[name, number] = np.arange(n) // 3
-    half = STEPS.index(STEPS[-1] // 2)
-    return QualityCurves(NAMES, len(own), n, half, features, patients)
+    best = dict.fromkeys(range(len(own)), best_so_far or tuple(range(len(curve))))
+    return QualityCurves(NAMES, len(own), n, features, patients, best)
+
+
+def trained_again(
+    curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7), half: float = 1.0, n: int = 300
+) -> TrainedAgain:
+    """Simulated features of a second training's checkpoints, and of the half-trained first network."""
+    shifts = np.array([0.0, *curve, half])[None, :, None]
+    features = np.random.default_rng(2).normal(size=(n, len(curve) + 2, 16)) + shifts
+    return TrainedAgain(features, STEPS, half=4)
 
 
 NEVER, AT_ONCE = (
@@ -157,9 +173,11 @@ def claimed(
     *,
     coverage: Estimate = COVERED,
     controls: Sequence[Control] = SEEN,
+    seeds: int = 3,
     evidence: str = EXPLORATORY,
 ) -> Claim:
-    claim = efficiency_claim(saving, coverage, [], controls, seeds=3, evidence=evidence)
+    covered = dict.fromkeys(("efflite0", "transformer"), coverage)
+    claim = efficiency_claim(saving, covered, [], controls, seeds=seeds, evidence=evidence)
     assert replay(claim) == Judgement(claim.verdict, claim.summary, claim.problem)
     return claim
 
@@ -262,7 +280,7 @@ def test_03_two_bad_models_support_nothing(covered: float | None) -> None:
         claim = claimed(saving, coverage=poor)
         assert (claim.verdict, claim.problem) == (verdict, BELOW_FLOOR)
         covers = "an unknown part" if covered is None else "9%"
-        assert claim.summary.startswith(f"The images cover {covers} of real ones")
+        assert claim.summary.startswith(f"The images cover {covers} of real ones by efflite0")
     assert claimed(factor(2.1, 3), coverage=Estimate(0.1, None, None, 300)).verdict == SUPPORTED
 
 
@@ -295,16 +313,20 @@ def failed(controls: Sequence[Control]) -> list[str]:
 
 
 def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
-    curves = simulated_curves()
-    controls = efficiency_controls(curves, COSTS)
+    controls = efficiency_controls([trained_again()] * 2)
+    assert [control.value for control in controls] == pytest.approx([10, 1], rel=0.15)
     assert failed(controls) == []
-    claim = claimed(estimate_saving(curves, COSTS), controls=controls)
+    claim = claimed(estimate_saving(simulated_curves(), COSTS), controls=controls)
     assert claim.problem is None and len(claim.controls) == 2
 
 
+def test_03_a_second_training_that_never_gets_there_counts_with_its_whole_cost() -> None:
+    """Not left out, which would make the planted saving look larger than it is: 10 x 4 steps over 8."""
+    assert planted_saving([trained_again(half=NEVER)], networks=1) == pytest.approx(5)
+
+
 def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
-    curves = simulated_curves()
-    shared, unshared = (planted_saving(curves, COSTS, networks=n) for n in (1, 10))
+    shared, unshared = (planted_saving([trained_again()], networks=n) for n in (1, 10))
     for controls, name in (
         (judge_controls(copies=unshared, unshared=unshared), "ten_copies_of_one"),
         (judge_controls(copies=shared, unshared=shared), "ten_unshared_networks"),
@@ -316,14 +338,59 @@ def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
 
 
 def test_03_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
-    curves = simulated_curves()
-    blind = {key: np.ones_like(rows) for key, rows in curves.features.items()}
-    curves = replace(curves, features=blind)
-    controls = efficiency_controls(curves, COSTS)
-    claim = claimed(estimate_saving(curves, COSTS), controls=controls)
+    again = trained_again()
+    controls = efficiency_controls([again._replace(features=np.ones_like(again.features))])
+    claim = claimed(estimate_saving(simulated_curves(), COSTS), controls=controls)
     assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
 
 
 def test_03_distances_that_rise_with_training_fail_a_control() -> None:
-    rising = simulated_curves(curve=(0.7, 1.0, 1.5, 2.0))
-    assert failed(efficiency_controls(rising, COSTS))
+    assert failed(efficiency_controls([trained_again((0.7, 1.0, 1.5, 2.0), half=1.5)]))
+
+
+def test_03_a_later_checkpoint_that_is_worse_is_not_taken() -> None:
+    """As near after two checkpoints, spoilt afterwards: the best so far stays what calibration chose."""
+    spoilt = (2.0, 1.0, 1.8, 1.8)
+    kept = simulated_curves(spoilt, best_so_far=(0, 1, 1, 1))
+    assert math.exp(estimate_saving(kept, COSTS).value) == pytest.approx(80 / 20, rel=0.2)
+    last = simulated_curves(spoilt)
+    assert (
+        estimate_saving(last, COSTS).ci_low is None
+    )  # without the choice it seems never to get there
+
+
+def test_03_of_one_training_a_censored_saving_says_that_its_limit_is_not_sure() -> None:
+    found = estimate_saving(simulated_curves(own=(NEVER,)), COSTS)
+    said = "the limit knows of no sampling uncertainty"
+    assert said in claimed(found, seeds=1).summary and said not in claimed(found).summary
+
+
+def test_the_best_so_far_is_the_first_of_the_least() -> None:
+    assert best_until_now([3.0, 2.0, 2.5, 2.0, 1.0]) == (0, 1, 1, 1, 4)
+
+
+def test_own_best_checkpoints_of_a_small_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distances ordered by hand: the generalist is best at its second checkpoint, the specialist at its first."""
+    study = Study("tiny", "phantom")
+    general = snapshot_steps(denoiser_plan(study.settings))
+    special = snapshot_steps(denoiser_plan(study.settings, "fundus"))
+    distances = {**dict.fromkeys(general, 5.0), general[1]: 1.0}
+    monkeypatch.setattr(
+        own_best,
+        "_log_distance",
+        lambda folder, split, names: (
+            float(folder.name) if names == ["fundus"] else distances.get(int(folder.name), 9.0)
+        ),
+    )
+
+    class Made(NamedTuple):
+        folder: Path
+
+    monkeypatch.setattr(
+        Study, "generator", lambda self, name=None, **how: Made(Path(str(how["after"])))
+    )
+    chosen = choose_checkpoints(study, [["a split"]], ["fundus", "ct"])
+    assert chosen.best_so_far == {0: (0, *[1] * (len(general) - 1))}
+    assert chosen.specialists["fundus", 0] == special[0]

@@ -166,35 +166,6 @@ def test_agreement_with_the_reference_implementations(n: int, d: int) -> None:
     assert {name: found[name] for name in reference} == pytest.approx(reference, rel=1e-6)
 
 
-def leading_components(features: np.ndarray, number: int) -> np.ndarray:
-    return np.linalg.eigh(np.cov(features, rowvar=False))[1][:, ::-1][:, :number]
-
-
-def test_leading_components_hold_the_difference_they_were_not_fitted_on() -> None:
-    rng = np.random.default_rng(2)
-    scale = np.array([9.0, 4.0, 1.0, 0.1, 0.1, 0.1])
-    pilot, real, synthetic = rng.normal(size=(3, 400, 6)) * scale
-    axes = leading_components(pilot, 2)
-    assert axes.shape == (6, 2) and axes.T @ axes == pytest.approx(np.eye(2), abs=1e-12)
-    assert np.abs(axes[[0, 1], [0, 1]]) == pytest.approx([1, 1], abs=0.05)
-
-    def within(other: np.ndarray) -> float:
-        return fidelity.frechet_distance(
-            real=fidelity.project(real, axes), synthetic=fidelity.project(other, axes)
-        )
-
-    floor, along, across = (
-        within(synthetic + step) for step in (0, 5 * np.eye(6)[0], 5 * np.eye(6)[5])
-    )
-    assert along - floor == pytest.approx(25, abs=8) and abs(across - floor) < 1
-    full = fidelity.frechet_distance(real=real, synthetic=synthetic)
-    assert np.shape(fidelity.project(real[:10], axes)) == (10, 2)
-    with pytest.raises(InputError, match="5 rows a column"):
-        fidelity.project(real[:9], axes)
-    axes = leading_components(pilot, 6)
-    assert within(synthetic) == pytest.approx(full, rel=1e-9)
-
-
 def named(rows: np.ndarray, encoder: str) -> FeatureSet:
     return FeatureSet(rows, encoder)
 
@@ -231,12 +202,6 @@ def test_too_few_rows_for_the_question_are_refused() -> None:
     real, synthetic = two_sets(5, 3)
     with pytest.raises(InputError, match="5 nearest neighbours need more than 5 rows, got 5"):
         fidelity.block_measures(real=real, synthetic=synthetic)
-    with pytest.raises(
-        InputError, match=r"axes \(3, 2\) need that width and 5 rows a column, got \(5, 3\)"
-    ):
-        fidelity.project(real, np.eye(3)[:, :2])
-    with pytest.raises(InputError, match="that width"):
-        fidelity.project(real, np.eye(4)[:, :1])
 
 
 def test_unequal_numbers_are_measured_when_said() -> None:
@@ -252,19 +217,13 @@ def test_unequal_numbers_are_measured_when_said() -> None:
 
 def test_measures_carry_intervals_n_and_the_encoders_name() -> None:
     real, synthetic = two_sets(120, 10)
-    axes = leading_components(named(two_sets(120, 10, seed=9)[0], "one"), 4)
-    whole = [named(rows, "one") for rows in (real, synthetic)]
-    for sets, name in (
-        (whole, "one"),
-        ([fidelity.project(rows, axes) for rows in whole], "one-pc4"),
-    ):
-        found = fidelity.measures(real=sets[0], synthetic=sets[1], k=3)
-        assert list(found) == [f"{measure}_{name}" for measure in ("FD", "KID", *fidelity.OVERLAPS)]
-        for estimate in found.values():
-            assert estimate.n == 120 and estimate.ci_low < estimate.value < estimate.ci_high
-    with pytest.raises(InputError, match="real are of encoder one, synthetic of one-pc4"):
-        fidelity.measures(real=whole[0], synthetic=sets[1])
-    found = fidelity.measures(real=whole[0], synthetic=whole[1], k=3)
+    real_named, synthetic_named = (named(rows, "one") for rows in (real, synthetic))
+    found = fidelity.measures(real=real_named, synthetic=synthetic_named, k=3)
+    assert list(found) == [f"{measure}_one" for measure in ("FD", "KID", *fidelity.OVERLAPS)]
+    for estimate in found.values():
+        assert estimate.n == 120 and estimate.ci_low < estimate.value < estimate.ci_high
+    with pytest.raises(InputError, match="real are of encoder one, synthetic of other"):
+        fidelity.measures(real=real_named, synthetic=named(synthetic, "other"))
     plain = fidelity.measures(real=real, synthetic=synthetic, groups=0)
     assert plain["KID"].ci_low is not None and plain["FD"].value == pytest.approx(
         found["FD_one"].value

@@ -27,7 +27,7 @@ from medisyn_lib.evaluation.memorization.conformal import (
     single_detector_thresholds,
 )
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
-from medisyn_lib.evaluation.memorization.images import RealImages
+from medisyn_lib.evaluation.memorization.images import RealImages, rows_of_modalities
 from medisyn_lib.evaluation.memorization.membership import (
     flow_matching_losses,
     membership_inference,
@@ -329,3 +329,11 @@ def test_membership_is_told_by_smaller_losses_and_only_where_n_allows() -> None:
     null, many = membership_inference(rng.normal(size=300), rng.normal(size=1000))
     assert null.ci_low < 0.5 < null.ci_high and set(many) == {0.01, 0.05, 0.1}
     assert many[0.05].ci_low <= 0.05 <= many[0.05].ci_high
+
+
+def test_rows_of_requested_modalities_are_spread_evenly() -> None:
+    modality = np.array(["ct"] * 5 + ["mri"] * 3)
+    rows = rows_of_modalities(np.array(["mri", "ct", "ct", "ct", "mri"]), modality)
+    assert rows.tolist() == [5, 0, 2, 4, 7]
+    with pytest.raises(InputError, match="modality x_ray: no training image is of it"):
+        rows_of_modalities(np.array(["x_ray"]), modality)

@@ -8,7 +8,13 @@ from scipy import stats
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import fidelity
-from medisyn_lib.statistics.noninferiority import Contrast, contrast, simultaneous
+from medisyn_lib.statistics.noninferiority import (
+    Contrast,
+    against_margin,
+    contrast,
+    simultaneous,
+    step_down,
+)
 
 
 def row(effects: list[float], error: float = 0.01, degrees_of_freedom: int = 19) -> Contrast:
@@ -132,3 +138,37 @@ def test_seeds_on_the_same_patients_vary_together() -> None:
     apart = contrast(fidelity.kernel_distance, one)
     assert thrice.variance == pytest.approx(single.variance)
     assert 0.1 < apart.variance / single.variance < 0.8
+
+
+def test_p_values_at_a_margin_by_hand() -> None:
+    found = against_margin({"ct": row([0.04], 0.03)}, 0.1)["ct"]
+    expected = stats.t.cdf(-2.0, 19)
+    assert found == pytest.approx((expected, 1 - expected))
+    assert against_margin({}, 0.1) == {}
+    unknown = against_margin({"a": row([0.0], float("nan"))}, 0.1)["a"]
+    assert np.isnan(unknown.not_worse) and not step_down(unknown).any()
+    with pytest.raises(InputError, match="same training seeds"):
+        against_margin({"a": row([0.0]), "b": row([0.0, 0.1])}, 0.1)
+
+
+def test_holms_step_down_test_is_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p = rng.random(7) ** 4
+        assert step_down(p).tolist() == multipletests(p, method="holm")[0].tolist()
+    assert step_down([]).tolist() == []
+
+
+def test_step_down_counts_no_more_than_are_there_in_95_percent_of_studies() -> None:
+    """2,000 studies: seven modalities at zero, three at the margin; more than seven counted in at most 6%."""
+    rng, wrong = np.random.default_rng(6), 0
+    truth = np.array([0.0] * 7 + [0.1] * 3)
+    for _ in range(2000):
+        errors = 0.02 * np.sqrt(rng.chisquare(19, 10) / 19)
+        values = truth + 0.02 * rng.normal(size=10)
+        study = {str(i): row([values[i]], errors[i]) for i in range(10)}
+        counted = step_down([p.not_worse for p in against_margin(study, 0.1).values()])
+        wrong += counted[7:].any()
+    assert 30 < wrong <= 120

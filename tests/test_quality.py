@@ -23,9 +23,11 @@ from medisyn_lib.claims.claim import (
     Claim,
     Judgement,
     Measure,
+    count,
     measure,
 )
 from medisyn_lib.claims.decisions import replay
+from medisyn_lib.claims.floor import coverage_measures
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.comparison import (
@@ -135,6 +137,7 @@ AWAY = {
     "an eighth of the steps": 1.5,
 }
 COVERED = Estimate(0.5, 0.4, 0.6, 300)
+ENCODERS = ("efflite0", "transformer")
 
 
 def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Comparison:
@@ -162,7 +165,7 @@ def claim_at(
 ) -> Claim:
     """The claim of one budget, controls included; it must follow from its own result file."""
     controls = c02_quality.quality_controls(comparison)
-    covered = dict.fromkeys(("generalist", "specialist"), coverage)
+    covered = dict.fromkeys(("generalist", "specialist"), dict.fromkeys(ENCODERS, coverage))
     claims = c02_quality.quality_claims(
         comparison, second or comparison, covered, controls, evidence
     )
@@ -186,31 +189,48 @@ def test_02_equal_models_of_few_images_are_inconclusive() -> None:
     assert claim.verdict == INCONCLUSIVE and claim.detectable > 0.05
 
 
+# One-sided p-values at the margin, of "not worse" and of "worse": sure, likely, open, surely worse.
+SURE, LIKELY, OPEN, BEYOND = (0.001, 0.999), (0.02, 0.98), (0.4, 0.6), (0.999, 0.001)
+
+
+def effects(p_values: dict[str, tuple[float, float]], covered: float = 0.5) -> dict[str, Measure]:
+    """Measures of log-ratios with these p-values."""
+    found = coverage_measures(dict.fromkeys(ENCODERS, Estimate(covered, covered, covered, 100)))
+    for name, (not_worse, worse) in p_values.items():
+        found.append(measure(c02_quality.EFFECT + name, Estimate(0.0, -0.5, 0.5, 100)))
+        found.append(count(c02_quality.P_NOT_WORSE + name, not_worse))
+        found.append(count(c02_quality.P_WORSE + name, worse))
+    return {one.name: one for one in found}
+
+
 def test_02_is_partly_supported_where_half_of_the_modalities_are_not_worse() -> None:
-    measures = effects({"a": (-0.2, -0.1), "b": (-0.2, 0.05), "c": (-0.1, 0.3), "d": (-0.1, 0.3)})
+    measures = effects({"a": SURE, "b": SURE, "c": OPEN, "d": OPEN})
     assert c02_quality.decide(measures).verdict == PARTLY
 
 
-def effects(limits: dict[str, tuple[float, float]], covered: float = 0.5) -> dict[str, Measure]:
-    """Measures of log-ratios with these limits."""
-    found = {
-        c02_quality.EFFECT + name: measure(
-            c02_quality.EFFECT + name, Estimate(sum(ends) / 2, *ends, 100)
-        )
-        for name, ends in limits.items()
-    }
-    coverage = measure(c02_quality.COVERAGE, Estimate(covered, covered, covered, 100))
-    return found | {c02_quality.COVERAGE: coverage}
+def test_02_counts_by_holms_step_down_test() -> None:
+    """Of four with p = 0.02 none is counted alone, 4 x 0.02 > 0.05; once two others are, 2 x 0.02 is enough."""
+    assert set(c02_quality.labels(effects(dict.fromkeys("abcd", LIKELY))).values()) == {"undecided"}
+    four = c02_quality.labels(effects({"a": SURE, "b": SURE, "c": LIKELY, "d": LIKELY}))
+    assert set(four.values()) == {"not worse"}
+    assert c02_quality.labels(effects({"a": BEYOND, "b": OPEN})) == {"a": "worse", "b": "undecided"}
+
+
+def test_02_a_modality_is_better_by_its_simultaneous_limits_alone() -> None:
+    measures = effects({"a": SURE, "b": SURE})
+    name = c02_quality.EFFECT + "a"
+    measures[name] = replace(measures[name], value=-0.3, ci_high=-0.1)
+    assert c02_quality.labels(measures) == {"a": "better", "b": "not worse"}
 
 
 def test_02_a_worse_modality_never_helps() -> None:
     order = [CONTRADICTED, INCONCLUSIVE, PARTLY, SUPPORTED]
-    ladder = [(-0.3, -0.1), (-0.1, 0.05), (-0.1, 0.2), (0.15, 0.3)]  # from better to worse
+    ladder = [SURE, LIKELY, OPEN, BEYOND]  # from better to worse
     for rest in itertools.combinations_with_replacement(ladder, 4):
-        others = {str(i): ends for i, ends in enumerate(rest)}
+        others = {str(i): p for i, p in enumerate(rest)}
         ranks = [
-            order.index(c02_quality.decide(effects(others | {"x": ends})).verdict)
-            for ends in ladder
+            order.index(c02_quality.decide(effects(others | {"x": p})).verdict or "")
+            for p in ladder
         ]
         assert ranks == sorted(ranks, reverse=True)
 
@@ -221,7 +241,7 @@ def test_02_two_bad_models_support_nothing_but_a_worse_one_is_still_worse() -> N
         EQUAL_EXPOSURE, simulated_comparison(generalist=0.8, second_sample=0.8), coverage=poor
     )
     assert (equal.verdict, equal.problem) == (INCONCLUSIVE, BELOW_FLOOR)
-    assert equal.summary.startswith("The images cover 5% of real ones")
+    assert equal.summary.startswith("The images cover 5% of real ones by efflite0")
     worse = claim_at(
         EQUAL_EXPOSURE,
         simulated_comparison(generalist=1.4, second_sample=1.4, undertrained=2.0),

@@ -10,11 +10,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from medisyn_lib.evaluation.utility import training
-from medisyn_lib.evaluation.utility.arms import Arm, Run, all_runs
+from medisyn_lib.evaluation.utility.arms import (
+    Arm,
+    Run,
+    all_runs,
+    baseline_arm,
+    network_runs,
+    primary_arm,
+    shuffled_arm,
+)
 from medisyn_lib.evaluation.utility.classical_augmentation import VIEWS, augmented_views
+from medisyn_lib.evaluation.utility.gains import MORE_REAL, PRIMARY, SHUFFLED, contrasts
 from medisyn_lib.evaluation.utility.images import Images, TaskImages, draw_order, load_images
-from medisyn_lib.evaluation.utility.scores import scores
-from medisyn_lib.evaluation.utility.tasks import Task, make_task
+from medisyn_lib.evaluation.utility.networks import train_network, train_networks
+from medisyn_lib.evaluation.utility.scores import score_runs, scores
+from medisyn_lib.evaluation.utility.tasks import Task, images_themselves, make_task
 from medisyn_lib.evaluation.utility.training import train_classifiers, train_side_by_side
 from medisyn_lib.models import encoders
 from medisyn_lib.pipeline.own_generator import fit_linear_autoencoder, own_generator_images
@@ -299,3 +309,52 @@ def test_a_generator_of_its_own_draws_what_it_saw() -> None:
     dark = made[1::2].astype(float)
     assert (dark[:, 1::2] - dark[:, ::2]).mean() > 10  # each pixel of a patch is where it was
     assert np.array_equal(made, sampled())
+
+
+def striped(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of two classes, stripes upright or level, of any phase and brightness: uint8 (n, 32, 32, 3)."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    wave = np.sin(np.arange(32) * 0.8 + rng.uniform(0, 6, (n, 1)))
+    planes = np.repeat(wave[:, None], 32, 1)
+    planes[label == 1] = planes[label == 1].swapaxes(1, 2)
+    grey = 128 + 60 * planes + 20 * rng.normal(size=(n, 32, 32)) + rng.uniform(-40, 40, (n, 1, 1))
+    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, 3), label
+
+
+def striped_images(n: int, seed: int) -> Images:
+    pixels, label = striped(n, seed)
+    return Images(pixels, np.array(["upright", "level"])[label], np.arange(n).astype(str))
+
+
+def test_networks_learn_their_features_from_the_images_of_a_run() -> None:
+    """Stripes whose mean tells nothing: a network learns them; with shuffled classes alone it cannot."""
+    roles = ("real", "seen_by_generator", "validation", "test")
+    parts = {name: striped_images(60, seed) for seed, name in enumerate(roles)}
+    task = make_task(
+        TaskImages(**parts), synthetic=[striped_images(60, 9)], describe=images_themselves
+    )
+    assert task.x.dtype == np.uint8 and task.x.shape[1:] == (32, 32, 3)
+    runs = network_runs(task, [8, 32], 1)
+    assert [run.arm for run in runs] == [
+        baseline_arm(8),
+        primary_arm(8),
+        shuffled_arm(8),
+        baseline_arm(32),
+    ]
+    learned = {
+        run.arm: score for run, score in zip(runs, train_networks(task, runs, 60), strict=True)
+    }
+    accuracy = {arm: (p.argmax(1) == task.y[task.test]).mean() for arm, p in learned.items()}
+    assert accuracy[baseline_arm(32)] > 0.9
+    everything = learned[baseline_arm(32)]
+    assert everything.shape == (60, 2) and everything.sum(1) == pytest.approx(1)
+    again = train_network(task, runs[0], 60)
+    assert again == pytest.approx(learned[baseline_arm(8)], abs=1e-5)
+
+
+def test_contrasts_leave_out_what_networks_do_not_train() -> None:
+    task = planted()
+    runs = network_runs(task, [6, 12], 3)
+    scored = score_runs(task, runs, train_classifiers(task, runs, 10))
+    assert list(contrasts(scored, [6, 12])) == [PRIMARY, MORE_REAL, SHUFFLED]

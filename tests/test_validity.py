@@ -5,6 +5,7 @@ How often the rules err on what they read is tried in test_rule_power and test_r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from test_memorization import index_of
 
 from medisyn_lib.claims import c05_memorization
 from medisyn_lib.claims.claim import CONTRADICTED, SUPPORTED, count, measure
+from medisyn_lib.claims.floor import coverage_measures
 from medisyn_lib.evaluation.memorization import set_tests
 from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
 from medisyn_lib.evaluation.memorization.detectors import Detector, match
@@ -84,10 +86,17 @@ def test_05_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sum(b == CONTRADICTED for _, b in found) >= SEEN
 
 
+WELL_COVERED = {"efflite0": Estimate(0.9, 0.8, 1.0, 300)}
+
+
 def said(
-    real: np.ndarray, made: np.ndarray, calibration: np.ndarray, recall: dict[str, Estimate]
+    real: np.ndarray,
+    made: np.ndarray,
+    calibration: np.ndarray,
+    recall: dict[str, Estimate],
+    coverage: Mapping[str, Estimate] = WELL_COVERED,
 ) -> str | None:
-    """The verdict of 05 on ratios of distances, with images that cover the real ones well."""
+    """The verdict of 05 on ratios of distances, by default of images that cover the real ones well."""
     tests = set_tests.flag_and_test(real=real, synthetic=made, calibration=calibration)
     flagged, flagged_real = (
         proportion_flagged(flag_copies(ratio, calibration)) for ratio in (made, real)
@@ -96,9 +105,9 @@ def said(
         c05_memorization.COPY_RATE: c05_memorization.copy_rate(flagged, flagged_real, recall),
         c05_memorization.FLAGGED: flagged,
         c05_memorization.FLAGGED_REAL: flagged_real,
-        c05_memorization.COVERAGE: Estimate(0.9, 0.8, 1.0, len(made)),
     }
     measures = {name: measure(name, estimate) for name, estimate in estimates.items()}
+    measures |= {one.name: one for one in coverage_measures(coverage)}
     p_values = {
         c05_memorization.FISHER: tests.flagged_p,
         c05_memorization.EXCEEDANCE: tests.exceedance_p,

@@ -20,7 +20,7 @@ from medisyn_lib.claims.claim import (
     make_claim,
     measure,
 )
-from medisyn_lib.claims.floor import COVERAGE, coverage_measure, under_floor
+from medisyn_lib.claims.floor import better_covered, coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
 from medisyn_lib.claims.words import listed
 from medisyn_lib.evaluation.comparison import (
@@ -39,7 +39,13 @@ from medisyn_lib.pipeline.arms import (
     UNDERTRAINED,
 )
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.noninferiority import Contrast, simultaneous
+from medisyn_lib.statistics.noninferiority import (
+    Contrast,
+    PValues,
+    against_margin,
+    simultaneous,
+    step_down,
+)
 from medisyn_lib.statistics.power import detectable_difference, standard_error
 
 RULE = rule("quality")
@@ -47,12 +53,16 @@ SOURCE = "arXiv 2405.09806 v7, abstract; protocol our own"
 EFFECT = "log_ratio_in_"  # and the modality: its measure, with simultaneous limits
 SECOND = "log_ratio_by_transformer_in_"  # the same by the second encoder
 SIMULTANEOUS = "log ratio, simultaneous 95%"
+P_NOT_WORSE, P_WORSE = (
+    "p_not_worse_in_",
+    "p_worse_in_",
+)  # and the modality: one-sided, at the margin
 LENIENT_MARGIN = 1.25  # of the sensitivity analysis, beside the rule's 1.10
 SUPERIOR, NOT_WORSE, WORSE, UNDECIDED = "better", "not worse", "worse", "undecided"
 
 
 def label(effect: Measure | Estimate, margin: float) -> str:
-    """Say in a word how a modality's log-ratio lies to zero and to the margin, by its limits."""
+    """Say in a word how a modality's log-ratio lies to zero and to the margin, by its simultaneous limits."""
     if effect.ci_high is not None and effect.ci_high < 0:
         return SUPERIOR
     if effect.ci_high is not None and effect.ci_high < math.log(margin):
@@ -62,19 +72,42 @@ def label(effect: Measure | Estimate, margin: float) -> str:
     return UNDECIDED
 
 
-def labels(measures: Measures, margin: float, prefix: str = EFFECT) -> dict[str, str]:
-    """Return the label of each modality."""
-    effects = {name: one for name, one in measures.items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): label(one, margin) for name, one in effects.items()}
+def labels(measures: Measures) -> dict[str, str]:
+    """Return the label of each modality that the rule counts: better by its limits, else by Holm's test."""
+    alpha = RULE.thresholds["alpha"]
+    effects = {
+        name.removeprefix(EFFECT): one for name, one in measures.items() if name.startswith(EFFECT)
+    }
+    not_worse, worse = (
+        step_down([_value(measures[prefix + name]) for name in effects], alpha)
+        for prefix in (P_NOT_WORSE, P_WORSE)
+    )
+    found = {}
+    for number, (name, effect) in enumerate(effects.items()):
+        if not_worse[number]:
+            better = effect.ci_high is not None and effect.ci_high < 0
+            found[name] = SUPERIOR if better else NOT_WORSE
+        else:
+            found[name] = WORSE if worse[number] else UNDECIDED
+    return found
+
+
+def _value(one: Measure) -> float:
+    """A p-value; 1 where there is none."""
+    return 1.0 if one.value is None else one.value
 
 
 def disagreements(measures: Measures, margin: float) -> list[str]:
-    """Name the modalities in which one encoder says worse and the other not worse."""
-    first, second = (labels(measures, margin, prefix) for prefix in (EFFECT, SECOND))
+    """Name the modalities in which the rule says worse, the second encoder's limits not worse, or the reverse."""
+    second = {
+        name.removeprefix(SECOND): label(one, margin)
+        for name, one in measures.items()
+        if name.startswith(SECOND)
+    }
     fine = (NOT_WORSE, SUPERIOR)
     return [
         name
-        for name, found in first.items()
+        for name, found in labels(measures).items()
         if (found == WORSE and second.get(name) in fine)
         or (found in fine and second.get(name) == WORSE)
     ]
@@ -83,7 +116,7 @@ def disagreements(measures: Measures, margin: float) -> list[str]:
 def decide(measures: Measures) -> Judgement:
     """Apply the rule to the effects of one budget."""
     limits = RULE.thresholds
-    found = list(labels(measures, limits["margin"]).values())
+    found = list(labels(measures).values())
     disputed = disagreements(measures, limits["margin"])
     if not found:
         return Judgement(None, "No specialist was trained at this budget.", NOT_RUN)
@@ -104,7 +137,7 @@ def decide(measures: Measures) -> Judgement:
     )
     if disputed:
         said += f" A second encoder says the opposite of {listed(disputed)}."
-    return under_floor(Judgement(verdict, said), measures[COVERAGE], limits["floor"])
+    return under_floor(Judgement(verdict, said), measures, limits["floor"])
 
 
 def _at_least(proportion: float, n: int) -> int:
@@ -118,12 +151,13 @@ def _at_most(proportion: float, n: int) -> int:
 
 
 def quality_controls(comparison: Comparison) -> list[Control]:
-    """Measure the controls: an eighth of the training must be seen by the rule's own labels, and blur at 95%.
+    """Measure the controls: an eighth of the training must be seen by the rule's own test, and blur at 95%.
 
     Two sets of samples of one generalist must not lie further apart than the margin anywhere. Real images
     of other patients must lie at no distance, with a 99.9% interval.
     """
-    undertrained = simultaneous(contrasts(comparison, UNDERTRAINED, GENERALIST))
+    margin = math.log(RULE.thresholds["margin"])
+    undertrained = against_margin(contrasts(comparison, UNDERTRAINED, GENERALIST), margin)
     second_sample = simultaneous(contrasts(comparison, SECOND_SAMPLE, GENERALIST))
     blurred = contrasts(comparison, BLURRED, OTHER_PATIENTS, ratio=False)
     return judge_controls(
@@ -136,14 +170,14 @@ def quality_controls(comparison: Comparison) -> list[Control]:
 
 def judge_controls(
     *,
-    undertrained: Mapping[str, Estimate],
+    undertrained: Mapping[str, PValues],
     second_sample: Mapping[str, Estimate],
     blurred: Estimate,
     real: Estimate,
 ) -> list[Control]:
-    """Say which controls passed, from effects by modality and mean effects over modalities."""
-    margin = RULE.thresholds["margin"]
-    worse = [label(effect, margin) for effect in undertrained.values()].count(WORSE)
+    """Say which controls passed, from p-values and effects by modality and mean effects over modalities."""
+    margin, alpha = RULE.thresholds["margin"], RULE.thresholds["alpha"]
+    worse = int(step_down([p.worse for p in undertrained.values()], alpha).sum())
     told_apart = sum(_beyond(effect, math.log(margin)) for effect in second_sample.values())
     many = _at_most(RULE.thresholds["few"], len(undertrained)) + 1
     return [
@@ -169,7 +203,7 @@ def budget_claim(
     budget: Budget,
     by_modality: Mapping[str, Contrast],
     by_transformer: Mapping[str, Contrast],
-    coverage: Estimate,
+    coverage: Mapping[str, Estimate],
     controls: Sequence[Control],
     evidence: str,
 ) -> Claim:
@@ -184,7 +218,7 @@ def budget_claim(
     by_transformer
         The same by the second encoder.
     coverage
-        Of real images, by the better of the two.
+        Of real images, by the better of the two, by encoder.
     controls, evidence
         As of `Claim`.
     """
@@ -200,11 +234,20 @@ def budget_claim(
             measure(SECOND + name, effect, unit=SIMULTANEOUS, seeds=seeds, encoder="transformer")
         )
     for margin in (RULE.thresholds["margin"], LENIENT_MARGIN):
-        good = sum(label(effect, margin) in (NOT_WORSE, SUPERIOR) for effect in effects.values())
+        tested = against_margin(by_modality, math.log(margin))
+        not_worse = step_down([p.not_worse for p in tested.values()], RULE.thresholds["alpha"])
         measures.append(
-            count(f"modalities_not_worse_by_{margin:.2f}", good, unit="modalities", n=len(effects))
+            count(
+                f"modalities_not_worse_by_{margin:.2f}",
+                not_worse.sum(),
+                unit="modalities",
+                n=len(tested),
+            )
         )
-    measures.append(coverage_measure(coverage))
+    at_margin = against_margin(by_modality, math.log(RULE.thresholds["margin"]))
+    for name, p in at_margin.items():
+        measures += [_p_value(P_NOT_WORSE + name, p.not_worse), _p_value(P_WORSE + name, p.worse)]
+    measures += coverage_measures(coverage)
     return make_claim(
         RULE,
         decide,
@@ -219,14 +262,19 @@ def budget_claim(
     )
 
 
+def _p_value(name: str, p: float) -> Measure:
+    """The measure of a p-value, 1 where there is none."""
+    return count(name, 1.0 if math.isnan(p) else p, unit="p")
+
+
 def quality_claims(
     comparison: Comparison,
     by_transformer: Comparison,
-    coverage: Mapping[str, Estimate],
+    coverage: Mapping[str, Mapping[str, Estimate]],
     controls: Sequence[Control],
     evidence: str,
 ) -> list[Claim]:
-    """Make the claims of all budgets, from comparisons by two encoders; `coverage` is of each arm."""
+    """Make the claims of all budgets, from comparisons by two encoders; `coverage` is of each arm, by encoder."""
     claims = []
     for budget in BUDGETS:
         effects, second = (
@@ -234,7 +282,7 @@ def quality_claims(
             for features in (comparison, by_transformer)
         )
         arms = [coverage[arm] for arm in (GENERALIST, budget.specialists) if arm in coverage]
-        better = max(arms, key=lambda one: one.value or 0.0)
+        better = better_covered(*arms)
         checked = controls if effects else []
         claims.append(budget_claim(budget, effects, second, better, checked, evidence))
     return claims

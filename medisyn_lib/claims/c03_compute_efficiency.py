@@ -19,11 +19,11 @@ from medisyn_lib.claims.claim import (
     make_claim,
     measure,
 )
-from medisyn_lib.claims.floor import COVERAGE, coverage_measure, under_floor
+from medisyn_lib.claims.floor import coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
 from medisyn_lib.evaluation.efficiency import BreakEven, factor_in_words, planted_saving
-from medisyn_lib.evaluation.quality_curves import QualityCurves
 from medisyn_lib.evaluation.serving import MachineCosts
+from medisyn_lib.evaluation.trained_again import TrainedAgain
 from medisyn_lib.evaluation.training_costs import SuiteCosts
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.power import detectable_difference, standard_error
@@ -46,7 +46,7 @@ def decide(measures: Measures) -> Judgement:
     else:
         verdict = INCONCLUSIVE
     judgement = Judgement(verdict, _summary(saving))
-    return under_floor(judgement, measures[COVERAGE], limits["floor"])
+    return under_floor(judgement, measures, limits["floor"])
 
 
 def _summary(saving: Measure) -> str:
@@ -55,25 +55,28 @@ def _summary(saving: Measure) -> str:
         return "No saving could be measured."
     estimate = Estimate(saving.value, saving.ci_low, saving.ci_high, saving.n)
     if saving.ci_low is None and saving.ci_high is not None:
-        return (
+        said = (
             "The generalist never came as near to real images as the specialists: whatever it saves is "
             f"a factor of {factor_in_words(estimate)}."
         )
+        if saving.seeds == 1:
+            said += " Of one training: the limit knows of no sampling uncertainty."
+        return said
     return (
         "To come as near to real images as the specialists, training them all takes "
         f"{factor_in_words(estimate)} times the compute of one generalist."
     )
 
 
-def efficiency_controls(curves: QualityCurves, costs: SuiteCosts) -> list[Control]:
-    """Plant sharing in the accounts, and none, and see whether the saving shows it."""
+def efficiency_controls(again: Sequence[TrainedAgain]) -> list[Control]:
+    """Plant sharing, and none, with networks that were really trained, and see whether the saving shows it."""
     return judge_controls(
-        copies=planted_saving(curves, costs, networks=1),
-        unshared=planted_saving(curves, costs, networks=10),
+        copies=planted_saving(again, networks=1),
+        unshared=planted_saving(again, networks=10),
     )
 
 
-def judge_controls(*, copies: float | None, unshared: float | None) -> list[Control]:
+def judge_controls(*, copies: float, unshared: float) -> list[Control]:
     """Say which controls passed: sharing that is there must be seen, and none where there is none.
 
     Parameters
@@ -89,13 +92,13 @@ def judge_controls(*, copies: float | None, unshared: float | None) -> list[Cont
     ]
 
 
-def _is_about(value: float | None, expected: float) -> bool:
-    return value is not None and abs(math.log(value / expected)) <= math.log(ABOUT)
+def _is_about(value: float, expected: float) -> bool:
+    return abs(math.log(value / expected)) <= math.log(ABOUT)
 
 
 def efficiency_claim(
     saving: Estimate,
-    coverage: Estimate,
+    coverage: Mapping[str, Estimate],
     beside: Sequence[Measure],
     controls: Sequence[Control],
     *,
@@ -109,7 +112,7 @@ def efficiency_claim(
     saving
         Logarithm of the factor, of `efficiency.estimate_saving`.
     coverage
-        Of real images, by the better of generalist and specialists.
+        Of real images, by the better of generalist and specialists, by encoder.
     beside
         Of `beside_measures`.
     controls, evidence
@@ -128,7 +131,7 @@ def efficiency_claim(
         detectable=detectable_difference(standard_error(saving)),
         measures=[
             _log_measure(SAVING, saving, seeds),
-            coverage_measure(coverage),
+            *coverage_measures(coverage),
             *beside,
         ],
     )

@@ -20,7 +20,7 @@ from medisyn_lib.claims.claim import (
     make_claim,
     measure,
 )
-from medisyn_lib.claims.floor import COVERAGE, under_floor
+from medisyn_lib.claims.floor import coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
 from medisyn_lib.evaluation.memorization.conformal import FALSE_ALARM_RATE, proportion_flagged
 from medisyn_lib.evaluation.memorization.membership import MembershipInference
@@ -53,7 +53,7 @@ class Findings:
     nearer_to_training : proportion of synthetic images whose closest record is a training image
     patients_matched : proportion of training patients that a flagged image matches
     membership : by model, as measures of the result are named
-    coverage : proportion of held-out real images that the synthetic ones cover
+    coverage : proportion of held-out real images that the synthetic ones cover, by encoder
     extraction : proportion flagged among images of training captions; None if nothing can be sampled
     """
 
@@ -68,7 +68,7 @@ class Findings:
     nearer_to_training: Estimate
     patients_matched: Estimate
     membership: Mapping[str, MembershipInference]
-    coverage: Estimate
+    coverage: Mapping[str, Estimate]
     extraction: Estimate | None = None
 
 
@@ -119,7 +119,7 @@ def decide(measures: Measures) -> Judgement:
         f"No more images than chance allows lie close to training images ({share}, {beside}); at most "
         f"{limit:.1%} are copies like those planted."
     )
-    return under_floor(Judgement(verdict, said), measures[COVERAGE], limits["floor"])
+    return under_floor(Judgement(verdict, said), measures, limits["floor"])
 
 
 def copy_rate(flagged: Estimate, real: Estimate, recall: Mapping[str, Estimate]) -> Estimate:
@@ -176,7 +176,6 @@ def list_measures(findings: Findings) -> list[Measure]:
         COPY_RATE: copy_rate(flagged, real, findings.recall),
         FLAGGED: flagged,
         FLAGGED_REAL: real,
-        COVERAGE: findings.coverage,
         "nearer_to_training": findings.nearer_to_training,
     }
     for kind, recall in findings.recall.items():
@@ -197,5 +196,6 @@ def list_measures(findings: Findings) -> list[Measure]:
     p_values = {FISHER: findings.tests.flagged_p, EXCEEDANCE: findings.tests.exceedance_p}
     return [
         *(measure(name, estimate, unit="share") for name, estimate in estimates.items()),
+        *coverage_measures(findings.coverage),
         *(count(name, p, unit="p", n=n) for name, p in p_values.items()),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from medisyn_lib.claims.claim import (
@@ -10,35 +11,48 @@ from medisyn_lib.claims.claim import (
     INCONCLUSIVE,
     Judgement,
     Measure,
+    Measures,
     measure,
 )
 
 if TYPE_CHECKING:
     from medisyn_lib.statistics.estimates import Estimate
 
-COVERAGE = "coverage"  # of held-out real images, by the better of the compared models: its measure
+# And the encoder: of held-out real images, by the better of the compared models: its measure.
+COVERAGE = "coverage_by_"
 
 
-def coverage_measure(coverage: Estimate) -> Measure:
-    """Make the measure that the floor is held against, of `evaluation.quality_floor`."""
-    return measure(COVERAGE, coverage, unit="share", encoder="two encoders")
+def coverage_measures(coverage: Mapping[str, Estimate]) -> list[Measure]:
+    """Make the measures that the floor is held against, of `evaluation.quality_floor`, one for each encoder."""
+    return [
+        measure(COVERAGE + encoder, covered, unit="share", encoder=encoder)
+        for encoder, covered in coverage.items()
+    ]
 
 
-def under_floor(judgement: Judgement, coverage: Measure, floor: float) -> Judgement:
+def better_covered(*coverages: Mapping[str, Estimate]) -> Mapping[str, Estimate]:
+    """Return the coverage of the better model: the one that covers more by the encoder that sees less of it covered."""
+    return max(coverages, key=lambda one: min(covered.value or 0.0 for covered in one.values()))
+
+
+def under_floor(judgement: Judgement, measures: Measures, floor: float) -> Judgement:
     """Take back what two bad models could be: nothing is supported below the quality floor.
 
     Parameters
     ----------
     judgement : Judgement
         By the rest of the rule.
-    coverage : Measure
-        Proportion of held-out real images that the better of the compared models covers.
+    measures : mapping of str to Measure
+        Of the claim. Those of `coverage_measures` are the proportions of held-out real images that the
+        better of the compared models covers; by each encoder it must reach the floor.
     floor : float
-        The least that it must be.
+        The least that each must be.
     """
-    if coverage.value is not None and coverage.value >= floor:
+    coverage = [one for name, one in measures.items() if name.startswith(COVERAGE)]
+    least = min(coverage, key=lambda one: -1.0 if one.value is None else one.value)
+    if least.value is not None and least.value >= floor:
         return judgement
     verdict = CONTRADICTED if judgement.verdict == CONTRADICTED else INCONCLUSIVE
-    covered = "an unknown part" if coverage.value is None else f"{coverage.value:.0%}"
-    poor = f"The images cover {covered} of real ones, too little to support anything. "
+    covered = "an unknown part" if least.value is None else f"{least.value:.0%}"
+    poor = f"The images cover {covered} of real ones by {least.encoder}, too little to support anything. "
     return Judgement(verdict, poor + judgement.summary, BELOW_FLOOR)

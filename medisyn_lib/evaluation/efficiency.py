@@ -15,6 +15,7 @@ from medisyn_lib.statistics.intervals import t_interval
 from medisyn_lib.statistics.jackknife import delete_group
 
 if TYPE_CHECKING:
+    from medisyn_lib.evaluation.trained_again import TrainedAgain
     from medisyn_lib.evaluation.training_costs import SuiteCosts
 
 MATCHED = 0.8  # proportion of the modalities in which the generalist must be as good
@@ -80,11 +81,10 @@ def proportion_to_match(curves: QualityCurves, costs: SuiteCosts) -> dict[str, f
 
     For the first training seed; infinite where it never does.
     """
-    proportions = {}
-    for name in curves.modalities:
-        compute = compute_to_match(curves.features[name, 0], costs.checkpoints)
-        proportions[name] = compute / costs.checkpoints[-1]
-    return proportions
+    return {
+        name: compute_to_match(features, costs.checkpoints) / costs.checkpoints[-1]
+        for name, features in zip(curves.modalities, curves.at_own_best(0), strict=True)
+    }
 
 
 class LogSaving(NamedTuple):
@@ -122,12 +122,10 @@ def estimate_saving(curves: QualityCurves, costs: SuiteCosts) -> Estimate:
     The interval is over training seeds where there are several, else over patients, who are left
     out in groups. Where nothing varies, as the generalist is as good at its first checkpoint every
     time, the saving is at least what it is there: a lower limit and no upper one. Where it never gets
-    there, the saving is at most what its whole cost allows: an upper limit and no lower one.
+    there, the saving is at most what its whole cost allows: an upper limit and no lower one. Of a single
+    seed that limit knows of no sampling uncertainty.
     """
-    by_seed = [
-        log_saving([curves.features[name, number] for name in curves.modalities], costs)
-        for number in range(curves.seeds)
-    ]
+    by_seed = [log_saving(curves.at_own_best(number), costs) for number in range(curves.seeds)]
     values = [one.value for one in by_seed]
     if any(one.censored for one in by_seed):
         over_seeds = t_interval(values)
@@ -150,7 +148,7 @@ def _saving_over_patients(curves: QualityCurves, costs: SuiteCosts) -> tuple[Est
         found = log_saving(features, costs)
         return math.nan if found.censored else found.value
 
-    features = [curves.features[name, 0] for name in curves.modalities]
+    features = curves.at_own_best(0)
     paired = len({len(of_modality) for of_modality in features}) == 1
     patients = curves.patients[curves.modalities[0], 0] if paired else None
     values, variances, degrees = delete_group(statistic, features, patients)
@@ -163,9 +161,7 @@ def break_even(curves: QualityCurves, costs: SuiteCosts) -> BreakEven:
     log_specialist = np.log(costs.mean_specialist)
     fully_trained = t_interval(math.log(costs.checkpoints[-1]) - log_specialist)
     needed = [
-        compute_to_match_most(
-            [curves.features[name, number] for name in curves.modalities], costs.checkpoints
-        )
+        compute_to_match_most(curves.at_own_best(number), costs.checkpoints)
         for number in range(curves.seeds)
     ]
     if max(needed) == math.inf:
@@ -182,27 +178,20 @@ def training_in_words(proportion: float) -> str:
     return f"after {proportion:.0%} of its training"
 
 
-def planted_saving(curves: QualityCurves, costs: SuiteCosts, networks: int) -> float | None:
+def planted_saving(again: Sequence[TrainedAgain], networks: int) -> float:
     """Measure the saving of ten copies of a modality that some number of networks serve.
 
-    A modality's curve is read at the distance of the half-trained generalist itself, on other
-    images, as its "specialist". The saving should be 10 / `networks`: ten such specialists cost ten
-    times as much as one network, and as much as ten. None where the curve never gets there.
+    The half-trained first network is each copy's "specialist"; the second training is the "generalist", once
+    or as often as there are `networks`. Both are trainings of one recipe, so the saving should be 10 /
+    `networks`. Where the second never comes as near, its whole cost counts, as in `log_saving`. The geometric
+    mean over the modalities that were trained again.
     """
-    savings_found = []
-    for name in curves.modalities:
-        features = curves.features[name, 0]
-        half = len(features) // 2
-        *curve, _ = distances_from_real(features[:half])
-        target = distances_from_real(features[half:])[curves.half_trained]
-        reached = compute_to_reach(
-            compute=np.multiply(networks, costs.checkpoints), distance=curve, target=target
-        )
-        suite = PLANTED_COPIES * costs.checkpoints[curves.half_trained]
-        savings_found.append(suite / reached if reached < math.inf else math.nan)
-    if np.isnan(savings_found).all():
-        return None
-    return float(np.exp(np.nanmean(np.log(savings_found))))
+    logs = []
+    for one in again:
+        compute = np.multiply(networks, one.steps)
+        needed = min(compute_to_match(one.features, compute.tolist()), float(compute[-1]))
+        logs.append(math.log(PLANTED_COPIES * one.half / needed))
+    return math.exp(float(np.mean(logs)))
 
 
 def factor_in_words(log_factor: Estimate) -> str:

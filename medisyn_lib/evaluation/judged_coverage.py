@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation.fidelity.features import encoder_of
 from medisyn_lib.evaluation.labelled_features import LabelledFeatures
 from medisyn_lib.evaluation.quality_floor import NEIGHBOURS, quality_floor
 from medisyn_lib.pipeline.arms import REAL, ArmKey, Images
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
 
 ANY = "any"  # stands for the modality where that of the images is not known
+Coverage = dict[str, Estimate]  # by encoder
 
 
 def labelled(
@@ -58,8 +60,8 @@ def labelled_pair(
     return real, labelled(study, synthetic, *labels)
 
 
-def coverage(*, real: LabelledFeatures, synthetic: LabelledFeatures) -> Estimate:
-    """Return `quality_floor` over the modalities that have enough images; no value where none has.
+def coverage(*, real: LabelledFeatures, synthetic: LabelledFeatures) -> Coverage:
+    """Return `quality_floor` by encoder, over the modalities that have enough images; no value where none has.
 
     Where no modality of the synthetic images is one of the real ones, as theirs is not known, all count as one.
     """
@@ -67,12 +69,13 @@ def coverage(*, real: LabelledFeatures, synthetic: LabelledFeatures) -> Estimate
         real, synthetic = _of_any(real), _of_any(synthetic)
     enough = _with_enough(real.modality) & _with_enough(synthetic.modality)
     kept = [_only(side, enough) for side in (real, synthetic)]
+    names = [str(encoder_of(features)) for features in real.features]
     if not min(map(len, kept)):
-        return Estimate(None, None, None, 0)
-    return quality_floor(real=kept[0], synthetic=kept[1])
+        return dict.fromkeys(names, Estimate(None, None, None, 0))
+    return dict(zip(names, quality_floor(real=kept[0], synthetic=kept[1]), strict=True))
 
 
-def coverage_of_generator(judged: JudgedGenerator) -> Estimate:
+def coverage_of_generator(judged: JudgedGenerator) -> Coverage:
     """Return how much of the held-out images a generator's images of their captions cover."""
     study = judged.study
     held_out = study.images("test")
@@ -81,7 +84,7 @@ def coverage_of_generator(judged: JudgedGenerator) -> Estimate:
     return coverage(real=real, synthetic=made)
 
 
-def coverage_of_images(study: Study, images: JudgedImages) -> Estimate:
+def coverage_of_images(study: Study, images: JudgedImages) -> Coverage:
     """Return how much of the held-out images some judged ones cover, which need not be of their captions."""
     held_out = study.images("test")
     labels = [np.asarray(held_out[name][:]) for name in ("modality", "patient_id")]
@@ -93,17 +96,17 @@ def coverage_of_images(study: Study, images: JudgedImages) -> Estimate:
 
 
 def coverage_of_pair(
-    study: Study, splits: Sequence[datasets.Dataset], modalities: Sequence[str]
-) -> list[Estimate]:
-    """Return how much of the real images generalist and specialists cover, of the first training seed."""
-    images = paired_images(study, splits, modalities)
-    patients = {(name, 0): patients_of(splits[0], name) for name in modalities}
+    study: Study, split: datasets.Dataset, modalities: Sequence[str]
+) -> list[Coverage]:
+    """Return how much of the real images of the first training seed its generalist and its specialists cover."""
+    images = paired_images(study, [split], modalities)
+    patients = {(name, 0): patients_of(split, name) for name in modalities}
     return list(coverage_of_arms(study, images, patients).values())
 
 
 def coverage_of_arms(
     study: Study, images: Images, patients: Mapping[tuple[str, int], np.ndarray]
-) -> dict[str, Estimate]:
+) -> dict[str, Coverage]:
     """Return how much of the real images each arm covers, over the modalities that it has.
 
     Parameters

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.fidelity.features import Features, Pair, checked_pair
@@ -14,8 +15,8 @@ from medisyn_lib.statistics.jackknife import GroupJackknife, delete_group
 __all__ = ["JACKKNIFE_GROUPS", "LabelledFeatures", "checked_features", "delete_patients"]
 
 JACKKNIFE_GROUPS = 10  # of patients
-# From which rows are left, bool (n,) of the real and (m,) of the synthetic ones, to a number.
-Statistic = Callable[[np.ndarray, np.ndarray], float]
+# From which rows are left, bool (n,) of the real and (m,) of the synthetic ones, to one number or several.
+Statistic = Callable[[np.ndarray, np.ndarray], ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def delete_patients(
     Parameters
     ----------
     statistic : callable
-        From the rows that are left, bool (n,) and (m,), to a number; NaN where there is none.
+        From the rows that are left, bool (n,) and (m,), to one number or several; NaN where there is none.
     real, synthetic : LabelledFeatures
         Of n and m images.
     groups : int
@@ -92,7 +93,7 @@ def delete_patients(
     n = len(real)
     patients = np.concatenate([np.asarray(images.patient, str) for images in (real, synthetic)])
 
-    def of_rows(rows: np.ndarray) -> float:
+    def of_rows(rows: np.ndarray) -> ArrayLike:
         left = np.zeros(len(patients), bool)
         left[rows] = True
         return statistic(left[:n], left[n:])

@@ -1,4 +1,4 @@
-"""How quality rises while the generalist is trained, beside the finished specialists."""
+"""How quality rises while the generalist is trained, beside the specialists at their own best."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
+    from medisyn_lib.evaluation.own_best import Chosen
     from medisyn_lib.evaluation.training_costs import SuiteCosts
 
 # Of the second axis of `QualityCurves.features`; the checkpoints lie between.
@@ -40,27 +41,37 @@ class QualityCurves:
         Training seeds.
     images
         Per checkpoint, modality and seed, at most.
-    half_trained
-        Number of the checkpoint after half of the generalist's training.
     features
         By modality and number of the seed, float64 (n, 1 + checkpoints + 1, d): of the real images,
-        of each checkpoint's images of their captions, and of the finished specialist's.
+        of each checkpoint's images of their captions, and of the specialist's at its own best.
     patients
         The patient of each row (n,), by modality and number of the seed.
+    best_so_far
+        By number of the seed, as of `own_best.Chosen`.
     """
 
     modalities: Sequence[str]
     seeds: int
     images: int
-    half_trained: int
     features: Mapping[tuple[str, int], np.ndarray]
     patients: Mapping[tuple[str, int], np.ndarray]
+    best_so_far: Mapping[int, tuple[int, ...]]
+
+    def at_own_best(self, number: int) -> list[np.ndarray]:
+        """Return a seed's features by modality, each checkpoint's images those of the best one so far."""
+        best = [1 + place for place in self.best_so_far[number]]
+        columns = [REAL_COLUMN, *best, SPECIALIST_COLUMN]
+        return [self.features[name, number][:, columns] for name in self.modalities]
 
 
 def sample_quality_curves(
-    study: Study, splits: Sequence[datasets.Dataset], modalities: Sequence[str], limit: int
+    study: Study,
+    splits: Sequence[datasets.Dataset],
+    modalities: Sequence[str],
+    limit: int,
+    chosen: Chosen,
 ) -> QualityCurves:
-    """Sample the generalist's checkpoints and the specialists, and compute their features.
+    """Sample the generalist's checkpoints and the specialists at their own best, and compute their features.
 
     Parameters
     ----------
@@ -72,9 +83,10 @@ def sample_quality_curves(
         Those with a specialist.
     limit
         Images per checkpoint, modality and seed, at most.
+    chosen
+        Whose checkpoints are the best.
     """
-    plan = denoiser_plan(study.settings)
-    steps = snapshot_steps(plan)
+    steps = snapshot_steps(denoiser_plan(study.settings))
     features, patients = {}, {}
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
         checkpoints = []
@@ -86,15 +98,15 @@ def sample_quality_curves(
         by_generalist = sample_modalities(finished, split, modalities, number)
         checkpoints.append({name: images[:limit] for name, images in by_generalist.items()})
         for name in modalities:
-            special = study.generator(name, seed=seed).folder
+            best = chosen.specialists[name, number]
+            special = study.generator(name, seed=seed, after=best).folder
             by_specialist = sample_modalities(special, split, [name], number)[name][:limit]
             real = load_pixels(split, rows_of(split, name, limit))
             arms = [real, *(images[name] for images in checkpoints), by_specialist]
             features[name, number] = np.stack([cached_features(arm) for arm in arms], 1)
             patients[name, number] = patients_of(split, name, limit)
-    half_trained = steps.index(plan.steps // 2)
     seeds = len(study.settings.seeds)
-    return QualityCurves(modalities, seeds, limit, half_trained, features, patients)
+    return QualityCurves(modalities, seeds, limit, features, patients, chosen.best_so_far)
 
 
 def distances_from_real(features: np.ndarray) -> list[float]:

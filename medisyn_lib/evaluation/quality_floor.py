@@ -1,7 +1,8 @@
 """The quality floor: the proportion of real images that a generator comes near, in a middling modality.
 
-Coverage (k = 5) of each modality, the mean over encoders, then the median over modalities. It always
-compares as many real as synthetic images, at most 100, because coverage depends on their number.
+Coverage (k = 5) of each modality, then the median over modalities, by each of several encoders: an encoder
+that sees little within a modality must not make up for one that sees more. It always compares as many real
+as synthetic images, at most 100, because coverage depends on their number.
 
 What it says of reference generators: independent images of other patients get about 1 - 2^-5 = 0.97, or
 about 0.9 where real patients have several images each, which lie nearer to one another. A copier of
@@ -43,8 +44,8 @@ class _Subset(NamedTuple):
 
 def coverage_by_modality(
     *, real: LabelledFeatures, synthetic: LabelledFeatures, seed: int = 0
-) -> dict[str, float]:
-    """Return the coverage of each modality, the mean over subsets and encoders.
+) -> dict[str, np.ndarray]:
+    """Return the coverage of each modality by each encoder, the mean over subsets.
 
     Parameters
     ----------
@@ -56,8 +57,8 @@ def coverage_by_modality(
 
     Returns
     -------
-    dict of str to float
-        By modality in alphabetical order, in [0, 1].
+    dict of str to ndarray
+        By modality in alphabetical order, float64 (encoders,) in [0, 1].
 
     Raises
     ------
@@ -75,8 +76,8 @@ def coverage_by_modality(
 
 def quality_floor(
     *, real: LabelledFeatures, synthetic: LabelledFeatures, seed: int = 0, level: float = 0.95
-) -> Estimate:
-    """Return the median over modalities of `coverage_by_modality`, in [0, 1].
+) -> list[Estimate]:
+    """Return the median over modalities of `coverage_by_modality`, in [0, 1], by each encoder.
 
     Parameters
     ----------
@@ -87,10 +88,11 @@ def quality_floor(
 
     Returns
     -------
-    Estimate
-        Of an even number of modalities the lower median, so that it is that of some modality; n counts
-        the images, of real or synthetic ones whichever are fewer in a modality. There is no interval
-        where coverage does not vary, or a modality has too few images for leaving patients out.
+    list of Estimate
+        In the order of the features. Of an even number of modalities the lower median, so that it is that
+        of some modality; n counts the images, of real or synthetic ones whichever are fewer in a modality.
+        There is no interval where coverage does not vary, or a modality has too few images for leaving
+        patients out.
 
     Raises
     ------
@@ -104,19 +106,26 @@ def quality_floor(
     pairs = checked_features(real=real, synthetic=synthetic)
     subsets = _subsets(real.modality, synthetic.modality, seed)
 
-    def middling(real_left: np.ndarray, synthetic_left: np.ndarray) -> float:
+    def middling(real_left: np.ndarray, synthetic_left: np.ndarray) -> np.ndarray:
         covered = [
             _mean_coverage(pairs, of_modality, real_left, synthetic_left)
             for of_modality in subsets.values()
         ]
-        return _lower_median(covered)
+        return _lower_median(np.array(covered))
 
     values, variances, degrees = delete_patients(middling, real=real, synthetic=synthetic)
     n = sum(_in_both(real.modality, synthetic.modality).values())
-    found = student(float(values[0]), float(variances[0]), degrees, n, level)
+    return [
+        _clipped(student(float(value), float(variance), degrees, n, level))
+        for value, variance in zip(values, variances, strict=True)
+    ]
+
+
+def _clipped(found: Estimate) -> Estimate:
+    """A proportion whose interval lies in [0, 1]."""
     if found.ci_low is None or found.ci_high is None:
         return found
-    return Estimate(found.value, max(found.ci_low, 0.0), min(found.ci_high, 1.0), n)
+    return Estimate(found.value, max(found.ci_low, 0.0), min(found.ci_high, 1.0), found.n)
 
 
 def _in_both(real: np.ndarray, synthetic: np.ndarray) -> dict[str, int]:
@@ -163,23 +172,21 @@ def _mean_coverage(
     subsets: Sequence[_Subset],
     real_left: np.ndarray,
     synthetic_left: np.ndarray,
-) -> float:
-    """The mean over subsets and encoders, of the rows that are left; NaN if they are too few."""
+) -> np.ndarray:
+    """By each encoder the mean over subsets, of the rows that are left, (encoders,); NaN if they are too few."""
     found = []
     for subset in subsets:
         real = subset.real[real_left[subset.real]]
         synthetic = subset.synthetic[synthetic_left[subset.synthetic]]
         n = min(len(real), len(synthetic))
         if n <= NEIGHBOURS:
-            return float("nan")
-        for pair in pairs:
-            x, y = pair.real[real[:n]], pair.synthetic[synthetic[:n]]
-            found.append(coverage(compare(real=x, synthetic=y, k=NEIGHBOURS)))
-    return float(np.mean(found))
+            return np.full(len(pairs), np.nan)
+        of_pairs = [(pair.real[real[:n]], pair.synthetic[synthetic[:n]]) for pair in pairs]
+        found.append([coverage(compare(real=x, synthetic=y, k=NEIGHBOURS)) for x, y in of_pairs])
+    return np.mean(found, 0)
 
 
-def _lower_median(values: Sequence[float]) -> float:
-    """The median, of an even number the lower of the two in the middle; NaN if any is."""
-    if np.isnan(values).any():
-        return float("nan")
-    return sorted(values)[(len(values) - 1) // 2]
+def _lower_median(values: np.ndarray) -> np.ndarray:
+    """The median of each column, of an even number of rows the lower of the two in the middle; NaN if any is."""
+    middle = np.sort(values, 0)[(len(values) - 1) // 2]
+    return np.where(np.isnan(values).any(0), np.nan, middle)

@@ -22,6 +22,8 @@ from medisyn_lib.training.flops import count_flops
 if TYPE_CHECKING:
     import pandas as pd
 
+    from medisyn_lib.evaluation.own_best import Chosen
+
 # Images that the shipped autoencoder saw in training (its card), the last by its decoder alone.
 SHIPPED_AUTOENCODER_IMAGES = 16 * (7500 + 1200)
 AUTOENCODER_BATCH = 16
@@ -40,7 +42,7 @@ class SuiteCosts:
     checkpoints
         The generalist's up to each of its checkpoints, rising.
     specialists
-        By modality that has a specialist, one per training seed.
+        By modality that has a specialist, one per training seed: up to its own best checkpoint.
     """
 
     modalities: int
@@ -73,7 +75,10 @@ def training_costs(denoisers: Mapping[TrainedModel, StoredDenoiser]) -> pd.DataF
 
 
 def suite_costs(
-    study: Study, denoisers: Mapping[TrainedModel, StoredDenoiser], modalities: int
+    study: Study,
+    denoisers: Mapping[TrainedModel, StoredDenoiser],
+    modalities: int,
+    chosen: Chosen,
 ) -> SuiteCosts:
     """Count the operations behind the autoencoder, a generalist's checkpoints and the specialists.
 
@@ -85,6 +90,8 @@ def suite_costs(
         Of `suite.train_denoisers`.
     modalities
         How many the data have.
+    chosen
+        The specialists' own best checkpoints: what is trained beyond them is not counted.
     """
     first = study.settings.seeds[0]
     per_image = denoisers[TrainedModel(GENERALIST, "", first)].compute()["flops_per_image"]
@@ -93,7 +100,9 @@ def suite_costs(
     specialists: dict[str, tuple[float, ...]] = {}
     for model, denoiser in denoisers.items():
         if model.kind == SPECIALIST:
-            flops = denoiser.compute()["flops"]
+            cost = denoiser.compute()
+            best = chosen.specialists[model.modality, study.settings.seeds.index(model.seed)]
+            flops = cost["flops"] * best / cost["steps"]
             specialists[model.modality] = (*specialists.get(model.modality, ()), flops)
     return SuiteCosts(modalities, _shared_autoencoder_flops(study), checkpoints, specialists)
 

@@ -58,7 +58,7 @@ def paired_images(
     study
         Profile and data.
     splits
-        One per training seed.
+        One per training seed, of the first ones where there are fewer.
     modalities
         Those with a specialist.
     generator
@@ -71,7 +71,7 @@ def paired_images(
         Images of the arms `real`, `generalist` and `specialist`.
     """
     images: Images = {}
-    for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
+    for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=False)):
         if generator in ("", TRAINED):
             general = str(study.generator(seed=seed).folder)
         else:

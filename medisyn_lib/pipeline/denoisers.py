@@ -83,9 +83,7 @@ class Denoiser(StoredDenoiser):
     latents: Latents
     embeddings: Embeddings
     images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
-    snapshots: tuple[int, ...] = field(
-        metadata=UNKEYED, kw_only=True
-    )  # steps after which weights are stored
+    snapshots: tuple[int, ...] = field(kw_only=True)  # steps after which weights are stored
 
     def untrained(self) -> UNet2DConditionModel:
         """Return the network that generalist and specialists of a seed all start from."""
@@ -162,7 +160,7 @@ def denoiser_plan(
 
 
 def snapshot_steps(plan: loop.TrainingPlan) -> tuple[int, ...]:
-    """Return the steps after which a long training's weights are stored: every eighth of it."""
+    """Return the steps after which a training's weights are stored: every eighth of it."""
     return tuple(sorted({max(1, plan.steps * eighth // 8) for eighth in range(1, 9)}))
 
 

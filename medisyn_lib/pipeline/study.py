@@ -168,7 +168,6 @@ class Study:
         which = modality, seed, long
         if which not in self._denoisers:
             plan = denoiser_plan(self.settings, modality, seed=seed, long=long)
-            several = modality is None or long
             self._denoisers[which] = Denoiser(
                 plan=plan,
                 shape=self.denoiser_shape,
@@ -176,7 +175,7 @@ class Study:
                 latents=self.latents,
                 embeddings=self.embeddings,
                 images=self.image_set("generator"),
-                snapshots=snapshot_steps(plan) if several else (plan.steps,),
+                snapshots=snapshot_steps(plan),
             )
         return self._denoisers[which]
 

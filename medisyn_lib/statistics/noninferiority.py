@@ -115,8 +115,7 @@ def simultaneous(contrasts: Mapping[str, Contrast], alpha: float = 0.05) -> dict
     """Estimate each modality's mean effect with limits that hold for all modalities together.
 
     Bonferroni: with m modalities each limit errs with probability alpha / m, so that, on either side,
-    all limits hold together with probability 1 - alpha. Counting modalities by such limits is a
-    partial-conjunction test of that level, whatever the count that is asked for.
+    all limits hold together with probability 1 - alpha.
 
     Parameters
     ----------
@@ -129,17 +128,74 @@ def simultaneous(contrasts: Mapping[str, Contrast], alpha: float = 0.05) -> dict
     ------
     InputError
         Where the numbers of training seeds differ.
-
-    References
-    ----------
-    Benjamini and Heller, Biometrics 2008, 64(4):1215-1222.
     """
     if not contrasts:
         return {}
+    level = simultaneous_level(len(contrasts), alpha)
+    return _estimates(list(contrasts), _checked_mean_effects(contrasts), level)
+
+
+class PValues(NamedTuple):
+    """One-sided p-values of an effect against a margin; NaN where the effect has no variance."""
+
+    not_worse: float  # small: surely below the margin
+    worse: float  # small: surely above it
+
+
+def against_margin(contrasts: Mapping[str, Contrast], margin: float) -> dict[str, PValues]:
+    """Test each modality's mean effect against a margin, by Student's t on either side.
+
+    Parameters
+    ----------
+    contrasts
+        As of `simultaneous`.
+    margin
+        On the scale of the effects.
+
+    Raises
+    ------
+    InputError
+        As `simultaneous`.
+    """
+    from scipy.stats import t
+
+    if not contrasts:
+        return {}
+    found = _checked_mean_effects(contrasts)
+    statistic = (found.mean - margin) / np.sqrt(found.variance)
+    below = t.cdf(statistic, found.degrees_of_freedom)
+    above = t.sf(statistic, found.degrees_of_freedom)
+    return {
+        name: PValues(float(below[number]), float(above[number]))
+        for number, name in enumerate(contrasts)
+    }
+
+
+def step_down(p_values: ArrayLike, alpha: float = 0.05) -> np.ndarray:
+    """Say which nulls are rejected by Holm's step-down test, bool (m,); a NaN never is.
+
+    That no true null is rejected has probability 1 - alpha. The number of rejections is also a lower limit,
+    of that level, of how many nulls are false: the i-th is the partial-conjunction test of "at least i"
+    (Benjamini and Heller), made after all those before it.
+
+    References
+    ----------
+    Holm, Scandinavian Journal of Statistics 1979, 6(2):65-70.
+    Benjamini and Heller, Biometrics 2008, 64(4):1215-1222.
+    """
+    p = np.nan_to_num(np.asarray(p_values, np.float64), nan=1.0)
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * np.arange(len(p), 0, -1)
+    rejected = np.empty(len(p), bool)
+    rejected[order] = np.maximum.accumulate(scaled) <= alpha
+    return rejected
+
+
+def _checked_mean_effects(contrasts: Mapping[str, Contrast]) -> _MeanEffects:
+    """Mean effects of modalities that have the same training seeds; InputError where they have not."""
     if len({len(one.effects) for one in contrasts.values()}) != 1:
         raise InputError("simultaneous: needs effects of the same training seeds in each modality")
-    level = simultaneous_level(len(contrasts), alpha)
-    return _estimates(list(contrasts), _mean_effects(list(contrasts.values())), level)
+    return _mean_effects(list(contrasts.values()))
 
 
 def _mean_effects(contrasts: Sequence[Contrast]) -> _MeanEffects:

@@ -4,7 +4,6 @@
 InputError names what is not.
 """
 
-from medisyn_lib.evaluation.fidelity.features import project
 from medisyn_lib.evaluation.fidelity.frechet import frechet_distance
 from medisyn_lib.evaluation.fidelity.intervals import block_measures, measures
 from medisyn_lib.evaluation.fidelity.kernel import kernel_distance
@@ -16,5 +15,4 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "measures",
-    "project",
 ]

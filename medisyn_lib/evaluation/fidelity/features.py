@@ -1,4 +1,4 @@
-"""What a measure accepts as features, and features within a few axes."""
+"""What a measure accepts as features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.models.encoders import FeatureSet
 
 Features = FeatureSet | np.ndarray
-ROWS_PER_AXIS = 5  # at the least, so that a covariance within the axes can be estimated
 
 
 class Pair(NamedTuple):
@@ -55,28 +54,3 @@ def checked_pair(*, real: Features, synthetic: Features, unequal: bool = False) 
             "take one width and n or say unequal=True"
         )
     return pair
-
-
-def project(features: Features, axes: np.ndarray) -> FeatureSet:
-    """Return features within axes, as those of an encoder of its own.
-
-    Parameters
-    ----------
-    features : FeatureSet or np.ndarray
-        (n, d), n >= 5 c.
-    axes : np.ndarray
-        (d, c), such as principal axes.
-
-    Raises
-    ------
-    InputError
-        If the width differs or the rows are too few.
-    """
-    width, number = axes.shape
-    if np.shape(features)[1:] != (width,) or len(features) < ROWS_PER_AXIS * number:
-        raise InputError(
-            f"components: axes {axes.shape} need that width and {ROWS_PER_AXIS} rows a column, "
-            f"got {np.shape(features)}"
-        )
-    values = np.asarray(features, np.float64).dot(axes)
-    return FeatureSet(values, f"{encoder_of(features)}-pc{number}")

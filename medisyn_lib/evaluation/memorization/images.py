@@ -91,29 +91,33 @@ class JudgedImages:
     finished : whether they came as a folder of finished images, so that nothing more can be sampled
     pixels : uint8 (n, h, h, 3)
     modality : str (n,), as the folder or the captions say
+    of_training_caption : bool (n,), whether the prompt was a training image's caption; not known of a folder
     """
 
     finished: bool
     pixels: np.ndarray
     modality: np.ndarray
+    of_training_caption: np.ndarray
 
 
 def judged_images(generator: JudgedGenerator, seed: int = 0) -> JudgedImages:
     """Load or sample the images to be judged; those that show nothing are counted and left out.
 
-    A folder of finished images is taken whole. A pipeline is given the captions of held-out images,
-    the first of them with this seed. Where most images are one and the same, that is said.
+    A folder of finished images is taken whole. A pipeline is given captions of held-out images, the first of
+    them with this seed, and in every second place a caption of a training image of the same modality in its
+    stead: a generator copies most readily where the caption is one that it was trained on. Where most images
+    are one and the same, that is said.
 
     Raises
     ------
     InputError
-        Where no image shows anything.
+        Where no image shows anything, or a modality has no training image.
     """
     model, study = generator.model, generator.study
     if _is_image_folder(Path(model)):
         judged = _finished_images(model, study.settings.size)
     else:
-        judged = _sampled_images(study, model, seed)
+        judged = _sampled_images(generator, seed)
     distinct = len({image.tobytes() for image in judged.pixels})
     if distinct < len(judged.pixels) / 2:
         print(
@@ -134,14 +138,52 @@ def _finished_images(folder: str, size: int) -> JudgedImages:
     pixels = np.stack([np.asarray(centre_square(image, size)) for image in opened])
     modality = np.array([row["modality"] for row in rows])
     shown = _shown(pixels, Path(folder).name)
-    return JudgedImages(True, pixels[shown], modality[shown])
+    return JudgedImages(True, pixels[shown], modality[shown], np.zeros(shown.sum(), bool))
 
 
-def _sampled_images(study: Study, model: str, seed: int) -> JudgedImages:
-    requested = study.images("test")
-    pixels = _sample(study, model, requested["caption"][:], seed)
+def _sampled_images(generator: JudgedGenerator, seed: int) -> JudgedImages:
+    model, study = generator.model, generator.study
+    held_out, training = study.images("test"), generator.training_images.load()
+    modality = np.array(held_out["modality"][:])
+    of_training = np.arange(len(modality)) % 2 == 1
+    rows = rows_of_modalities(modality[of_training], np.array(training["modality"][:]))
+    # All held-out captions, as notebook 01 samples them, so that its images in the store serve.
+    pixels = _sample(study, model, held_out["caption"][:], seed)
+    captions = training.select(rows.tolist())["caption"][:]
+    pixels[of_training] = _sample(study, model, captions, seed + len(modality))
     shown = _shown(pixels, Path(model).name)
-    return JudgedImages(False, pixels[shown], np.array(requested["modality"][:])[shown])
+    return JudgedImages(False, pixels[shown], modality[shown], of_training[shown])
+
+
+def rows_of_modalities(requested: np.ndarray, modality: np.ndarray) -> np.ndarray:
+    """Choose a row of each requested modality, spread evenly over the rows that have it.
+
+    Parameters
+    ----------
+    requested
+        Modalities, str (n,).
+    modality
+        Of each row, str (m,).
+
+    Returns
+    -------
+    rows
+        int64 (n,).
+
+    Raises
+    ------
+    InputError
+        Where no row has a requested modality.
+    """
+    rows = np.empty(len(requested), np.int64)
+    for name in np.unique(requested):
+        there, places = np.flatnonzero(modality == name), np.flatnonzero(requested == name)
+        if not len(there):
+            raise InputError(
+                f"modality {name}: no training image is of it; add some or leave it out"
+            )
+        rows[places] = there[np.linspace(0, len(there) - 1, len(places)).round().astype(int)]
+    return rows
 
 
 def sample_at_study_size(

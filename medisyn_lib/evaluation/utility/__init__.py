@@ -1,4 +1,5 @@
 """Utility: do synthetic images improve a classifier? Many small classifiers, at equal optimiser steps.
 
-A classifier is a softmax regression on frozen features, so that hundreds of trainings average out luck.
+Two families: softmax regressions on frozen features, of which hundreds of trainings average out luck, and
+small networks that learn their features, each trained by itself.
 """

@@ -163,3 +163,16 @@ def planned_runs(task: Task, sizes: Sequence[int], draws: int) -> list[Run]:
         for run in all_runs(task, sizes, numbers)
         if run.draw in numbers[:draws] or run.arm in decisive
     ]
+
+
+def network_runs(task: Task, sizes: Sequence[int], draws: int) -> list[Run]:
+    """Return the runs of networks: what the rule and its controls compare alone, as each takes long."""
+    smallest, largest = sizes[0], sizes[-1]
+    compared = {
+        baseline_arm(smallest),
+        primary_arm(smallest),
+        shuffled_arm(smallest),
+        baseline_arm(largest),
+    }
+    numbers = range(FIRST_DRAW, FIRST_DRAW + draws)
+    return [run for run in all_runs(task, sizes, numbers) if run.arm in compared]

@@ -39,7 +39,7 @@ def gain(scored: TaskScores, arm: Arm, over: Arm, measure: str = "AUROC") -> Est
 def largest_real_arm(scored: TaskScores) -> Arm:
     """Return the arm of all n + N real images, those that the generator saw included."""
     sizes = [arm.n for arm in scored.by_arm if arm.kind == arms.REAL]
-    return Arm(arms.REAL, max(sizes), 0)
+    return Arm(arms.REAL, max(sizes, default=0), 0)
 
 
 def contrasts(scored: TaskScores, sizes: Sequence[int]) -> dict[str, Estimate]:
@@ -56,7 +56,7 @@ def contrasts(scored: TaskScores, sizes: Sequence[int]) -> dict[str, Estimate]:
     Returns
     -------
     gains
-        The gain in AUROC of each of CONTRASTS.
+        The gain in AUROC of each of CONTRASTS whose arm was trained.
     """
     smallest, largest = sizes[0], sizes[-1]
     everything = largest_real_arm(scored)
@@ -71,7 +71,9 @@ def contrasts(scored: TaskScores, sizes: Sequence[int]) -> dict[str, Estimate]:
         REAL_AND_SEEN: everything,
     }
     baseline = arms.baseline_arm(smallest)
-    return {name: gain(scored, arm, baseline) for name, arm in compared.items()}
+    return {
+        name: gain(scored, arm, baseline) for name, arm in compared.items() if arm in scored.by_arm
+    }
 
 
 def mean_over_tasks(estimates: Sequence[Estimate], draws: int) -> Estimate:

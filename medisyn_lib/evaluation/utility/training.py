@@ -105,7 +105,7 @@ def train_classifiers(task: Task, runs: Sequence[Run], steps: int) -> np.ndarray
         Of each class in the test images, float32 (runs, test images, classes).
     """
 
-    trained = TrainedClassifiers(_fingerprint(task, runs), steps, task=task, runs=tuple(runs))
+    trained = TrainedClassifiers(fingerprint(task, runs), steps, task=task, runs=tuple(runs))
     return np.load(trained.folder / "probabilities.npy")
 
 
@@ -129,8 +129,8 @@ class TrainedClassifiers(Artifact):
         np.save(folder / "probabilities.npy", np.concatenate(chunks))
 
 
-def _fingerprint(task: Task, runs: Sequence[Run]) -> str:
-    """SHA-256 (hex) of all that the probabilities follow from, but the number of steps."""
+def fingerprint(task: Task, runs: Sequence[Run]) -> str:
+    """Return the SHA-256 (hex) of all that the probabilities follow from, but the number of steps."""
     arrays = [task.x, task.y, task.validation, task.test]
     for run in runs:
         arrays += [run.first_half, run.second_half]
@@ -150,7 +150,7 @@ def train_side_by_side(task: Task, runs: Sequence[Run], steps: int) -> np.ndarra
     best_loss = torch.full((len(runs), len(SETTINGS)), torch.inf)
     best_logits = torch.zeros(len(runs), len(task.classes), len(task.test), len(SETTINGS))
     check_every = max(1, steps // VALIDATION_CHECKS)
-    for step, rows in enumerate(_batches(runs, steps), start=1):
+    for step, rows in enumerate(batches(runs, steps), start=1):
         features = classifiers.x[rows % len(classifiers.x)]
         optimiser.zero_grad()
         cross_entropy(classifiers.logits(features), y[rows]).sum().backward()
@@ -168,8 +168,8 @@ def train_side_by_side(task: Task, runs: Sequence[Run], steps: int) -> np.ndarra
     return chosen.softmax(1).movedim(1, 2).numpy()
 
 
-def _batches(runs: Sequence[Run], steps: int) -> Iterator[torch.Tensor]:
-    """Row numbers (runs, BATCH) of each step; a run's do not depend on what else is trained."""
+def batches(runs: Sequence[Run], steps: int) -> Iterator[torch.Tensor]:
+    """Yield the row numbers (runs, BATCH) of each step; a run's do not depend on what else is trained."""
     of_runs = []
     for run in runs:
         rng = np.random.default_rng([run.draw, run.arm.n, run.arm.ratio])

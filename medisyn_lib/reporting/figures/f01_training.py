@@ -151,10 +151,17 @@ def prompts(
 
 
 def recovered_prompts(
-    accuracies: pd.DataFrame, images: int, judged: JudgedGenerator, folder: Path
+    classified: Mapping[str, Mapping[str, pd.DataFrame]], judged: JudgedGenerator, folder: Path
 ) -> Image | None:
-    """Draw `alignment.accuracy_by_modality` of that many real and as many synthetic images."""
-    title = (
-        f"Prompts read back, 95% intervals by patient ({judged.scale}, n = {images} images a side)"
-    )
-    return draw(READ_BACK, accuracies.assign(title=title), folder / "figures")
+    """Draw `alignment.accuracy_by_modality` by each reader, of tables of real and synthetic images."""
+    import pandas as pd
+
+    from medisyn_lib.evaluation.alignment import accuracy_by_modality
+
+    of_readers = []
+    for reader, sets in classified.items():
+        found = accuracy_by_modality(real=sets["real"], synthetic=sets["synthetic"])
+        of_readers.append(found.assign(what=found["what"] + f", {reader} reader"))
+        images = len(sets["real"])
+    title = f"Prompts recovered by two readers, 95% intervals by patient ({judged.scale}, n = {images} images a side)"
+    return draw(READ_BACK, pd.concat(of_readers).assign(title=title), folder / "figures")

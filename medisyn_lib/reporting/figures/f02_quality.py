@@ -108,7 +108,7 @@ def measures(measured: pd.DataFrame, study: Study, folder: Path) -> Image | None
 
 
 def log_ratio_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Tabulate each modality's effect at each budget, with the limits and the label that the rule goes by."""
+    """Tabulate each modality's effect at each budget, with simultaneous limits and the label that the rule counts."""
     import pandas as pd
 
     from medisyn_lib.claims import c02_quality  # brings torch
@@ -116,12 +116,11 @@ def log_ratio_table(claims: Sequence[Claim]) -> pd.DataFrame:
     margin = c02_quality.RULE.thresholds["margin"]
     rows = []
     for claim in claims:
-        for one in claim.measures:
-            if one.name.startswith(c02_quality.EFFECT):
-                name = one.name.removeprefix(c02_quality.EFFECT)
-                numbers = (one.value, one.ci_low, one.ci_high, math.log(margin))
-                label = c02_quality.label(one, margin)
-                rows.append((name, claim.id.replace("-", " "), *numbers, one.n, label))
+        measures = {one.name: one for one in claim.measures}
+        for name, label in c02_quality.labels(measures).items():
+            one = measures[c02_quality.EFFECT + name]
+            numbers = (one.value, one.ci_low, one.ci_high, math.log(margin))
+            rows.append((name, claim.id.replace("-", " "), *numbers, one.n, label))
     columns = ["label", "group", "value", "low", "high", "reference", "n", "found"]
     return pd.DataFrame(rows, columns=columns).astype({"reference": float})
 

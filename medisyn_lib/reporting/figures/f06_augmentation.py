@@ -152,7 +152,7 @@ def gains(
     folder: Path,
     test_images: int,
 ) -> Image | None:
-    """Draw the contrasts of `gains.contrasts`, by scenario and task; nothing where there are none."""
+    """Draw the contrasts of `gains.contrasts`, by scenario and family, and by task; nothing where there are none."""
     import pandas as pd
 
     rows = [
@@ -164,11 +164,12 @@ def gains(
     if not rows:
         return None
     table = pd.DataFrame(rows, columns=["panel", "label", "group", "value", "low", "high"])
-    n = judged.study.settings.augmentation.smallest_n
-    draws = arms.DECISIVE_FACTOR * judged.study.settings.augmentation.draws
+    settings = judged.study.settings.augmentation
+    n, draws = settings.smallest_n, arms.DECISIVE_FACTOR * settings.draws
     table["xlabel"] = f"gain in AUROC over {n} real images, augmented"
     table["title"] = (
         f"The primary contrast (mixed 1:1, augmented) with its controls, at n = {n}; paired 95% intervals over "
-        f"draws and test patients ({judged.scale}, {draws} draws, at least {test_images} test images)"
+        f"draws and test patients ({judged.scale}, {draws} draws, of networks {settings.network_draws}, "
+        f"at least {test_images} test images)"
     )
     return draw(GAIN, table, folder)
