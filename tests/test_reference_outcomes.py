@@ -1,4 +1,4 @@
-"""Reference generators get the outcome that `docs/rules.md` names: of 01's guard for spread, of 05, and at the floor."""
+"""Reference generators get the outcome that `docs/rules.md` names: of the guard for spread of 01, of 05, at the floor."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
         def labelled(pixels: np.ndarray) -> LabelledFeatures:
             n = len(pixels)
-            names = (np.array(real.held_out[name][:n]) for name in ("modality", "patient_id", "finding"))
+            names = (
+                np.array(real.held_out[name][:n]) for name in ("modality", "patient_id", "finding")
+            )
             return LabelledFeatures([encoders.features(pixels)], *names)
 
         of_real, found = labelled(held_out), {}

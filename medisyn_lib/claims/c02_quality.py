@@ -233,20 +233,7 @@ def budget_claim(
         measures.append(
             measure(SECOND + name, effect, unit=SIMULTANEOUS, seeds=seeds, encoder="transformer")
         )
-    for margin in (RULE.thresholds["margin"], LENIENT_MARGIN):
-        tested = against_margin(by_modality, math.log(margin))
-        not_worse = step_down([p.not_worse for p in tested.values()], RULE.thresholds["alpha"])
-        measures.append(
-            count(
-                f"modalities_not_worse_by_{margin:.2f}",
-                not_worse.sum(),
-                unit="modalities",
-                n=len(tested),
-            )
-        )
-    at_margin = against_margin(by_modality, math.log(RULE.thresholds["margin"]))
-    for name, p in at_margin.items():
-        measures += [_p_value(P_NOT_WORSE + name, p.not_worse), _p_value(P_WORSE + name, p.worse)]
+    measures += _counted(by_modality)
     measures += coverage_measures(coverage)
     return make_claim(
         RULE,
@@ -260,6 +247,19 @@ def budget_claim(
         measures=measures,
         controls=controls,
     )
+
+
+def _counted(by_modality: Mapping[str, Contrast]) -> list[Measure]:
+    """How many modalities are not worse, by two margins, and the p-values by which the rule counts."""
+    limits, measures = RULE.thresholds, []
+    for margin in (limits["margin"], LENIENT_MARGIN):
+        tested = against_margin(by_modality, math.log(margin))
+        good = step_down([p.not_worse for p in tested.values()], limits["alpha"]).sum()
+        name = f"modalities_not_worse_by_{margin:.2f}"
+        measures.append(count(name, good, unit="modalities", n=len(tested)))
+    for name, p in against_margin(by_modality, math.log(limits["margin"])).items():
+        measures += [_p_value(P_NOT_WORSE + name, p.not_worse), _p_value(P_WORSE + name, p.worse)]
+    return measures
 
 
 def _p_value(name: str, p: float) -> Measure:
