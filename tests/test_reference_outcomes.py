@@ -1,4 +1,4 @@
-"""Reference generators get the outcome that `docs/rules.md` names: of the guard for spread of 01, of 05, at the floor."""
+"""Reference generators get the outcomes that `docs/rules.md` names: the guard for spread of 01, 05, the floor."""
 
 from __future__ import annotations
 
@@ -74,10 +74,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 def test_faithful_images_are_safe_and_copies_are_not(outcomes: dict[str, Outcome]) -> None:
+    """Of 120 images a flagged one or two leave the limit above 5%; that 300 suffice is in test_validity."""
     others, copies = outcomes["other patients"], outcomes["copies"]
-    assert others.covered > 0.7 and copies.covered > 0.7
+    assert others.covered > 0.7 and copies.covered > 0.7  # found: 0.95 and 0.98
     assert others.one_model == copies.one_model == SUPPORTED
-    assert (others.copies, copies.copies) == (SUPPORTED, CONTRADICTED)
+    assert others.copies in (SUPPORTED, INCONCLUSIVE) and copies.copies == CONTRADICTED
 
 
 def test_blur_hides_no_copies(outcomes: dict[str, Outcome]) -> None:
@@ -89,8 +90,16 @@ def test_a_collapsed_generator_is_contradicted_by_its_spread(
     outcomes: dict[str, Outcome], name: str
 ) -> None:
     found = outcomes[name]
-    assert found.covered < FLOOR and found.spread < 0.3 and found.one_model == CONTRADICTED
+    assert found.spread == 0 and found.one_model == CONTRADICTED
     assert found.copies in (INCONCLUSIVE, CONTRADICTED)
+
+
+def test_prototypes_are_below_the_floor_and_one_image_covers_about_five(
+    outcomes: dict[str, Outcome],
+) -> None:
+    """One point lies in the balls of about five real images, of however many: in 100 it is below the floor."""
+    assert outcomes["prototypes"].covered < FLOOR
+    assert outcomes["equal images"].covered <= 8 / 40  # found: 5 of 40
 
 
 def test_a_class_gaussian_is_below_the_floor_and_no_copier(outcomes: dict[str, Outcome]) -> None:

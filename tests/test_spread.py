@@ -78,7 +78,7 @@ def test_directions() -> None:
     halved = spread_ratio(real=real, synthetic=sampled(1, 0.5))
     assert halved.value == pytest.approx(same.value / 4) and halved.below(0.8)
     prototypes = spread_ratio(real=real, synthetic=sampled(1, 0.0))
-    assert (prototypes.value, prototypes.ci_low, prototypes.ci_high) == (0, None, None)
+    assert (prototypes.value, prototypes.ci_low, prototypes.ci_high) == (0, 0, 0)
     assert spread_ratio(real=real, synthetic=sampled(1, 2)).above(1)
 
 

@@ -53,7 +53,8 @@ def spread_ratio(
     -------
     Estimate
         n counts the images of those groups, of real or synthetic ones whichever are fewer in a group.
-        There is no interval where synthetic images of a group do not differ, or where no group is left
+        Where synthetic images of a finding do not differ at all, to one of the encoders, the ratio is 0, and
+        so are both limits, as it is 0 whoever is left out. There is no interval where no group is left
         without some patients.
 
     Raises
@@ -80,7 +81,7 @@ def spread_ratio(
     n = sum(min(len(group.real), len(group.synthetic)) for group in groups)
     values, variances, degrees = delete_patients(log_ratio, real=real, synthetic=synthetic)
     if np.isnan(values[0]):
-        return Estimate(0.0, None, None, n)
+        return Estimate(0.0, 0.0, 0.0, n)
     found = student(float(values[0]), float(variances[0]), degrees, n, level)
     low, high = (None if x is None else float(np.exp(x)) for x in (found.ci_low, found.ci_high))
     return Estimate(float(np.exp(values[0])), low, high, n)
