@@ -88,8 +88,8 @@ print(f"{len(real.calibration)} calibration images, {len(real.held_out)} held-ou
 # %% [markdown]
 # ## Three detectors and a joint threshold
 #
-# The distance ratio is near 1 for an image that resembles many training images, near 0 for a copy. A detector's
-# threshold is where it flags an image alone. Re-identification is left out unless enough true patients are known.
+# The distance ratio is near 1 for an image that resembles many training images, near 0 for a copy. A threshold is where
+# a detector flags an image alone. Re-identification is left out unless enough true patients are known.
 
 # %%
 detectors = copy_detectors(study, real.training, encoder)
@@ -117,10 +117,9 @@ estimate_table(recall | {"held-out real images": proportion_flagged(held_out_fla
 # %% [markdown]
 # ## The synthetic images
 #
-# Of a pipeline, one image for each of notebook 01's captions of held-out images, every second one exchanged for a
-# caption of a training image, as those are copied most readily. A folder of finished images is taken whole. Left of the
-# dashed line an image is flagged whatever the other detectors say. Synthetic images should lie where held-out real ones
-# do.
+# Of a pipeline, one image for each of notebook 01's captions, every second one exchanged for a caption of a training
+# image, as those are copied most readily. A folder of finished images is taken whole. Left of the dashed line an image
+# is flagged whatever the other detectors say. Synthetic images should lie where held-out real ones do.
 
 # %%
 images = judged_images(judged, seed)
@@ -159,8 +158,8 @@ f05_memorization.detection(power, n, copies, real, judged, folder)
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions. It is judged as
-# above, with those 64 as the training set and a threshold of its own. Its closest matches are shown last.
+# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions; these are its
+# training set. Its closest matches are shown last.
 
 # %%
 overfitted = overfitting.overfit(study, detectors, real)
@@ -243,9 +242,8 @@ print(verdicts([claim]))
 # %% [markdown]
 # ## Limits
 #
-# - What the detectors were shown to see are five distortions and one model that copies. Other copies, or a part of an
-#   image, a lesion say, may be copied without being noticed.
+# - Other copies than the five distortions, or part of an image, a lesion say, may go unnoticed.
 # - Not flagged is not anonymous: a synthetic image may carry a patient's trait without copying an image.
 # - The threshold is pooled over modalities; a set that mixes them otherwise than held-out images is judged unfairly.
 # - A generator made elsewhere may have been trained on more than `data` holds; only what is in `data` can be found.
-# - Where patient ids are not known to be true patients, "one image a patient" and "other patients" are not either.
+# - Where patient ids are not true patients, "one image a patient" and "other patients" are not either.
