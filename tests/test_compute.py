@@ -41,8 +41,8 @@ from medisyn_lib.evaluation.efficiency import (
     planted_saving,
 )
 from medisyn_lib.evaluation.own_best import best_until_now, choose_checkpoints
+from medisyn_lib.evaluation.planted_sharing import PlantedSharing
 from medisyn_lib.evaluation.quality_curves import QualityCurves
-from medisyn_lib.evaluation.trained_again import TrainedAgain
 from medisyn_lib.evaluation.training_costs import SuiteCosts
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
@@ -151,13 +151,13 @@ def simulated_curves(
     return QualityCurves(NAMES, len(own), n, features, patients, best)
 
 
-def trained_again(
+def planted_sharing(
     curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7), half: float = 1.0, n: int = 300
-) -> TrainedAgain:
+) -> PlantedSharing:
     """Simulated features of a second training's checkpoints, and of the half-trained first network."""
     shifts = np.array([0.0, *curve, half])[None, :, None]
     features = np.random.default_rng(2).normal(size=(n, len(curve) + 2, 16)) + shifts
-    return TrainedAgain(features, STEPS, half=4)
+    return PlantedSharing(features, STEPS, half=4)
 
 
 NEVER, AT_ONCE = (
@@ -313,7 +313,7 @@ def failed(controls: Sequence[Control]) -> list[str]:
 
 
 def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
-    controls = efficiency_controls([trained_again()] * 2)
+    controls = efficiency_controls([planted_sharing()] * 2)
     assert [control.value for control in controls] == pytest.approx([10, 1], rel=0.15)
     assert failed(controls) == []
     claim = claimed(estimate_saving(simulated_curves(), COSTS), controls=controls)
@@ -322,11 +322,11 @@ def test_03_planted_sharing_is_seen_and_its_absence_is_not() -> None:
 
 def test_03_a_second_training_that_never_gets_there_counts_with_its_whole_cost() -> None:
     """Not left out, which would make the planted saving look larger than it is: 10 x 4 steps over 8."""
-    assert planted_saving([trained_again(half=NEVER)], networks=1) == pytest.approx(5)
+    assert planted_saving([planted_sharing(half=NEVER)], networks=1) == pytest.approx(5)
 
 
 def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
-    shared, unshared = (planted_saving([trained_again()], networks=n) for n in (1, 10))
+    shared, unshared = (planted_saving([planted_sharing()], networks=n) for n in (1, 10))
     for controls, name in (
         (judge_controls(copies=unshared, unshared=unshared), "ten_copies_of_one"),
         (judge_controls(copies=shared, unshared=shared), "ten_unshared_networks"),
@@ -338,14 +338,14 @@ def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
 
 
 def test_03_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
-    again = trained_again()
+    again = planted_sharing()
     controls = efficiency_controls([again._replace(features=np.ones_like(again.features))])
     claim = claimed(estimate_saving(simulated_curves(), COSTS), controls=controls)
     assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
 
 
 def test_03_distances_that_rise_with_training_fail_a_control() -> None:
-    assert failed(efficiency_controls([trained_again((0.7, 1.0, 1.5, 2.0), half=1.5)]))
+    assert failed(efficiency_controls([planted_sharing((0.7, 1.0, 1.5, 2.0), half=1.5)]))
 
 
 def test_03_a_later_checkpoint_that_is_worse_is_not_taken() -> None:

@@ -310,7 +310,8 @@ def folder_of(images: Any, place: Path) -> Path:
 @pytest.mark.full
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    ("kind", "code", "words"), [("copies", 1, "the rule is broken"), ("fresh", 0, "is kept")]
+    ("kind", "code", "words"),
+    [("copies", 1, "The images include copies"), ("fresh", 0, "No more images than chance allows")],
 )
 def test_a_copier_breaks_the_rule_and_fresh_real_images_do_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, code: int, words: str

@@ -22,8 +22,8 @@ from medisyn_lib.claims.claim import (
 from medisyn_lib.claims.floor import coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
 from medisyn_lib.evaluation.efficiency import BreakEven, factor_in_words, planted_saving
+from medisyn_lib.evaluation.planted_sharing import PlantedSharing
 from medisyn_lib.evaluation.serving import MachineCosts
-from medisyn_lib.evaluation.trained_again import TrainedAgain
 from medisyn_lib.evaluation.training_costs import SuiteCosts
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.power import detectable_difference, standard_error
@@ -68,8 +68,8 @@ def _summary(saving: Measure) -> str:
     )
 
 
-def efficiency_controls(again: Sequence[TrainedAgain]) -> list[Control]:
-    """Plant sharing, and none, with networks that were really trained, and see whether the saving shows it."""
+def efficiency_controls(again: Sequence[PlantedSharing]) -> list[Control]:
+    """Plant sharing in the accounts, and none, and see whether the saving shows it."""
     return judge_controls(
         copies=planted_saving(again, networks=1),
         unshared=planted_saving(again, networks=10),

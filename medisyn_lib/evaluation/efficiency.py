@@ -15,7 +15,7 @@ from medisyn_lib.statistics.intervals import t_interval
 from medisyn_lib.statistics.jackknife import delete_group
 
 if TYPE_CHECKING:
-    from medisyn_lib.evaluation.trained_again import TrainedAgain
+    from medisyn_lib.evaluation.planted_sharing import PlantedSharing
     from medisyn_lib.evaluation.training_costs import SuiteCosts
 
 MATCHED = 0.8  # proportion of the modalities in which the generalist must be as good
@@ -178,13 +178,13 @@ def training_in_words(proportion: float) -> str:
     return f"after {proportion:.0%} of its training"
 
 
-def planted_saving(again: Sequence[TrainedAgain], networks: int) -> float:
+def planted_saving(again: Sequence[PlantedSharing], networks: int) -> float:
     """Measure the saving of ten copies of a modality that some number of networks serve.
 
-    The half-trained first network is each copy's "specialist"; the second training is the "generalist", once
-    or as often as there are `networks`. Both are trainings of one recipe, so the saving should be 10 /
-    `networks`. Where the second never comes as near, its whole cost counts, as in `log_saving`. The geometric
-    mean over the modalities that were trained again.
+    The other generalist, half-trained, is each copy's "specialist"; the first is the "generalist", once or as
+    often as there are `networks`. Both are trainings of one recipe, so the saving should be 10 / `networks`.
+    Where the first never comes as near, its whole cost counts, as in `log_saving`. The geometric mean over
+    modalities.
     """
     logs = []
     for one in again:
