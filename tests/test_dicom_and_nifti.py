@@ -172,6 +172,62 @@ def test_ids_are_hashed_and_nothing_of_a_header_is_kept(own_place, capsys):
         assert image.info == {} and image.mode == "L" and image.size == (128, 128)
 
 
+def marked(place):
+    """A CT slice whose private tags, comments and unknown fields all name a person."""
+    header = ct(place, patient=f"Meier-{place}", PatientComments="Meier", OtherPatientIDs="Meier-7")
+    block = header.private_block(0x0013, "MEIER WARE", create=True)
+    block.add_new(0x01, "LO", "Meier private")
+    block.add_new(0x02, "UN", b"Meier unknown ")
+    header.save_as(Path("in", place))
+
+
+def test_private_tags_reach_neither_images_nor_tables_nor_the_check(capsys):
+    for number in range(6):
+        marked(f"{number}.dcm")
+        assert Path(f"in/{number}.dcm").read_bytes().count(b"Meier") >= 5
+    assert prepare() == 0 and main.main(["data", "check", "folder:out"]) == 0
+    told = capsys.readouterr()
+    sources.load("folder:out", "train", size=16)
+    kept = [p for place in ("out", "store") for p in Path(place).rglob("*") if p.is_file()]
+    assert "in 6 of 6 files; none is kept" in told.out and len(kept) > 8
+    assert not any(word in told.out + told.err for word in ("Meier", "MEIER"))
+    assert not any(word in p.read_bytes() for p in kept for word in (b"Meier", b"MEIER"))
+
+
+@pytest.mark.parametrize("cut", [300, 1500, 3000, -100])
+def test_a_refusal_quotes_nothing_of_a_header(capsys, cut):
+    marked("a.dcm")
+    path = Path("in/a.dcm")
+    path.write_bytes(path.read_bytes()[:cut])
+    assert prepare() == 2
+    told = capsys.readouterr()
+    assert "a.dcm" in told.err and "Meier" not in told.err + told.out
+
+
+def test_ids_that_were_all_made_one_are_said_to_be_one_patient(capsys):
+    """As a tool leaves them that writes ANONYMOUS into every header."""
+    for number in range(6):
+        ct(f"{number}.dcm", patient="ANONYMOUS")
+    assert prepare() == 0
+    assert "6 images (6/0/0 train/val/test) of 1 patients" in capsys.readouterr().out
+
+
+def test_fields_of_a_nifti_header_are_not_kept():
+    for number in range(4):
+        volume(f"sub-{number}/a.nii")
+        image = nibabel.load(f"in/sub-{number}/a.nii")
+        for field in ("descrip", "aux_file", "intent_name", "db_name"):
+            image.header[field] = b"Mueller"
+        comment = nibabel.nifti1.Nifti1Extension("comment", b"Mueller")
+        image.header.extensions.append(comment)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(), None, image.header), "in/x.nii")
+        Path("in/x.nii").replace(f"in/sub-{number}/a.nii")
+        assert Path(f"in/sub-{number}/a.nii").read_bytes().count(b"Mueller") == 5
+    assert prepare("nifti", modality="brain_mri") == 0
+    written = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(written) == 22 and not any(b"Mueller" in path.read_bytes() for path in written)
+
+
 def test_the_same_secret_gives_the_same_folder_and_another_other_names():
     several()
     Path("other").write_bytes(b"quite another secret")
@@ -285,6 +341,7 @@ def test_ct_without_rescale_and_flat_images_are_refused(capsys):
         ({}, ("--labels", "none.csv"), "none.csv cannot be read"),
         ({}, ("--labels", "bad.csv"), "there is no file 'b.dcm'"),
         ({}, ("--labels", "wide.csv"), "wide.csv, line 2: 3 columns where the header has 2"),
+        ({}, ("--labels", "split.csv"), "'holdout' is unknown: write train, val, test into the"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(capsys, monkeypatch, named, more, words):
@@ -294,6 +351,7 @@ def test_bad_options_are_refused_before_any_work(capsys, monkeypatch, named, mor
     Path("full").mkdir()
     Path("full/x").write_text("x")
     Path("bad.csv").write_text("file_name,finding\nb.dcm,x")
+    Path("split.csv").write_text("file_name,split\na.dcm,Training\nb/c.dcm,holdout")
     Path("wide.csv").write_text("file_name,text\na.dcm,one, two")
     monkeypatch.setattr(dicom, "decode", None)  # no pixel is read before the refusal
     assert refused(capsys, words, "dicom", *more, **named)

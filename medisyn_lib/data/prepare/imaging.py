@@ -12,6 +12,7 @@ from medisyn_lib.data.prepare.labels import KEPT_COLUMNS
 from medisyn_lib.data.prepare.pictures import Picture
 from medisyn_lib.data.prepare.pseudonyms import pseudonym
 from medisyn_lib.data.rows import check_text, require
+from medisyn_lib.data.splits import SPLITS, is_split
 from medisyn_lib.errors import InputError
 
 __all__ = ["MAX_SIDE", "Choices", "Origin", "check_spacing", "picture_of", "reading"]
@@ -84,6 +85,12 @@ def picture_of(origin: Origin, choices: Choices) -> Picture:
     for name in ("text", "finding"):
         if line.get(name):
             check_text(line[name], f"--labels, {origin.path}: {name}")
+    split = line.get("split", "")
+    require(
+        not split or is_split(split),
+        f"--labels, {origin.path}: split {split!r} is unknown: "
+        f"write {', '.join(SPLITS)} into the table or leave it empty",
+    )
     return Picture(
         place=str(origin.path),
         name=f"{pseudonym(choices.salt, 'image', origin.image)}.png",
@@ -91,7 +98,7 @@ def picture_of(origin: Origin, choices: Choices) -> Picture:
         finding=line.get("finding", ""),
         patient_id=pseudonym(choices.salt, "patient" if patient else "group", group),
         identity_known=bool(patient),
-        split=line.get("split", ""),
+        split=split,
         text=line.get("text", ""),
         slice_number=origin.slice_number,
         columns=columns,
