@@ -257,6 +257,24 @@ def test_a_prepared_folder_is_checked_and_loaded(capsys):
     assert {line["sex"] for line in metadata()} == {"female"}
 
 
+def test_counts_and_grades_of_the_users_table_are_numbers_in_captions(capsys):
+    table = ["file_name,finding,count,grade,split"]
+    for number in range(4):
+        ct(f"{number}.dcm", patient=f"P{number}")
+        table.append(f"{number}.dcm,lung_nodule,{number}.0,2,train")
+    Path("labels.csv").write_text("\n".join(table))
+    assert prepare("dicom", "--labels", "labels.csv") == 0, capsys.readouterr().err
+    rows = sources.rows("folder:out")
+    assert sorted(row["count"] for row in rows) == [0, 1, 2, 3]
+    assert {row["grade"] for row in rows} == {2}
+
+
+def test_a_kind_of_image_that_a_header_does_not_state_is_named(capsys):
+    ct("a.dcm")
+    ct("b.dcm", Modality="")
+    assert refused(capsys, "in holds CT and images of no stated Modality: give each kind")
+
+
 def test_images_without_a_patient_are_grouped_by_study_identity_unknown(capsys):
     for number in range(6):
         ct(f"{number}.dcm", patient="", study=f"st{number // 3}")
@@ -319,6 +337,9 @@ def test_ct_without_rescale_and_flat_images_are_refused(capsys):
     with pytest.raises(InputError, match="choose --window CENTRE,WIDTH"):
         pixels("in/a.dcm")
     assert pixels("in/a.dcm", intensities.Window(1000, 2000)).any()
+    ct("a.dcm", RescaleSlope=0)
+    with pytest.raises(InputError, match=r"a\.dcm has no contrast"):
+        pixels("in/a.dcm")
     flat = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
     flat.PixelData = np.ones((64, 64), np.int16).tobytes()
     flat.save_as("in/b.dcm")
@@ -341,6 +362,8 @@ def test_ct_without_rescale_and_flat_images_are_refused(capsys):
         ({}, ("--labels", "none.csv"), "none.csv cannot be read"),
         ({}, ("--labels", "bad.csv"), "there is no file 'b.dcm'"),
         ({}, ("--labels", "wide.csv"), "wide.csv, line 2: 3 columns where the header has 2"),
+        ({}, ("--labels", "count.csv"), "a.dcm: count is 'many': write a whole number"),
+        ({}, ("--labels", "marks.csv"), "no column 'file_name' but ['file_name;count']"),
         ({}, ("--labels", "split.csv"), "'holdout' is unknown: write train, val, test into the"),
     ],
 )
@@ -351,6 +374,8 @@ def test_bad_options_are_refused_before_any_work(capsys, monkeypatch, named, mor
     Path("full").mkdir()
     Path("full/x").write_text("x")
     Path("bad.csv").write_text("file_name,finding\nb.dcm,x")
+    Path("count.csv").write_text("file_name,finding,count\na.dcm,nodule,many")
+    Path("marks.csv").write_text("file_name;count\na.dcm;1")
     Path("split.csv").write_text("file_name,split\na.dcm,Training\nb/c.dcm,holdout")
     Path("wide.csv").write_text("file_name,text\na.dcm,one, two")
     monkeypatch.setattr(dicom, "decode", None)  # no pixel is read before the refusal

@@ -13,6 +13,7 @@ from medisyn_lib.data.prepare.pictures import Picture
 from medisyn_lib.data.prepare.pseudonyms import pseudonym
 from medisyn_lib.data.rows import check_text, require
 from medisyn_lib.data.splits import SPLITS, is_split
+from medisyn_lib.data.values import as_whole_number
 from medisyn_lib.errors import InputError
 
 __all__ = ["MAX_SIDE", "Choices", "Origin", "check_spacing", "picture_of", "reading"]
@@ -80,6 +81,9 @@ def picture_of(origin: Origin, choices: Choices) -> Picture:
     patient = line.get("patient_id") or origin.patient
     group = patient or origin.group
     columns = {name: line[name] for name in KEPT_COLUMNS if line.get(name)}
+    for name in ("count", "grade"):
+        if name in columns:
+            columns[name] = as_whole_number(columns[name], f"--labels, {origin.path}: {name}")
     if origin.study:
         columns["study_id"] = pseudonym(choices.salt, "study", origin.study)
     for name in ("text", "finding"):
