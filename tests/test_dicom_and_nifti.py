@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import shutil
 from pathlib import Path
 
@@ -471,6 +472,18 @@ def test_volumes_that_are_not_three_dimensional_numbers_are_refused(capsys):
     assert refused(capsys, "a.nii has no contrast", "nifti")
     volume("a.nii", np.arange(64).reshape(4, 4, 4, 1))  # a single volume all the same
     assert prepare("nifti") == 0
+
+
+def test_a_volume_without_axes_is_refused_and_its_decoder_logs_nothing(capsys, caplog):
+    for number in range(2):
+        volume(f"sub-{number}.nii")
+    header = bytearray(Path("in/sub-1.nii").read_bytes())
+    header[76:108], header[280:328] = bytes(32), bytes(48)  # sizes of voxels, and axes
+    Path("in/sub-1.nii").write_bytes(header)
+    assert refused(capsys, "sub-1.nii cannot be read (OrientationError): copy it again", "nifti")
+    assert caplog.records == []
+    logging.getLogger("nibabel").warning("the log is as it was")
+    assert len(caplog.records) == 1
 
 
 def test_volumes_that_are_cut_short_are_refused(capsys):

@@ -1,6 +1,7 @@
 """What DICOM and NIfTI have in common: how the user wants them read, and how a picture of them is named."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -114,8 +115,10 @@ def reading(path: Path | str, remedy: str) -> Iterator[None]:
     """Turn whatever a decoder raises inside into an InputError that names the file and the remedy.
 
     Damaged bytes raise errors of many kinds, some of them only when a value is looked at. Their text is left
-    out, as it may quote what a header says of a person.
+    out, as it may quote what a header says of a person; so are warnings and the decoders' own log.
     """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what matters is checked
@@ -124,6 +127,8 @@ def reading(path: Path | str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): {remedy}") from error
+    finally:
+        logging.disable(disabled)
 
 
 def check_spacing(path: Path | str, row_spacing: float, column_spacing: float) -> None:
