@@ -123,13 +123,15 @@ def test_dicom_goes_to_a_report() -> None:
 def test_nifti_goes_to_a_report() -> None:
     """Slices of a volume of nibabel's own, of 60 made patients."""
     volume = nibabel.load(Path(data_path) / "anatomical.nii")
-    values = np.asarray(volume.dataobj)
+    values, lines = np.asarray(volume.dataobj), ["file_name,finding"]
     for number in range(60):
         Path(f"in/sub-{number}").mkdir()
-        turned = np.roll(values, number % 30, axis=number % 2)
-        nibabel.save(type(volume)(turned, volume.affine), f"in/sub-{number}/T1w.nii")
-    shutil.copy(Path(data_path) / "anatomical.nii", "in/sub-0/T1w.nii")
-    prepare_files("nifti", "brain_mri", "--slices", "2")
+        moved = np.roll(values, (number % 30, number), axis=(0, 1))
+        nibabel.save(type(volume)(moved, volume.affine), f"in/sub-{number}/T1w.nii")
+        lines.append(f"sub-{number}/T1w.nii,{'tumour' if number % 2 else 'normal'}")
+    Path("labels.csv").write_text("\n".join(lines))
+    prepare_files("nifti", "brain_mri", "--slices", "2", "--labels", "labels.csv")
+    assert {line["finding"] for line in metadata()} == {"normal", "tumour"}
     assert "folder:out" in audited(pipeline(), "training")
 
 
