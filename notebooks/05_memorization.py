@@ -45,27 +45,25 @@ seed: int = 0  # of the first synthetic image
 # %%
 import time
 
-import numpy as np
-
 from medisyn_lib.claims import c05_memorization
 from medisyn_lib.claims.evidence import evidence_about
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import findings_of, published, verdicts
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.judged_coverage import coverage_of_images
-from medisyn_lib.evaluation.memorization import conformal, overfitting, set_tests
-from medisyn_lib.evaluation.memorization.closest_matches import closest_pairs, matched_patients
+from medisyn_lib.evaluation.memorization import closest_matches, conformal, overfitting, set_tests
 from medisyn_lib.evaluation.memorization.closest_record import closest_record
 from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
 from medisyn_lib.evaluation.memorization.detectors import copy_detectors, match
 from medisyn_lib.evaluation.memorization.extraction import attempt_extraction
 from medisyn_lib.evaluation.memorization.images import judged_images, real_images
-from medisyn_lib.evaluation.memorization.membership import infer_membership
-from medisyn_lib.evaluation.memorization.planted_copies import plant_copies
+from medisyn_lib.evaluation.memorization.membership import infer_memberships
+from medisyn_lib.evaluation.memorization.planted_copies import find_planted_copies
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f05_memorization
+from medisyn_lib.reporting.subgroup_tables import show_subgroups
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
@@ -105,14 +103,10 @@ print("detectors:", ", ".join(detector.name for detector in detectors))
 # quality 50. The proportions flagged have exact (Clopper-Pearson) 95% intervals.
 
 # %% tags=["nbval-ignore-output"]
-planted = plant_copies(real.training, study.settings.memorization.planted_copies)
-copies = {kind: match(detectors, pixels).ratio for kind, pixels in planted.items()}
-recall = {kind: proportion_flagged(flag_copies(copies[kind], calibration)) for kind in copies}
+n = study.settings.memorization.planted_copies
+planted = find_planted_copies(detectors, real.training, n, real=held_out, calibration=calibration)
 held_out_flagged = flag_copies(held_out, calibration)
-planted_tests = set_tests.flag_and_test(
-    real=held_out, synthetic=np.concatenate([*copies.values()]), calibration=calibration
-)
-estimate_table(recall | {"held-out real images": proportion_flagged(held_out_flagged)})
+estimate_table({**planted.recall, "held-out real images": proportion_flagged(held_out_flagged)})
 
 # %% [markdown]
 # ## The synthetic images
@@ -126,7 +120,7 @@ images = judged_images(judged, seed)
 covered = coverage_of_images(study, images)
 synthetic = match(detectors, images.pixels)
 groups = {"held out": held_out, "synthetic": synthetic.ratio}
-f05_memorization.distances(groups, copies, thresholds, detectors, real, judged, folder)
+f05_memorization.distances(groups, planted.ratio, thresholds, detectors, real, judged, folder)
 
 # %% [markdown]
 # ## The rule on the set
@@ -141,9 +135,16 @@ of_training = flagged[images.of_training_caption].sum()
 print(
     f"{flagged.sum()} of {len(flagged)} images flagged, {of_training} by training captions; {tests}"
 )
-patients = matched_patients(flagged, synthetic, thresholds, real.training)
+patients = closest_matches.matched_patients(flagged, synthetic, thresholds, real.training)
 print(f"of {patients.proportion.n} patients {patients.proportion.value:.1%} are matched")
 patients.by_modality
+
+# %% [markdown]
+# Where the data state sex, age group, site, scanner or view: which patients do flagged images match?
+
+# %%
+by_subgroup = closest_matches.flagged_by_subgroup(flagged, synthetic, thresholds, real.training)
+show_subgroups(folder, "05_memorization", by_subgroup)
 
 # %% [markdown]
 # ## Power: how few copies would be noticed
@@ -152,8 +153,10 @@ patients.by_modality
 
 # %%
 n = len(images.pixels)
-power = set_tests.power_by_distortion(real=held_out, copies=copies, calibration=calibration, n=n)
-f05_memorization.detection(power, n, copies, real, judged, folder)
+power = set_tests.power_by_distortion(
+    real=held_out, copies=planted.ratio, calibration=calibration, n=n
+)
+f05_memorization.detection(power, n, planted.ratio, real, judged, folder)
 
 # %% [markdown]
 # ## A model that does copy
@@ -164,15 +167,16 @@ f05_memorization.detection(power, n, copies, real, judged, folder)
 # %%
 overfitted = overfitting.overfit(study, detectors, real)
 last = overfitted.last
-pairs = closest_pairs(images.pixels, synthetic, thresholds, real.training)
-overfitted_pairs = closest_pairs(last.pixels, last.matches, thresholds, real.training)
+pairs = closest_matches.closest_pairs(images.pixels, synthetic, thresholds, real.training)
+overfitted_pairs = closest_matches.closest_pairs(
+    last.pixels, last.matches, thresholds, real.training
+)
 f05_memorization.pairs(pairs, overfitted_pairs, real, judged, folder)
 
 # %% tags=["nbval-ignore-output"]
 overfitted_tests = overfitting.set_tests_of_overfitted(overfitted, detectors, real)
 print(overfitted_tests)
-steps = {f"{s.step} steps": proportion_flagged(s.flagged) for s in overfitted.snapshots}
-estimate_table(steps)
+estimate_table(overfitting.flagged_by_step(overfitted))
 
 # %% [markdown]
 # ## How long, how few: where copying begins
@@ -193,9 +197,7 @@ f05_memorization.length(overfitting.copying_curve(generalist, models), study, fo
 # synthetic image lie nearest to? Half of the time a training image, if nothing is copied.
 
 # %% tags=["nbval-ignore-output"]
-extraction = None
-if not images.finished:
-    extraction = attempt_extraction(judged, detectors, calibration)
+extraction = None if images.finished else attempt_extraction(judged, detectors, calibration)
 nearer = closest_record(images.pixels, real)
 estimate_table({"nearer to training": nearer} | ({"extracted": extraction} if extraction else {}))
 
@@ -204,9 +206,7 @@ estimate_table({"nearer to training": nearer} | ({"extracted": extraction} if ex
 # 0.5 if nothing can be told. Of a generator made elsewhere the losses cannot be had.
 
 # %% tags=["nbval-ignore-output"]
-membership = {"overtrained": infer_membership(overfitted.model, real, overfitted.index_rows)}
-if not judged.is_given:
-    membership["generalist"] = infer_membership(judged.model, real)
+membership = infer_memberships(judged, overfitted, real)
 estimate_table({name: inference.auc for name, inference in membership.items()})
 
 # %% [markdown]
@@ -217,8 +217,8 @@ findings = c05_memorization.Findings(
     flagged=flagged,
     tests=tests,
     held_out_flagged=held_out_flagged,
-    recall=recall,
-    planted_tests=planted_tests,
+    recall=planted.recall,
+    planted_tests=planted.tests,
     power=power,
     overfitted_flagged=last.flagged,
     overfitted_tests=overfitted_tests,

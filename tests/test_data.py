@@ -132,7 +132,9 @@ def test_two_train_images_are_enough():
         for n in range(2)
     ]
     assert check_rows(rows, "here") == rows
-    with pytest.raises(InputError, match="ct needs at least 2 train images, got 1"):
+    with pytest.raises(
+        InputError, match=r"ct needs at least 2 train images, got 1 \(of 1 images of 1 patients\)"
+    ):
         check_rows(rows[:1], "here")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -266,7 +267,86 @@ def test_a_comma_without_quotes_is_refused_with_its_line(tmp_path: Path) -> None
     assert [row["text"] for row in sources.rows(f"folder:{table.parent}")] == ["a, b", "c"]
 
 
+@pytest.mark.parametrize("header", ["file_name;text", "file_name\ttext", "File_Name,Text", "a"])
+def test_other_separators_and_names_of_columns_are_shown(tmp_path: Path, header: str) -> None:
+    source = folder(tmp_path / "d", records())
+    (tmp_path / "d" / "metadata.jsonl").unlink()
+    (tmp_path / "d" / "metadata.csv").write_text(f"{header}\n0.png{header[9:10]}a\n" * 2)
+    told = refusal(source)
+    assert repr(header.split(",")[0]) in told and "in CSV with commas between them" in told
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("finding", ["mass", "nodule"]),
+        ("finding", {"mass": 1}),
+        ("text", ["a", "b"]),
+        ("patient_id", True),
+        ("sex", []),
+        ("split", {"train": 1}),
+    ],
+)
+def test_a_value_that_is_not_one_value_is_refused(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    """A list of findings was a class of its own, `['mass', 'nodule']`; `true` was one patient of all images."""
+    source = folder(tmp_path / "d", records(**{column: value}))
+    told = refusal(source)
+    assert f"record 1: {column} is {value!r}: write one word or one number" in told
+
+
+@pytest.mark.parametrize("count", [10**30, 2**31, -2, "1e400", "two"])
+def test_a_count_that_cannot_be_kept_is_refused_at_once(tmp_path: Path, count: object) -> None:
+    told = refusal(folder(tmp_path / "d", records(count=count)))
+    assert f"record 1: count is {count!r}: write a whole number or leave it empty" in told
+
+
+def test_a_split_of_control_characters_is_not_printed(tmp_path: Path) -> None:
+    told = refusal(folder(tmp_path / "d", records(split="hold\x1b[2Jout")))
+    assert told.isprintable() and "--split-map NAME=test" in told
+
+
+def test_a_name_is_found_as_another_system_spells_it(tmp_path: Path) -> None:
+    """Blanks at its end, and accents as macOS writes them."""
+    table = records()
+    images = {record["file_name"]: Image.new("RGB", (20, 20), (9, 9, 9)) for record in table}
+    source = folder(tmp_path / "d", table, images)
+    (tmp_path / "d" / "0.png").rename(tmp_path / "d" / "a\u0308.png")
+    table[0]["file_name"], table[1]["file_name"] = "\xe4.png", "1.png "
+    (tmp_path / "d" / "metadata.jsonl").write_text("\n".join(map(json.dumps, table)))
+    assert [row["image_id"] for row in sources.rows(source)][:2] == ["\xe4.png", "1.png "]
+    assert len(sources.load(source, "train", size=20)) == 4
+
+
+def test_a_name_that_no_disk_can_hold_is_refused(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", records())
+    table = [*records(), records()[0] | {"file_name": "n" * 5000}]
+    (tmp_path / "d" / "metadata.jsonl").write_text("\n".join(map(json.dumps, table)))
+    assert "record 5: there is no image file 'nnn" in refusal(source)
+
+
+def test_a_table_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    source = folder(tmp_path / "d", records())
+    (tmp_path / "d" / "metadata.jsonl").unlink()
+    os.mkfifo(tmp_path / "d" / "metadata.csv")
+    assert "no metadata files there" in refusal(source)
+
+
 # Pixels
+
+
+@pytest.mark.parametrize("ending", ["gif", "tif", "webp", "png"])
+def test_an_image_of_several_frames_is_refused_by_name(tmp_path: Path, ending: str) -> None:
+    """A stack of slices in one TIFF was its first slice, without a word."""
+    table = records()
+    table[2]["file_name"] = f"2.{ending}"
+    first, *others = (Image.new("RGB", (20, 20), (90 * n, 0, 0)) for n in range(3))
+    stack = io.BytesIO()
+    kind = {"tif": "TIFF"}.get(ending, ending.upper())
+    first.save(stack, kind, save_all=True, append_images=others)
+    source = folder(tmp_path / "d", table, {f"2.{ending}": stack.getvalue()})
+    assert f"2.{ending} holds 3 frames: save those that you mean" in refusal(source)
 
 
 def png_of_16_bits(pixels: np.ndarray) -> bytes:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import shutil
 from pathlib import Path
 
@@ -172,6 +173,62 @@ def test_ids_are_hashed_and_nothing_of_a_header_is_kept(own_place, capsys):
         assert image.info == {} and image.mode == "L" and image.size == (128, 128)
 
 
+def marked(place):
+    """A CT slice whose private tags, comments and unknown fields all name a person."""
+    header = ct(place, patient=f"Meier-{place}", PatientComments="Meier", OtherPatientIDs="Meier-7")
+    block = header.private_block(0x0013, "MEIER WARE", create=True)
+    block.add_new(0x01, "LO", "Meier private")
+    block.add_new(0x02, "UN", b"Meier unknown ")
+    header.save_as(Path("in", place))
+
+
+def test_private_tags_reach_neither_images_nor_tables_nor_the_check(capsys):
+    for number in range(6):
+        marked(f"{number}.dcm")
+        assert Path(f"in/{number}.dcm").read_bytes().count(b"Meier") >= 5
+    assert prepare() == 0 and main.main(["data", "check", "folder:out"]) == 0
+    told = capsys.readouterr()
+    sources.load("folder:out", "train", size=16)
+    kept = [p for place in ("out", "store") for p in Path(place).rglob("*") if p.is_file()]
+    assert "in 6 of 6 files; none is kept" in told.out and len(kept) > 8
+    assert not any(word in told.out + told.err for word in ("Meier", "MEIER"))
+    assert not any(word in p.read_bytes() for p in kept for word in (b"Meier", b"MEIER"))
+
+
+@pytest.mark.parametrize("cut", [300, 1500, 3000, -100])
+def test_a_refusal_quotes_nothing_of_a_header(capsys, cut):
+    marked("a.dcm")
+    path = Path("in/a.dcm")
+    path.write_bytes(path.read_bytes()[:cut])
+    assert prepare() == 2
+    told = capsys.readouterr()
+    assert "a.dcm" in told.err and "Meier" not in told.err + told.out
+
+
+def test_ids_that_were_all_made_one_are_said_to_be_one_patient(capsys):
+    """As a tool leaves them that writes ANONYMOUS into every header."""
+    for number in range(6):
+        ct(f"{number}.dcm", patient="ANONYMOUS")
+    assert prepare() == 0
+    assert "6 images (6/0/0 train/val/test) of 1 patients" in capsys.readouterr().out
+
+
+def test_fields_of_a_nifti_header_are_not_kept():
+    for number in range(4):
+        volume(f"sub-{number}/a.nii")
+        image = nibabel.load(f"in/sub-{number}/a.nii")
+        for field in ("descrip", "aux_file", "intent_name", "db_name"):
+            image.header[field] = b"Mueller"
+        comment = nibabel.nifti1.Nifti1Extension("comment", b"Mueller")
+        image.header.extensions.append(comment)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(), None, image.header), "in/x.nii")
+        Path("in/x.nii").replace(f"in/sub-{number}/a.nii")
+        assert Path(f"in/sub-{number}/a.nii").read_bytes().count(b"Mueller") == 5
+    assert prepare("nifti", modality="brain_mri") == 0
+    written = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(written) == 22 and not any(b"Mueller" in path.read_bytes() for path in written)
+
+
 def test_the_same_secret_gives_the_same_folder_and_another_other_names():
     several()
     Path("other").write_bytes(b"quite another secret")
@@ -199,6 +256,24 @@ def test_a_prepared_folder_is_checked_and_loaded(capsys):
     assert len(train) == 6 and all(train["identity_known"])
     assert any("liver lesion" in text for text in train["caption"])
     assert {line["sex"] for line in metadata()} == {"female"}
+
+
+def test_counts_and_grades_of_the_users_table_are_numbers_in_captions(capsys):
+    table = ["file_name,finding,count,grade,split"]
+    for number in range(4):
+        ct(f"{number}.dcm", patient=f"P{number}")
+        table.append(f"{number}.dcm,lung_nodule,{number}.0,2,train")
+    Path("labels.csv").write_text("\n".join(table))
+    assert prepare("dicom", "--labels", "labels.csv") == 0, capsys.readouterr().err
+    rows = sources.rows("folder:out")
+    assert sorted(row["count"] for row in rows) == [0, 1, 2, 3]
+    assert {row["grade"] for row in rows} == {2}
+
+
+def test_a_kind_of_image_that_a_header_does_not_state_is_named(capsys):
+    ct("a.dcm")
+    ct("b.dcm", Modality="")
+    assert refused(capsys, "in holds CT and images of no stated Modality: give each kind")
 
 
 def test_images_without_a_patient_are_grouped_by_study_identity_unknown(capsys):
@@ -263,6 +338,9 @@ def test_ct_without_rescale_and_flat_images_are_refused(capsys):
     with pytest.raises(InputError, match="choose --window CENTRE,WIDTH"):
         pixels("in/a.dcm")
     assert pixels("in/a.dcm", intensities.Window(1000, 2000)).any()
+    ct("a.dcm", RescaleSlope=0)
+    with pytest.raises(InputError, match=r"a\.dcm has no contrast"):
+        pixels("in/a.dcm")
     flat = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
     flat.PixelData = np.ones((64, 64), np.int16).tobytes()
     flat.save_as("in/b.dcm")
@@ -285,6 +363,9 @@ def test_ct_without_rescale_and_flat_images_are_refused(capsys):
         ({}, ("--labels", "none.csv"), "none.csv cannot be read"),
         ({}, ("--labels", "bad.csv"), "there is no file 'b.dcm'"),
         ({}, ("--labels", "wide.csv"), "wide.csv, line 2: 3 columns where the header has 2"),
+        ({}, ("--labels", "count.csv"), "a.dcm: count is 'many': write a whole number"),
+        ({}, ("--labels", "marks.csv"), "no column 'file_name' but ['file_name;count']"),
+        ({}, ("--labels", "split.csv"), "'holdout' is unknown: write train, val, test into the"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(capsys, monkeypatch, named, more, words):
@@ -294,6 +375,9 @@ def test_bad_options_are_refused_before_any_work(capsys, monkeypatch, named, mor
     Path("full").mkdir()
     Path("full/x").write_text("x")
     Path("bad.csv").write_text("file_name,finding\nb.dcm,x")
+    Path("count.csv").write_text("file_name,finding,count\na.dcm,nodule,many")
+    Path("marks.csv").write_text("file_name;count\na.dcm;1")
+    Path("split.csv").write_text("file_name,split\na.dcm,Training\nb/c.dcm,holdout")
     Path("wide.csv").write_text("file_name,text\na.dcm,one, two")
     monkeypatch.setattr(dicom, "decode", None)  # no pixel is read before the refusal
     assert refused(capsys, words, "dicom", *more, **named)
@@ -388,6 +472,18 @@ def test_volumes_that_are_not_three_dimensional_numbers_are_refused(capsys):
     assert refused(capsys, "a.nii has no contrast", "nifti")
     volume("a.nii", np.arange(64).reshape(4, 4, 4, 1))  # a single volume all the same
     assert prepare("nifti") == 0
+
+
+def test_a_volume_without_axes_is_refused_and_its_decoder_logs_nothing(capsys, caplog):
+    for number in range(2):
+        volume(f"sub-{number}.nii")
+    header = bytearray(Path("in/sub-1.nii").read_bytes())
+    header[76:108], header[280:328] = bytes(32), bytes(48)  # sizes of voxels, and axes
+    Path("in/sub-1.nii").write_bytes(header)
+    assert refused(capsys, "sub-1.nii cannot be read (OrientationError): copy it again", "nifti")
+    assert caplog.records == []
+    logging.getLogger("nibabel").warning("the log is as it was")
+    assert len(caplog.records) == 1
 
 
 def test_volumes_that_are_cut_short_are_refused(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from test_foreign_generators import stable_diffusion
 from transformers import CLIPConfig, CLIPImageProcessor
 
@@ -188,6 +190,54 @@ def test_of_a_hub_id_half_precision_is_taken_where_there_is_nothing_else(
 
     monkeypatch.setattr(DiffusionPipeline, "from_pretrained", from_pretrained)
     assert load_pipeline("owner/name") and asked == [None, "fp16"]
+
+
+def settle(text: str) -> Callable[[Path], None]:
+    """A function that writes other settings beside a model."""
+    return lambda model: (model / "sampling.json").write_text(text) and None
+
+
+def without_a_weight(model: Path) -> None:
+    path = model / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    save_file(dict([*weights.items()][1:]), path)
+
+
+def without_tokenizer(model: Path) -> None:
+    shutil.rmtree(model / "tokenizer")
+
+
+def of_another_kind(model: Path) -> None:
+    index = json.loads((model / "model_index.json").read_text())
+    index["_class_name"] = "StableDiffusionInpaintPipeline"
+    (model / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (settle('{"num_inference_steps": 0}'), "model odd cannot be sampled"),
+        (settle('{"guidance_scale": "high"}'), "model odd cannot be sampled (TypeError"),
+        (settle('{"frobnicate": 1}'), "model odd: its pipeline takes no 'frobnicate'"),
+        (settle("[1]"), "sampling.json cannot be read (TypeError)"),
+        (settle("{"), "sampling.json cannot be read (JSONDecodeError)"),
+        (without_a_weight, "model odd cannot be sampled (NotImplementedError"),
+        (without_tokenizer, "model odd cannot be sampled (OverflowError"),
+        (of_another_kind, "it is no text-to-image pipeline"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_called_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, words: str
+) -> None:
+    """Each of them ended in exit code 4, but for the unknown setting, which was dropped without a word."""
+    model = saved(miniature(), tmp_path / "odd")
+    damage(Path(model))
+    out = tmp_path / "out"
+    command = ["generate", "--model", model, "--prompt", "brain MRI", "-n", "1", "--out", str(out)]
+    assert main.main(command) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert words in told and "sampling.json" in told
+    assert not out.exists() or not list(out.iterdir())
 
 
 # What is hashed is what is loaded

@@ -112,6 +112,29 @@ def test_numbers_are_no_names_but_grades_of_a_fundus_are(hub):
     assert finding_key("fundus", "No_DR") == "no_dr" and finding_key("knee", "A-B c") == "a_b_c"
 
 
+def test_a_class_label_of_minus_one_is_missing(hub, monkeypatch):
+    """So datasets write a test split whose labels are withheld."""
+    import datasets
+
+    hub(label=label("normal", "polyp"), caption=["a view"] * 12)
+    made = datasets.load_dataset("")
+    withheld = made["test"].map(lambda _: {"label": -1})
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_: {"train": made["train"], "test": withheld}
+    )
+    tables._hub_tables.cache_clear()
+    with_captions = sources.rows("hub:a/b@endoscopy?map=test:train")
+    assert [row["finding"] for row in with_captions] == ["unlabelled"] * 24
+    bare = {
+        "train": made["train"].remove_columns("caption"),
+        "test": withheld.remove_columns("caption"),
+    }
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: bare)
+    tables._hub_tables.cache_clear()
+    with pytest.raises(InputError, match="test, row 0: label is missing, and captions are made of"):
+        sources.rows("hub:a/b@endoscopy")
+
+
 def test_a_set_with_captions_keeps_them_and_takes_the_modality(hub):
     hub(caption=[f"c{n}" for n in range(12)], label=label("a", "b"))
     rows = sources.rows("hub:a/b@ct")
@@ -188,7 +211,9 @@ def test_metadata_with_a_label_in_place_of_the_text(own_place):
     assert {row["finding"] for row in rows} == {"polyp"} and {row["text"] for row in rows} == {""}
     path = own_place / "d" / "metadata.csv"
     path.write_text(path.read_text().replace("0.png,polyp", "0.png,"))
-    with pytest.raises(InputError, match=r"record 1: label '' is no name of a finding"):
+    with pytest.raises(
+        InputError, match=r"record 1: label is missing, and captions are made of it"
+    ):
         sources.rows(f"folder:{own_place / 'd'}@endoscopy")
 
 

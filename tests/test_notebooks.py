@@ -89,6 +89,17 @@ def test_the_pair_is_in_step(path: Path) -> None:
     assert outline(jupytext.read(path.with_suffix(".py"))) == outline(read(path))
 
 
+def test_no_page_shows_papermill_onto_the_notebook_itself() -> None:
+    """It would write its parameters and outputs over the stored notebook, which then no longer fits its pair."""
+    shown = []
+    for page in PAGES:
+        shown += re.findall(r"^papermill (\S+) (\S+)", page.read_text("utf-8"), flags=re.MULTILINE)
+    assert len(shown) >= 2 and all(Path(out).name != Path(read).name for read, out in shown)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    command = readme.partition("\npapermill ")[2]
+    assert "Never run papermill onto the stored notebook itself" in command[:300]
+
+
 @each_notebook
 def test_notebooks_are_small(path: Path) -> None:
     assert path.stat().st_size <= STORED_LIMIT

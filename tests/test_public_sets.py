@@ -220,6 +220,39 @@ def test_nih_reads_the_columns_behind_brackets_and_the_official_split(capsys, he
     assert {line["identity_known"] for line in lines} == {"1"}
 
 
+def test_ham10000_takes_codes_of_any_case_and_refuses_a_line_that_comes_twice(capsys):
+    ham10000()
+    path = Path("in/HAM10000_metadata.csv")
+    whole = path.read_text().replace(",nv,", ",NV,")
+    path.write_text(whole + "\n" + whole.splitlines()[1])
+    refused(capsys, "ham10000", "ISIC_0000000 is listed twice: keep one of its lines")
+    path.write_text(whole)
+    assert prepare("ham10000") == 0
+
+
+def test_nih_with_a_finding_that_ends_in_a_bar_has_that_finding_alone(capsys):
+    nih_chest_xray14()
+    path = Path("in/Data_Entry_2017_v2020.csv")
+    whole = path.read_text()
+    path.write_text(whole.replace("Atelectasis|Effusion", "|"))
+    refused(capsys, "nih-chest-xray14", "00000003_000.png has no finding in the table")
+    path.write_text(whole.replace("Atelectasis|Effusion", "Effusion|"))
+    assert prepare("nih-chest-xray14") == 0
+    with Path("out/metadata.csv").open(newline="") as file:
+        found = {line["finding"] for line in csv.DictReader(file)}
+    assert found == {"normal", "pleural_effusion", "pneumonia"}
+
+
+def test_oct2017_is_found_with_the_blank_of_a_well_known_copy(capsys):
+    oct2017()
+    Path("in/OCT2017").rename("in/OCT2017 ")
+    assert prepare("oct2017") == 0
+    Path("out").rename("old")
+    Path("in/oct2017").mkdir()
+    capsys.readouterr()
+    refused(capsys, "oct2017", "in holds several folders OCT2017: keep one copy")
+
+
 def test_nih_with_a_table_that_its_files_deny_is_refused(capsys):
     nih_chest_xray14()
     path = Path("in/Data_Entry_2017_v2020.csv")

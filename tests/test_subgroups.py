@@ -2,7 +2,9 @@
 
 import csv
 
+import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from test_audit import HARM, report, run  # noqa: F401
@@ -11,8 +13,19 @@ from medisyn_lib.cli import main
 from medisyn_lib.data import sources
 from medisyn_lib.data.rows import SUBGROUPS
 from medisyn_lib.errors import InputError
-from medisyn_lib.evaluation.subgroups import MIN_PATIENTS, by_subgroup, stated_columns
-from medisyn_lib.reporting.subgroup_tables import read_subgroups, subgroup_table, write_subgroups
+from medisyn_lib.evaluation.alignment import finding_gap_by_subgroup
+from medisyn_lib.evaluation.memorization.closest_matches import flagged_by_subgroup
+from medisyn_lib.evaluation.memorization.detectors import Matches
+from medisyn_lib.evaluation.subgroups import MIN_PATIENTS, Subgroups, by_subgroup, stated_columns
+from medisyn_lib.evaluation.utility.arms import baseline_arm, primary_arm
+from medisyn_lib.evaluation.utility.gains import gains_in_tables
+from medisyn_lib.evaluation.utility.scores import TaskScores
+from medisyn_lib.reporting.subgroup_tables import (
+    read_subgroups,
+    show_subgroups,
+    subgroup_table,
+    write_subgroups,
+)
 from medisyn_lib.statistics.intervals import cluster_interval, wilson
 
 
@@ -128,12 +141,13 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
     values, patients, groups = made({"a": 30, "b": 25, "c": 5})
     rows = by_subgroup(values, patients, {"site": groups}, proportion=False)
     assert read_subgroups(tmp_path, "05_memorization") is None
-    path = write_subgroups(tmp_path, "05_memorization", "flagged", "proportion", rows)
-    assert read_subgroups(tmp_path, "05_memorization") == ("flagged", "proportion", rows)
+    found = Subgroups("flagged", "proportion", ["site"], rows)
+    path = write_subgroups(tmp_path, "05_memorization", found)
+    assert read_subgroups(tmp_path, "05_memorization") == found
     table = subgroup_table(rows)
     assert table["remark"].tolist() == ["", "", "fewer than 20 patients"]
     assert table["low"][0] == rows[0].estimate.ci_low and subgroup_table([]).empty
-    for content in ("{", "[]", '{"measure": "m", "unit": "u", "rows": [{}]}'):
+    for content in ("{", "[]", '{"measure": "m", "unit": "u", "stated": [], "rows": [{}]}'):
         path.write_text(content)
         with pytest.raises(InputError, match=r"05_memorization\.json is damaged"):
             read_subgroups(tmp_path, "05_memorization")
@@ -144,11 +158,99 @@ def test_an_audit_shows_subgroups_and_judges_none(run):  # noqa: F811
     assert "By subgroup" not in page
     values, patients, groups = made({HARM: 30, "b": 25, "c": 5})
     rows = by_subgroup(values, patients, {"age_group": groups}, proportion=False)
-    write_subgroups(run, "05_memorization", "share_flagged", "share", rows)
+    write_subgroups(
+        run, "05_memorization", Subgroups("share_flagged", "share", ["age_group"], rows)
+    )
     page = report(run, str(run / "given"), True).read_text("utf-8")
     assert page.count("By subgroup: share flagged") == 1 and "no verdict on them" in page
     assert "too few patients" in page and "age group" in page
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert f"{rows[0].estimate.ci_low:.3g} to {rows[0].estimate.ci_high:.3g}" in page
-    write_subgroups(run, "05_memorization", "share_flagged", "share", [])
+    write_subgroups(run, "05_memorization", Subgroups("share_flagged", "share", ["age_group"], []))
     assert "By subgroup" not in report(run, str(run / "given"), True).read_text("utf-8")
+
+
+# What the notebooks show
+
+
+def table(**columns):
+    """A dataset of these columns, the patients' ids among them."""
+    return datasets.Dataset.from_dict(columns)
+
+
+TWO_SITES = ["a"] * 60 + ["b"] * 40  # images
+OWNERS = [f"p{number // 2}" for number in range(100)]  # two images each: 30 and 20 patients
+
+
+def test_the_gap_in_findings_by_subgroup_is_that_of_the_groups_own_captions():
+    """Of site a, 15 of 60 findings are recovered from real images alone; of site b as many from each."""
+    held_out = table(patient_id=OWNERS, site=TWO_SITES, sex=[""] * 100)
+    real = pd.DataFrame({"finding_correct": [True] * 100})
+    synthetic = pd.DataFrame({"finding_correct": [False] * 15 + [True] * 85})
+    found = finding_gap_by_subgroup(held_out, real=real, synthetic=synthetic)
+    a, b = found.rows
+    assert (a.group, a.patients, a.estimate.n, a.estimate.value) == ("a", 30, 60, -0.25)
+    assert a.estimate.ci_low < -0.25 < a.estimate.ci_high < 0
+    assert (b.group, b.patients, b.estimate.value) == ("b", 20, 0.0)
+    assert found.stated == ["site"]
+
+
+def test_flagged_images_are_counted_by_the_patient_whom_they_match():
+    """By the detector that is most suspicious: 5 of 50 images that match site a are flagged, 40 of 50 of site b."""
+    training = table(patient_id=OWNERS, site=TWO_SITES)
+    near, far = [*range(50), *range(60, 100), *range(60, 70)], [0] * 100
+    matches = Matches(np.tile([0.5, 0.9], (100, 1)), np.stack([near, far], 1))
+    flagged = np.arange(100) % 10 == 0
+    flagged[50:90] = True
+    flagged[90:] = False
+    found = flagged_by_subgroup(flagged, matches, np.array([np.nan, np.nan]), training)
+    assert [(row.group, row.patients, row.estimate.value) for row in found.rows] == [
+        ("a", 25, 0.1),
+        ("b", 20, 0.8),
+    ]
+    assert found.rows[0].estimate.ci_low > 0 and found.rows[1].estimate.ci_high < 1
+
+
+def test_gains_by_subgroup_are_paired_by_draw_and_patient():
+    """Synthetic images help site a in one of two draws; a third draw, of the baseline alone, does not count."""
+    sites = np.array(TWO_SITES)
+    baseline = np.zeros((3, 100), bool)
+    baseline[2] = True
+    mixed = np.stack([sites == "a", np.zeros(100, bool)])
+    scored = TaskScores({}, {baseline_arm(6): baseline, primary_arm(6): mixed})
+    tables = {"ct": table(patient_id=OWNERS, site=TWO_SITES)}
+    found = gains_in_tables({"ct": scored}, tables, 6)
+    assert [(row.group, row.estimate.n, row.estimate.value) for row in found.rows] == [
+        ("a", 60, 0.5),
+        ("b", 40, 0.0),
+    ]
+    tables["fundus"] = table(patient_id=[f"q{name}" for name in OWNERS])
+    of_both = gains_in_tables({"ct": scored, "fundus": scored}, tables, 6)
+    assert [(row.group, row.patients, row.estimate.value) for row in of_both.rows] == [
+        ("unknown", 50, pytest.approx(0.3)),
+        ("a", 30, 0.5),
+        ("b", 20, 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ([], "the data state no sex, age group, site, scanner or view"),
+        (["sex", "age_group"], "no two groups of sex, age group have 20 patients each"),
+    ],
+)
+def test_where_there_are_no_subgroups_a_line_says_so(tmp_path, capsys, stated, words):
+    found = Subgroups("flagged", "proportion", stated, [])
+    assert show_subgroups(tmp_path, "01_training", found) is None
+    assert capsys.readouterr().out == f"no subgroups: {words}\n"
+    assert read_subgroups(tmp_path, "01_training") == found
+
+
+def test_subgroups_are_shown_with_intervals_and_no_verdict(tmp_path, capsys):
+    values, patients, groups = made({"a": 30, "b": 25})
+    rows = by_subgroup(values, patients, {"site": groups}, proportion=False)
+    shown = show_subgroups(tmp_path, "01_training", Subgroups("gain", "accuracy", ["site"], rows))
+    assert capsys.readouterr().out == "gain (accuracy), no verdict\n"
+    assert shown["value"].tolist() == [round(row.estimate.value, 3) for row in rows]
+    assert (shown["low"] < shown["value"]).all() and (shown["value"] < shown["high"]).all()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from medisyn_lib.data.rows import require
 from medisyn_lib.data.source_options import parse
-from medisyn_lib.data.values import as_text
+from medisyn_lib.data.values import as_text, is_missing
 from medisyn_lib.modalities import MODALITIES
 
 __all__ = [
@@ -50,12 +50,17 @@ class Completion(NamedTuple):
     def completed(self, record: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Return a record with its modality and, for a label, its finding; without a label it has a text.
 
-        Raises InputError for a label that is no name.
+        Raises InputError for a label that is missing or no name.
         """
         modality = as_text(record.get("modality")) or self.modality
         if not self.label:
             return {"text": "", **record, "modality": modality}
         label = record.get(self.label)
+        require(
+            not is_missing(label),
+            f"{where}: {self.label} is missing, and captions are made of it: "
+            "name the finding, or save the set without this image",
+        )
         finding = finding_key(modality, as_text(label))
         require(
             re.search("[a-z]", finding),

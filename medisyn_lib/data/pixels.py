@@ -86,7 +86,8 @@ def open_images(
     Raises
     ------
     InputError
-        For an image that is broken, too large or of more than 8 bits per channel, or whose EXIF is damaged.
+        For an image that is broken, too large, of several frames or of more than 8 bits per channel, or whose
+        EXIF is damaged.
     """
     for row in rows:
         yield _opened(row["place"], open_one)
@@ -98,6 +99,7 @@ def _opened(place: str, open_one: Callable[[str], Image.Image]) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = open_one(place)
+        frames = getattr(image, "n_frames", 1)
         is_deep = _is_deep(image)  # asked first, as Pillow drops the low bits of colours silently
         image.load()
     except (
@@ -110,10 +112,14 @@ def _opened(place: str, open_one: Callable[[str], Image.Image]) -> Image.Image:
             "convert them with `medisyn data prepare`"
         )
         raise InputError(f"{place} is no image that can be read ({error!r}): {remedy}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise whatever damaged bytes lead them into
         raise InputError(
             f"{place} is damaged ({type(error).__name__}): save it again or drop it"
         ) from error
+    require(
+        frames == 1 or image.format == "MPO",  # a photograph with its own preview
+        f"{place} holds {frames} frames: save those that you mean as images of their own",
+    )
     require(
         not is_deep and image.mode[0] not in "IF",
         f"{place} has more than 8 bits per channel (mode {image.mode}): window it to 8 bits first",

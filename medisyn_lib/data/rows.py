@@ -122,9 +122,11 @@ def _check_patients_have_one_split(rows: Sequence[Row], where: str) -> None:
 def _check_train_images(rows: Sequence[Row], where: str, findings: Iterable[str]) -> None:
     """Check that a modality has train images, and that each of its classes does."""
     trained = [row["finding"] for row in rows if row["split"] == "train"]
+    patients = len({row["patient_id"] for row in rows})
     require(
         len(trained) >= MIN_TRAIN_IMAGES,
-        f"{where} needs at least {MIN_TRAIN_IMAGES} train images, got {len(trained)}: add images",
+        f"{where} needs at least {MIN_TRAIN_IMAGES} train images, got {len(trained)} "
+        f"(of {len(rows)} images of {patients} patients): add images",
     )
     for finding in sorted({*findings, *(row["finding"] for row in rows)}):
         require(

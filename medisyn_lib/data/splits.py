@@ -76,10 +76,11 @@ def split_named(name: str, where: str, split_map: Mapping[str, str] | None = Non
     InputError
         For a name that is neither; `where` says where it stands.
     """
+    shown = name if name.isprintable() else "NAME"
     require(
         is_split(name, split_map),
         f"{where}: split {name!r} is unknown: write {', '.join(SPLITS)}, "
-        f"or say which it is with --split-map {name}=test",
+        f"or say which it is with --split-map {shown}=test, in a notebook with SOURCE?map={shown}:test",
     )
     return (split_map or {}).get(name) or SPLIT_NAMES[name.lower()]
 

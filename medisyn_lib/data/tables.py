@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +39,7 @@ from medisyn_lib.data.rows import (
 )
 from medisyn_lib.data.source_options import SourceOptions, parse
 from medisyn_lib.data.splits import deal_split, split_named
-from medisyn_lib.data.values import as_text, as_whole_number, is_missing
+from medisyn_lib.data.values import as_text, as_whole_number, check_single, is_missing
 from medisyn_lib.errors import InputError
 
 __all__ = ["checked_name", "fingerprint", "finished_rows", "images", "row_of", "rows"]
@@ -156,6 +157,8 @@ def row_of(
     InputError
         For a text, a split or a number that is not fit.
     """
+    for name in (*TEXTS, *WORDS, *SUBGROUPS, "patient_id", "split"):
+        check_single(record.get(name), f"{where}: {name}")
     text = as_text(record.get("text")) or as_text(record.get("caption"))
     if options and options.words:
         text = " ".join(text.split()[: options.words])
@@ -199,7 +202,7 @@ def _with_files(listing: Listing) -> Iterator[tuple[str, dict[str, Any], str]]:
         where, stated = f"{path}, record {number}", record.get("file_name")
         name = "" if is_missing(stated) else str(stated)
         check_text(name, f"{where}: file_name")
-        place = os.path.realpath(folder / name)
+        place = os.path.realpath(_as_spelt(folder, name))
         require(
             Path(place).is_relative_to(home),
             f"{where}: file_name {name!r} leads out of the folder: copy the image into it",
@@ -211,10 +214,16 @@ def _with_files(listing: Listing) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield where, record, place
 
 
+def _as_spelt(folder: Path, name: str) -> Path:
+    """The file of a name, as it is spelt or with its blanks and accents as another system writes them."""
+    spellings = [name, *(unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD"))]
+    return next((folder / one for one in spellings if os.path.isfile(folder / one)), folder / name)
+
+
 def _listing(source: str) -> Listing:
     """The one metadata file of a folder with its records, or those of its class folders."""
     folder = records.source_folder(source)
-    present = [folder / name for name in METADATA if (folder / name).exists()]
+    present = [folder / name for name in METADATA if (folder / name).is_file()]
     found = [] if present else list(class_records(folder, parse(source).split_map))
     require(
         len(present) == 1 or found,
@@ -241,9 +250,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{path} cannot be read ({error}): save it as UTF-8, in JSON one object per line"
         ) from error
+    columns = [*result[0]] if result else []
     require(
-        result and "file_name" in result[0],
-        f"{path} has no column file_name: each record must name file_name,text",
+        "file_name" in columns,
+        f"{path} has no column file_name but {columns!r}: each record must name file_name,text; "
+        "in CSV with commas between them",
     )
     return result
 
@@ -312,6 +323,11 @@ def _class_labels(table: Any) -> list[str]:
     return [name for name, feature in table.features.items() if hasattr(feature, "int2str")]
 
 
+def _class_name(feature: Any, number: int | None) -> str | None:
+    """The name of a class; None where it is missing, which datasets write as nothing or as -1."""
+    return None if number is None or number < 0 else feature.int2str(number)
+
+
 def _hub_rows(source: str) -> Iterator[Row]:
     """The rows of a dataset of the hub, class labels in words."""
     options, splits = parse(source), _hub_tables(source).splits
@@ -321,8 +337,7 @@ def _hub_rows(source: str) -> Iterator[Row]:
         addition = completion(source, [*columns.features], labels)
         for number, record in enumerate(columns):
             for column in labels:
-                if record[column] is not None:
-                    record[column] = columns.features[column].int2str(record[column])
+                record[column] = _class_name(columns.features[column], record[column])
             where = f"{source}, {name}, row {number}"
             yield row_of(
                 addition.completed(record, where),

@@ -9,11 +9,13 @@ import re
 
 from medisyn_lib.errors import InputError
 
-__all__ = ["as_text", "as_whole_number", "is_missing"]
+__all__ = ["as_text", "as_whole_number", "check_single", "is_missing"]
 
 MISSING_WORDS = ("", "nan", "<na>")  # what Python and pandas write for a missing value
 INTEGRAL = re.compile(r"([+-]?\d+)\.0+")
+WHOLE = re.compile(r"-1|\+?[0-9]{1,10}")
 NOT_STATED = -1  # of a count or a grade
+LARGEST = 2**31 - 1
 
 
 def is_missing(value: object) -> bool:
@@ -21,6 +23,12 @@ def is_missing(value: object) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or str(value).strip().lower() in MISSING_WORDS
+
+
+def check_single(value: object, where: str) -> None:
+    """Raise InputError for what is not one value, such as a list of findings; `where` names it."""
+    if isinstance(value, bool | list | tuple | dict):
+        raise InputError(f"{where} is {value!r}: write one word or one number")
 
 
 def as_text(value: object) -> str:
@@ -41,13 +49,13 @@ def as_whole_number(value: object, where: str) -> int:
     Raises
     ------
     InputError
-        For anything but a whole number; `where` names the value.
+        For anything but a whole number from 0, or -1, which means the same as nothing; `where` names the value.
     """
     text = as_text(value)
     if not text:
         return NOT_STATED
-    try:
-        return int(text)
-    except ValueError:
+    is_whole = WHOLE.fullmatch(text) and int(text) <= LARGEST
+    if not is_whole:
         fault = f"{where} is {value!r}: write a whole number or leave it empty"
-        raise InputError(fault) from None
+        raise InputError(fault)
+    return int(text)

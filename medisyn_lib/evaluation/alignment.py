@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from medisyn_lib.data import check
+from medisyn_lib.evaluation.subgroups import Subgroups, by_subgroup, stated_columns
 from medisyn_lib.pipeline.denoisers import UntrainedDenoiser
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
@@ -157,6 +158,18 @@ def finding_gap(*, real: pd.DataFrame, synthetic: pd.DataFrame, level: float = 0
         real["finding_correct"].to_numpy(float),
         real["patient"].to_numpy(),
         level,
+    )
+
+
+def finding_gap_by_subgroup(
+    requested: datasets.Dataset, *, real: pd.DataFrame, synthetic: pd.DataFrame
+) -> Subgroups:
+    """Return `finding_gap` by sex, age group, ... of the patients whose captions were requested."""
+    groups = stated_columns(requested)
+    differences = synthetic["finding_correct"].to_numpy(float) - real["finding_correct"]
+    rows = by_subgroup(differences, requested["patient_id"][:], groups, proportion=False)
+    return Subgroups(
+        "finding recovered, synthetic less real", "difference in accuracy", [*groups], rows
     )
 
 

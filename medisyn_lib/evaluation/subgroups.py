@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ from medisyn_lib.statistics.intervals import cluster_interval, cluster_proportio
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["MIN_PATIENTS", "SubgroupEstimate", "by_subgroup", "stated_columns"]
+__all__ = ["MIN_PATIENTS", "SubgroupEstimate", "Subgroups", "by_subgroup", "stated_columns"]
 
 MIN_PATIENTS = 20  # of a group, as of a test split
 
@@ -46,6 +46,25 @@ class SubgroupEstimate:
     group: str
     patients: int
     estimate: Estimate
+
+
+class Subgroups(NamedTuple):
+    """One measure by subgroup.
+
+    Attributes
+    ----------
+    measure, unit
+        What was measured, in words.
+    stated
+        The columns in which the data state something.
+    rows
+        Of those that can be compared (`by_subgroup`).
+    """
+
+    measure: str
+    unit: str
+    stated: Sequence[str]
+    rows: Sequence[SubgroupEstimate]
 
 
 def stated_columns(dataset: datasets.Dataset) -> dict[str, list[str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.errors import InputError
-from medisyn_lib.evaluation.subgroups import MIN_PATIENTS, SubgroupEstimate
+from medisyn_lib.evaluation.subgroups import MIN_PATIENTS, SubgroupEstimate, Subgroups
 from medisyn_lib.reporting.tables import interval_columns
 from medisyn_lib.runtime.store import write_atomic
 from medisyn_lib.statistics.estimates import Estimate
@@ -16,18 +16,10 @@ from medisyn_lib.statistics.estimates import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SubgroupTable", "read_subgroups", "subgroup_table", "write_subgroups"]
+__all__ = ["read_subgroups", "show_subgroups", "subgroup_table", "write_subgroups"]
 
 FOLDER = "subgroups"
 FEW = f"fewer than {MIN_PATIENTS} patients"
-
-
-class SubgroupTable(NamedTuple):
-    """One measure by subgroup."""
-
-    measure: str  # in words
-    unit: str
-    rows: Sequence[SubgroupEstimate]
 
 
 def subgroup_table(rows: Sequence[SubgroupEstimate]) -> pd.DataFrame:
@@ -48,9 +40,21 @@ def subgroup_table(rows: Sequence[SubgroupEstimate]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names)
 
 
-def write_subgroups(
-    out: Path, notebook: str, measure: str, unit: str, rows: Sequence[SubgroupEstimate]
-) -> Path:
+def show_subgroups(out: Path, notebook: str, found: Subgroups) -> pd.DataFrame | None:
+    """Write a notebook's subgroups; return them as a table or, where there are none to compare, say so in a line."""
+    write_subgroups(out, notebook, found)
+    if found.rows:
+        print(f"{found.measure} ({found.unit}), no verdict")
+        return subgroup_table(found.rows).round(3)
+    if found.stated:
+        columns = ", ".join(found.stated).replace("_", " ")
+        print(f"no subgroups: no two groups of {columns} have {MIN_PATIENTS} patients each")
+    else:
+        print("no subgroups: the data state no sex, age group, site, scanner or view")
+    return None
+
+
+def write_subgroups(out: Path, notebook: str, found: Subgroups) -> Path:
     """Write a notebook's subgroups, none of them too.
 
     Parameters
@@ -59,10 +63,8 @@ def write_subgroups(
         The run's folder.
     notebook
         Its stem, such as "05_memorization".
-    measure, unit
-        What was measured, in words.
-    rows
-        Of `by_subgroup`.
+    found
+        What was measured.
 
     Returns
     -------
@@ -79,15 +81,20 @@ def write_subgroups(
             "ci_high": row.estimate.ci_high,
             "n": row.estimate.n,
         }
-        for row in rows
+        for row in found.rows
     ]
     path = out / FOLDER / f"{notebook}.json"
-    content = {"measure": measure, "unit": unit, "rows": lines}
+    content = {
+        "measure": found.measure,
+        "unit": found.unit,
+        "stated": list(found.stated),
+        "rows": lines,
+    }
     write_atomic(path, json.dumps(content, indent=1, allow_nan=False))
     return path
 
 
-def read_subgroups(out: Path, notebook: str) -> SubgroupTable | None:
+def read_subgroups(out: Path, notebook: str) -> Subgroups | None:
     """Read what `write_subgroups` wrote; None where a run has no such table. Raises InputError for a damaged one."""
     path = out / FOLDER / f"{notebook}.json"
     if not path.is_file():
@@ -95,7 +102,8 @@ def read_subgroups(out: Path, notebook: str) -> SubgroupTable | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         rows = [_row(line) for line in content["rows"]]
-        return SubgroupTable(str(content["measure"]), str(content["unit"]), rows)
+        stated = [str(column) for column in content["stated"]]
+        return Subgroups(str(content["measure"]), str(content["unit"]), stated, rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}): run the notebook again"

@@ -5,7 +5,9 @@ One random generator per image, seeded by its own number: neither batch size nor
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -142,9 +144,50 @@ def _components(folder: Path) -> list[str]:
 
 
 def sampling_settings(model: str) -> dict[str, Any]:
-    """Return the sampling arguments stored with a model; of one without them none."""
+    """Return the sampling arguments stored with a model; of one without them none.
+
+    Raises InputError for a file that is not one JSON object.
+    """
     path = Path(model) / SAMPLING_FILE
-    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return {**json.loads(path.read_text("utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}): "
+            'write one JSON object, such as {"num_inference_steps": 20}'
+        ) from error
+
+
+@contextlib.contextmanager
+def _named_in_errors(pipeline: Any) -> Iterator[None]:
+    """Turn what a pipeline raises when it is called into an InputError that names the model.
+
+    Its weights, its settings and its class are the user's; lack of memory is not.
+    """
+    try:
+        yield
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        name = Path(str(getattr(pipeline, "name_or_path", ""))).name
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"model {name} cannot be sampled ({type(error).__name__}: {reason}): a component is missing or "
+            f"damaged, it is no text-to-image pipeline, or its {SAMPLING_FILE} does not suit it"
+        ) from error
+
+
+def _check_arguments(pipeline: Any, call: Mapping[str, Any]) -> None:
+    """Raise InputError for an argument that a pipeline does not know; many would drop it without a word."""
+    known = inspect.signature(type(pipeline).__call__).parameters
+    unknown = [name for name in call if name not in known]
+    if "num_inference_steps" in known and unknown:
+        raise InputError(
+            f"model {Path(str(pipeline.name_or_path)).name}: its pipeline takes no {unknown[0]!r}: "
+            f"correct its {SAMPLING_FILE}"
+        )
 
 
 def sample_images(
@@ -180,8 +223,8 @@ def sample_images(
     Raises
     ------
     InputError
-        For a prompt that is empty, longer than the model reads or of no class, and for images that
-        are not finite.
+        For a prompt that is empty, longer than the model reads or of no class, for images that are
+        not finite, and for whatever the pipeline itself raises.
     """
     return sample_with_flags(
         pipeline, prompts, seeds, batch=batch, captions=captions, **call
@@ -199,12 +242,13 @@ def sample_with_flags(
 ) -> Sampled:
     """Sample as `sample_images` does, and say which images the pipeline's safety checker has flagged."""
     _check_prompts(prompts, seeds)
-    conditions = _conditions(pipeline, prompts, captions)
-    pipeline.to(accelerator().device)
+    _check_arguments(pipeline, call)
     if captions:
         batch = 1  # pipelines that take classes may draw noise from torch's own generator, too
     parts = []
-    with torch.inference_mode():
+    with _named_in_errors(pipeline), torch.inference_mode():
+        conditions = _conditions(pipeline, prompts, captions)
+        pipeline.to(accelerator().device)
         for start in range(0, len(prompts), batch):
             chosen = slice(start, start + batch)
             generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[chosen]]

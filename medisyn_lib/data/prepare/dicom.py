@@ -81,7 +81,7 @@ def contents(folder: Path, choices: Choices) -> Contents:
             with reading(path, REMEDY):
                 _add_scan(path, scans, left_out)
     require(scans, f"{folder} holds no single-frame DICOM image: name the folder that does")
-    kinds = {scan.modality for scan in scans.values()}
+    kinds = {scan.modality or "images of no stated Modality" for scan in scans.values()}
     require(
         len(kinds) == 1 or kinds <= RADIOGRAPHS,
         f"{folder} holds {' and '.join(sorted(kinds))}: give each kind of image a folder of its own",
@@ -264,10 +264,15 @@ def _rule(place: str, header: pydicom.Dataset, values: np.ndarray) -> Window:
             f"{place} is a CT image without a rescale intercept, so its values are not Hounsfield units: "
             "choose --window CENTRE,WIDTH for the values that it has",
         )
+        _check_contrast(place, percentile_window(values))
         return WINDOWS["soft_tissue"]
     if header.BitsAllocated == 8 and "RescaleSlope" not in header:
         return Window(127.5, 255)
-    window = percentile_window(values)
+    return _check_contrast(place, percentile_window(values))
+
+
+def _check_contrast(place: str, window: Window | None) -> Window:
+    """Return the window of values that vary; where they do not (None), raise InputError."""
     if window is None:
         raise InputError(f"{place} has no contrast, all its values are equal: drop it")
     return window

@@ -24,10 +24,12 @@ def read(folder: Path) -> Contents:
     """Find the images that the table lists. The lesion stands in for the patient, who is unknown."""
     table = find_file(folder, "HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
     images = {Path(name).stem: path for name, path in images_below(folder).items()}
-    contents = Contents([])
+    contents, listed = Contents([]), set[str]()
     for line in read_listing(table, COLUMNS):
-        name, finding = line["image_id"], FINDINGS.get(line["dx"])
+        name, finding = line["image_id"], FINDINGS.get(line["dx"].lower())
         require(finding, f"{table}: {name} has the unknown dx {line['dx']!r}: correct it")
+        require(name not in listed, f"{table}: {name} is listed twice: keep one of its lines")
+        listed.add(name)
         path = images.pop(name, None)
         require(
             path, f"{folder} holds no image {name}.jpg: unpack HAM10000_images_part_1 and _2 there"

@@ -1,6 +1,7 @@
 """What DICOM and NIfTI have in common: how the user wants them read, and how a picture of them is named."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from medisyn_lib.data.prepare.labels import KEPT_COLUMNS
 from medisyn_lib.data.prepare.pictures import Picture
 from medisyn_lib.data.prepare.pseudonyms import pseudonym
 from medisyn_lib.data.rows import check_text, require
+from medisyn_lib.data.splits import SPLITS, is_split
+from medisyn_lib.data.values import as_whole_number
 from medisyn_lib.errors import InputError
 
 __all__ = ["MAX_SIDE", "Choices", "Origin", "check_spacing", "picture_of", "reading"]
@@ -79,11 +82,20 @@ def picture_of(origin: Origin, choices: Choices) -> Picture:
     patient = line.get("patient_id") or origin.patient
     group = patient or origin.group
     columns = {name: line[name] for name in KEPT_COLUMNS if line.get(name)}
+    for name in ("count", "grade"):
+        if name in columns:
+            columns[name] = as_whole_number(columns[name], f"--labels, {origin.path}: {name}")
     if origin.study:
         columns["study_id"] = pseudonym(choices.salt, "study", origin.study)
     for name in ("text", "finding"):
         if line.get(name):
             check_text(line[name], f"--labels, {origin.path}: {name}")
+    split = line.get("split", "")
+    require(
+        not split or is_split(split),
+        f"--labels, {origin.path}: split {split!r} is unknown: "
+        f"write {', '.join(SPLITS)} into the table or leave it empty",
+    )
     return Picture(
         place=str(origin.path),
         name=f"{pseudonym(choices.salt, 'image', origin.image)}.png",
@@ -91,7 +103,7 @@ def picture_of(origin: Origin, choices: Choices) -> Picture:
         finding=line.get("finding", ""),
         patient_id=pseudonym(choices.salt, "patient" if patient else "group", group),
         identity_known=bool(patient),
-        split=line.get("split", ""),
+        split=split,
         text=line.get("text", ""),
         slice_number=origin.slice_number,
         columns=columns,
@@ -103,8 +115,10 @@ def reading(path: Path | str, remedy: str) -> Iterator[None]:
     """Turn whatever a decoder raises inside into an InputError that names the file and the remedy.
 
     Damaged bytes raise errors of many kinds, some of them only when a value is looked at. Their text is left
-    out, as it may quote what a header says of a person.
+    out, as it may quote what a header says of a person; so are warnings and the decoders' own log.
     """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what matters is checked
@@ -113,6 +127,8 @@ def reading(path: Path | str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): {remedy}") from error
+    finally:
+        logging.disable(disabled)
 
 
 def check_spacing(path: Path | str, row_spacing: float, column_spacing: float) -> None:

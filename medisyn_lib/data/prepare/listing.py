@@ -38,7 +38,9 @@ def read_listing(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
             reader = csv.reader(file, delimiter=mark, strict=True)
             numbered = [(reader.line_num, line) for line in reader if any(line)]
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read ({error}): download it again") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): save it as CSV in UTF-8, or download it again"
+        ) from error
     if not numbered:
         raise InputError(f"{path} is empty: download it again")
     header = [name.strip() for name in mark.join(numbered[0][1]).split(mark)]
@@ -46,7 +48,10 @@ def read_listing(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         header.pop()
     for name in needed:
         if name not in header:
-            raise InputError(f"{path} has no column {name!r}: give the table as its owner ships it")
+            raise InputError(
+                f"{path} has no column {name!r} but {header!r}: give the table as its owner ships it, "
+                "with commas between columns, or tabs in a .tab or .tsv file"
+            )
     return [_record(path, header, number, line) for number, line in numbered[1:]]
 
 

@@ -67,9 +67,9 @@ def _picture(line: dict[str, str], path: Path, split: str) -> Picture:
         name[PATIENT].lstrip("0") == stated.lstrip("0"),
         f"{path} is of patient {stated} in the table, which its name denies: download the table again",
     )
-    labels = [
-        label.strip().lower().replace("_", " ") for label in line["Finding Labels"].split("|")
-    ]
+    stated_labels = [label.strip() for label in line["Finding Labels"].split("|")]
+    labels = [label.lower().replace("_", " ") for label in stated_labels if label]
+    require(labels, f"{path} has no finding in the table, not even No Finding: download it again")
     finding = KEYS.get(labels[0], labels[0].replace(" ", "_")) if len(labels) == 1 else SEVERAL
     sex = line.get("Patient Gender") or line.get("Patient Sex") or ""
     return Picture(

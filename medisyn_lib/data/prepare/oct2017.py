@@ -15,8 +15,9 @@ NAME = re.compile(r"[A-Z]+-(\d+)-\d+", re.IGNORECASE)
 
 def read(folder: Path) -> Contents:
     """Find the images. The patient's number is in the file name; it counts across classes."""
-    home = folder / "OCT2017"
-    home = home if home.is_dir() else folder
+    named = [path for path in folder.iterdir() if path.name.strip().upper() == "OCT2017"]
+    require(len(named) < 2, f"{folder} holds several folders OCT2017: keep one copy of the images")
+    home = named[0] if named and named[0].is_dir() else folder
     pictures = []
     for split in ("train", "val", "test"):
         place = home / split

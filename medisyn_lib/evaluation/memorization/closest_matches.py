@@ -8,6 +8,7 @@ import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.detectors import Matches
+from medisyn_lib.evaluation.subgroups import Subgroups, by_subgroup, stated_columns
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import exact_proportion
 
@@ -77,3 +78,18 @@ def matched_patients(
     counts = pd.Series(flagged).groupby(modality).agg(["sum", "count"])
     by_modality = counts.rename(columns={"sum": "flagged", "count": "images"})
     return MatchedPatients(matched, most, by_modality)
+
+
+def flagged_by_subgroup(
+    flagged: np.ndarray, matches: Matches, thresholds: np.ndarray, training: datasets.Dataset
+) -> Subgroups:
+    """Estimate the proportion flagged, bool (q,), by sex, age group, ... of the training patient that is matched."""
+    rows = closest_rows(matches, thresholds)
+    patients = np.array(training["patient_id"][:])[rows]
+    groups = {
+        name: np.array(values)[rows].tolist() for name, values in stated_columns(training).items()
+    }
+    found = by_subgroup(flagged, patients.tolist(), groups, proportion=True)
+    return Subgroups(
+        "flagged, of the images that match a patient of the group", "proportion", [*groups], found
+    )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import datasets
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
+    from medisyn_lib.evaluation.memorization.overfitting import Overfitted
+    from medisyn_lib.pipeline.judged import JudgedGenerator
+
 FLOW_TIMES = (0.3, 0.5, 0.7)  # of (0, 1), 1 being noise
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.05, 0.1)
 MOST = 200  # members, and non-members
@@ -95,6 +98,16 @@ def infer_membership(
         image_losses(pipeline, real.training, members),
         image_losses(pipeline, real.held_out, evenly_spread(len(real.held_out), n)),
     )
+
+
+def infer_memberships(
+    judged: JudgedGenerator, overfitted: Overfitted, real: RealImages
+) -> dict[str, MembershipInference]:
+    """Infer membership from the losses of an overfitted model and, unless it was made elsewhere, of the judged one."""
+    found = {"overtrained": infer_membership(overfitted.model, real, overfitted.index_rows)}
+    if not judged.is_given:
+        found["generalist"] = infer_membership(judged.model, real)
+    return found
 
 
 def one_image_per_patient(images: datasets.Dataset, n: int) -> np.ndarray:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
+from medisyn_lib.evaluation.memorization.detectors import Detector, match
+from medisyn_lib.evaluation.memorization.set_tests import SetTests, flag_and_test
+from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     import datasets
@@ -75,3 +79,48 @@ def plant_copies(images: datasets.Dataset, n: int, *, seed: int = 5) -> dict[str
     rows = rng.choice(len(images), min(n, len(images)), replace=False)
     originals = load_pixels(images, rows)
     return {kind: distort(originals, kind, seed=seed) for kind in DISTORTIONS}
+
+
+class PlantedCopies(NamedTuple):
+    """What the detectors make of planted copies.
+
+    Attributes
+    ----------
+    ratio
+        By distortion, float64 (n, l), of l detectors.
+    recall
+        By distortion, the proportion flagged.
+    tests
+        Of all of them as one set.
+    """
+
+    ratio: Mapping[str, np.ndarray]
+    recall: Mapping[str, Estimate]
+    tests: SetTests
+
+
+def find_planted_copies(
+    detectors: Sequence[Detector],
+    images: datasets.Dataset,
+    n: int,
+    *,
+    real: np.ndarray,
+    calibration: np.ndarray,
+) -> PlantedCopies:
+    """Plant copies of n training images and search for them.
+
+    Parameters
+    ----------
+    detectors, images
+        Of copies, and the training images that they index.
+    n
+        Copies of each distortion.
+    real, calibration
+        Ratios of held-out and of calibration images, float64 (m, l).
+    """
+    planted = plant_copies(images, n)
+    ratio = {kind: match(detectors, pixels).ratio for kind, pixels in planted.items()}
+    recall = {kind: proportion_flagged(flag_copies(ratio[kind], calibration)) for kind in ratio}
+    everything = np.concatenate([*ratio.values()])
+    tests = flag_and_test(real=real, synthetic=everything, calibration=calibration)
+    return PlantedCopies(ratio, recall, tests)

@@ -12,6 +12,7 @@ from medisyn_lib.data import check, sources
 from medisyn_lib.data.pixels import load_pixels
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
 
     from medisyn_lib.pipeline.judged import JudgedGenerator
@@ -43,8 +44,10 @@ def take(images: Images, rows: np.ndarray) -> Images:
     return Images(images.pixels[rows], images.finding[rows], images.patient_id[rows])
 
 
-def load_images(study: Study, modality: str, role: str, at_most: int | None = None) -> Images:
-    """Load the images of a modality in a role.
+def image_table(
+    study: Study, modality: str, role: str, at_most: int | None = None
+) -> datasets.Dataset:
+    """Choose the images of a modality in a role, and all that is stated of them.
 
     Parameters
     ----------
@@ -63,7 +66,20 @@ def load_images(study: Study, modality: str, role: str, at_most: int | None = No
             modalities=[modality],
         )
     rows = np.flatnonzero(np.array(images["modality"][:]) == modality)[:at_most]
-    table = images.select(rows.tolist())
+    return images.select(rows.tolist())
+
+
+def held_out_table(study: Study, modality: str) -> datasets.Dataset:
+    """Choose the test images of a task."""
+    return image_table(study, modality, "test", POOL_FACTOR * study.settings.augmentation.largest_n)
+
+
+def load_images(study: Study, modality: str, role: str, at_most: int | None = None) -> Images:
+    """Load what `image_table` chooses."""
+    return _loaded(image_table(study, modality, role, at_most))
+
+
+def _loaded(table: datasets.Dataset) -> Images:
     finding = np.array(table["finding"][:])
     patient_id = np.array(table["patient_id"][:])
     return Images(load_pixels(table), finding, patient_id)
@@ -79,7 +95,7 @@ def load_task_images(generator: JudgedGenerator, modality: str) -> TaskImages:
             study, modality, "generator", generator.training_images.per_modality
         ),
         validation=load_images(study, modality, "calibration"),
-        test=load_images(study, modality, "test", pool),
+        test=_loaded(held_out_table(study, modality)),
     )
 
 

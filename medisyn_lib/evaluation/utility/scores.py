@@ -23,13 +23,24 @@ MEASURES = ("AUROC", "balanced accuracy", "calibration error")
 
 
 class TaskScores(NamedTuple):
-    """Scores by arm and measure, float64 (draws, 1 + patients), of `test_images` test images.
+    """How well the classifiers of a task do on its test images.
 
-    The first column is of all images, the others each without one patient.
+    Attributes
+    ----------
+    by_arm
+        Scores by arm and measure, float64 (draws, 1 + patients): the first column is of all images, the
+        others each without one patient.
+    correct
+        By arm whether the likeliest class is the true one, bool (draws, test images).
     """
 
     by_arm: Mapping[Arm, Mapping[str, np.ndarray]]
-    test_images: int
+    correct: Mapping[Arm, np.ndarray]
+
+    @property
+    def test_images(self) -> int:
+        """Number of test images."""
+        return next(iter(self.correct.values())).shape[1]
 
 
 def scores(
@@ -100,13 +111,15 @@ def score_runs(task: Task, runs: Sequence[Run], probabilities: np.ndarray) -> Ta
     """Score the classifiers of a task's runs from their probabilities (runs, test images, classes)."""
     true_classes = task.y[task.test]
     of_runs: dict[Arm, list[dict[str, np.ndarray]]] = {}
+    correct: dict[Arm, list[np.ndarray]] = {}
     for run, predicted in zip(runs, probabilities, strict=True):
         of_runs.setdefault(run.arm, []).append(scores(predicted, true_classes, task.patients))
+        correct.setdefault(run.arm, []).append(predicted.argmax(1) == true_classes)
     by_arm = {
         arm: {name: np.array([each[name] for each in found]) for name in found[0]}
         for arm, found in of_runs.items()
     }
-    return TaskScores(by_arm, len(task.test))
+    return TaskScores(by_arm, {arm: np.array(found) for arm, found in correct.items()})
 
 
 def level(scored: TaskScores, arm: Arm, measure: str = "AUROC") -> Estimate:
