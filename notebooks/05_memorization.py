@@ -53,8 +53,7 @@ from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import findings_of, published, verdicts
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.judged_coverage import coverage_of_images
-from medisyn_lib.evaluation.memorization import conformal, overfitting, set_tests
-from medisyn_lib.evaluation.memorization.closest_matches import closest_pairs, matched_patients
+from medisyn_lib.evaluation.memorization import closest_matches, conformal, overfitting, set_tests
 from medisyn_lib.evaluation.memorization.closest_record import closest_record
 from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportion_flagged
 from medisyn_lib.evaluation.memorization.detectors import copy_detectors, match
@@ -66,6 +65,7 @@ from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f05_memorization
+from medisyn_lib.reporting.subgroup_tables import subgroup_table, write_subgroups
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
@@ -77,8 +77,8 @@ print(c05_memorization.RULE.text)
 # %% [markdown]
 # ## Training images, and patients that were never trained on
 #
-# The training set is what `data` names; of the project's own generators what they saw, of the flagship 30,000 phantoms.
-# Calibration patients set the threshold, others test it, with one image each, so that exact tests are exact.
+# The training set is what `data` names, of the project's own generators what they saw. Calibration patients set the
+# threshold, others test it, with one image each, so that exact tests are exact.
 
 # %%
 real = real_images(judged)
@@ -88,8 +88,7 @@ print(f"{len(real.calibration)} calibration images, {len(real.held_out)} held-ou
 # %% [markdown]
 # ## Three detectors and a joint threshold
 #
-# The distance ratio is near 1 for an image that resembles many training images, near 0 for a copy. A detector's
-# threshold is where it flags an image alone. Re-identification is left out unless enough true patients are known.
+# A ratio near 1 is an image that resembles many training images, near 0 a copy. Thresholds are of a detector alone.
 
 # %%
 detectors = copy_detectors(study, real.training, encoder)
@@ -101,8 +100,7 @@ print("detectors:", ", ".join(detector.name for detector in detectors))
 # %% [markdown]
 # ## Planted copies: what the threshold sees
 #
-# Training images mirrored; cropped to 80% of the area; made 20% brighter or darker; with noise of 8 of 255; as JPEG of
-# quality 50. The proportions flagged have exact (Clopper-Pearson) 95% intervals.
+# Mirrored; cropped to 80% of the area; made 20% brighter or darker; with noise of 8 of 255; as JPEG of quality 50.
 
 # %% tags=["nbval-ignore-output"]
 planted = plant_copies(real.training, study.settings.memorization.planted_copies)
@@ -117,9 +115,8 @@ estimate_table(recall | {"held-out real images": proportion_flagged(held_out_fla
 # %% [markdown]
 # ## The synthetic images
 #
-# Of a pipeline, one image for each caption of notebook 01's held-out images; a folder of finished images is taken
-# whole, at the size of the training images. Left of the dashed line an image is flagged whatever the other detectors
-# say. Synthetic images should lie where held-out real ones do, not where the copies are.
+# Of a pipeline, one for each caption of notebook 01's held-out images; a folder of finished images is taken whole. Left
+# of the dashed line an image is flagged whatever the other detectors say.
 
 # %%
 images = judged_images(judged, seed)
@@ -132,22 +129,33 @@ f05_memorization.distances(groups, copies, thresholds, detectors, real, judged, 
 # ## The rule on the set
 #
 # Fisher's exact test of the images flagged, and the exact test of the exceedances: synthetic images nearer to a
-# training image than every held-out real one. The table counts flagged images, and all of them, by the modality of the
-# training image that they match.
+# training image than every held-out real one. The table counts both by the modality of the training image.
 
 # %% tags=["nbval-ignore-output"]
 flagged = flag_copies(synthetic.ratio, calibration)
 tests = set_tests.flag_and_test(real=held_out, synthetic=synthetic.ratio, calibration=calibration)
 print(f"{flagged.sum()} of {len(flagged)} images flagged; {tests}")
-patients = matched_patients(flagged, synthetic, thresholds, real.training)
+patients = closest_matches.matched_patients(flagged, synthetic, thresholds, real.training)
 print(f"of {patients.proportion.n} patients {patients.proportion.value:.1%} are matched")
 patients.by_modality
 
 # %% [markdown]
+# The images that are flagged or nearest, each above its nearest training image; then subgroups, without a rule.
+
+# %%
+found = (synthetic, flagged, thresholds)
+gallery = closest_matches.nearest_gallery(images, *found, detectors, real.training)
+f05_memorization.nearest(gallery, real, judged, folder)
+
+# %% tags=["nbval-ignore-output"]
+subgroups = closest_matches.flagged_by_subgroup(*found, real.training)
+write_subgroups(folder, "05_memorization", "flagged as copies", "proportion", subgroups)
+subgroup_table(subgroups)
+
+# %% [markdown]
 # ## Power: how few copies would be noticed
 #
-# Sets of as many images as were judged, a fraction of which are planted copies, the others held-out real images. One
-# copy in a thousand is not noticed by any rule that may raise a false alarm in one set of twenty only.
+# Sets of as many images as were judged, a fraction of which are planted copies, the others held-out real images.
 
 # %%
 n = len(images.pixels)
@@ -157,39 +165,32 @@ f05_memorization.detection(power, n, copies, real, judged, folder)
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions. It is judged as
-# above, with those 64 as the training set and a threshold of its own. Its closest matches are shown last.
+# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions; in an audit of
+# another generator a small model that saw nothing else. It is judged with those 64 as the training set.
 
 # %%
-overfitted = overfitting.overfit(study, detectors, real)
-last = overfitted.last
-pairs = closest_pairs(images.pixels, synthetic, thresholds, real.training)
-overfitted_pairs = closest_pairs(last.pixels, last.matches, thresholds, real.training)
-f05_memorization.pairs(pairs, overfitted_pairs, real, judged, folder)
-
-# %% tags=["nbval-ignore-output"]
+overfitted = overfitting.overfit(judged, detectors, real)
 overfitted_tests = overfitting.set_tests_of_overfitted(overfitted, detectors, real)
-print(overfitted_tests)
-steps = {f"{s.step} steps": proportion_flagged(s.flagged) for s in overfitted.snapshots}
-estimate_table(steps)
+last = overfitted.last
+shown = (images.pixels, synthetic), (last.pixels, last.matches)
+pairs = [closest_matches.closest_pairs(*one, thresholds, real.training) for one in shown]
+f05_memorization.pairs(*pairs, real, judged, folder)
 
 # %% [markdown]
 # ## How long, how few: where copying begins
 #
-# What counts is how often a model has seen each of its images: the generalist trained here, after an eighth, a quarter,
-# a half and all of its training, and overfitted models, each held against its own training images.
+# What counts is how often a model has seen each image: the generalist at four stages of training, overfitted models.
 
 # %%
-models = [overfitted, *overfitting.overfit_further_sizes(study, detectors, real)]
+models = [overfitted, *overfitting.overfit_further_sizes(judged, detectors, real)]
 generalist = overfitting.flagged_during_training(judged, detectors, real, calibration)
 f05_memorization.length(overfitting.copying_curve(generalist, models), study, folder)
 
 # %% [markdown]
 # ## Three more questions
 #
-# **Extraction.** An attacker who knows captions of training images asks for them, with several seeds.
-# **Distance to the closest record.** In a pool of as many training as held-out images of each modality, which does a
-# synthetic image lie nearest to? Half of the time a training image, if nothing is copied.
+# **Extraction.** An attacker who knows captions of training images asks for them, with several seeds. **Distance to the
+# closest record.** Of as many training as held-out images, which is nearest? Half of the time one of training.
 
 # %% tags=["nbval-ignore-output"]
 extraction = None
@@ -244,7 +245,6 @@ print(verdicts([claim]))
 # - A copy that none of the three detectors recognises is not found: what they were shown to see are five distortions
 #   and one model that copies. Part of an image, a lesion say, may be copied into another without being noticed.
 # - Not flagged is not anonymous: a synthetic image may carry a patient's trait without copying an image.
-# - The threshold is pooled over modalities, so the false-alarm rate holds over all of them, not in each. A set whose
-#   modalities are mixed otherwise than the held-out images is not judged fairly.
+# - The threshold is pooled over modalities: a set of another mixture than the held-out images is not judged fairly.
 # - A generator made elsewhere may have been trained on more than `data` holds; only what is in `data` can be found.
-# - Where patient ids are not known to be true patients, "one image a patient" and "other patients" are not either.
+# - Where patient ids are not known to be true patients, "one image per patient" and "other patients" are not either.

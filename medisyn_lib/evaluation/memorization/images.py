@@ -91,11 +91,13 @@ class JudgedImages:
     finished : whether they came as a folder of finished images, so that nothing more can be sampled
     pixels : uint8 (n, h, h, 3)
     modality : str (n,), as the folder or the captions say
+    name : str (n,), of the file, or the seed that the image was sampled with
     """
 
     finished: bool
     pixels: np.ndarray
     modality: np.ndarray
+    name: np.ndarray
 
 
 def judged_images(generator: JudgedGenerator, seed: int = 0) -> JudgedImages:
@@ -133,15 +135,18 @@ def _finished_images(folder: str, size: int) -> JudgedImages:
     opened = sources.finished_images(folder, rows)
     pixels = np.stack([np.asarray(centre_square(image, size)) for image in opened])
     modality = np.array([row["modality"] for row in rows])
+    name = np.array([row["image_id"] for row in rows])
     shown = _shown(pixels, Path(folder).name)
-    return JudgedImages(True, pixels[shown], modality[shown])
+    return JudgedImages(True, pixels[shown], modality[shown], name[shown])
 
 
 def _sampled_images(study: Study, model: str, seed: int) -> JudgedImages:
     requested = study.images("test")
     pixels = _sample(study, model, requested["caption"][:], seed)
+    name = np.array([f"seed {seed + place}" for place in range(len(pixels))])
     shown = _shown(pixels, Path(model).name)
-    return JudgedImages(False, pixels[shown], np.array(requested["modality"][:])[shown])
+    modality = np.array(requested["modality"][:])
+    return JudgedImages(False, pixels[shown], modality[shown], name[shown])
 
 
 def sample_at_study_size(
