@@ -167,6 +167,7 @@ f01_training.recovered_prompts(classified, judged, folder)
 # group's captions recovered from synthetic images? No rule was fixed for this, so there is no verdict on it.
 
 # %%
+of_real, of_synthetic = classified["cnn"]["real"], classified["cnn"]["synthetic"]
 by_subgroup = alignment.finding_gap_by_subgroup(held_out, real=of_real, synthetic=of_synthetic)
 show_subgroups(folder, "01_training", by_subgroup)
 

@@ -86,8 +86,7 @@ print(f"{len(real.calibration)} calibration images, {len(real.held_out)} held-ou
 # %% [markdown]
 # ## Three detectors and a joint threshold
 #
-# The distance ratio is near 1 for an image that resembles many training images, near 0 for a copy. A threshold is where
-# a detector flags an image alone. Re-identification is left out unless enough true patients are known.
+# A ratio near 1 is an image that resembles many training images, near 0 a copy. Thresholds are of a detector alone.
 
 # %%
 detectors = copy_detectors(study, real.training, encoder)
@@ -99,8 +98,7 @@ print("detectors:", ", ".join(detector.name for detector in detectors))
 # %% [markdown]
 # ## Planted copies: what the threshold sees
 #
-# Training images mirrored; cropped to 80% of the area; made 20% brighter or darker; with noise of 8 of 255; as JPEG of
-# quality 50. The proportions flagged have exact (Clopper-Pearson) 95% intervals.
+# Mirrored; cropped to 80% of the area; made 20% brighter or darker; with noise of 8 of 255; as JPEG of quality 50.
 
 # %% tags=["nbval-ignore-output"]
 n = study.settings.memorization.planted_copies
@@ -111,9 +109,8 @@ estimate_table({**planted.recall, "held-out real images": proportion_flagged(hel
 # %% [markdown]
 # ## The synthetic images
 #
-# Of a pipeline, one image for each of notebook 01's captions, every second one exchanged for a caption of a training
-# image, as those are copied most readily. A folder of finished images is taken whole. Left of the dashed line an image
-# is flagged whatever the other detectors say. Synthetic images should lie where held-out real ones do.
+# Of a pipeline, one for each caption of notebook 01's held-out images; a folder of finished images is taken whole. Left
+# of the dashed line an image is flagged whatever the other detectors say.
 
 # %%
 images = judged_images(judged, seed)
@@ -140,10 +137,18 @@ print(f"of {patients.proportion.n} patients {patients.proportion.value:.1%} are 
 patients.by_modality
 
 # %% [markdown]
+# The images that are flagged or nearest, each above its nearest training image.
+
+# %%
+found = (synthetic, flagged, thresholds)
+gallery = closest_matches.nearest_gallery(images, *found, detectors, real.training)
+f05_memorization.nearest(gallery, real, judged, folder)
+
+# %% [markdown]
 # Where the data state sex, age group, site, scanner or view: which patients do flagged images match?
 
 # %%
-by_subgroup = closest_matches.flagged_by_subgroup(flagged, synthetic, thresholds, real.training)
+by_subgroup = closest_matches.flagged_by_subgroup(*found, real.training)
 show_subgroups(folder, "05_memorization", by_subgroup)
 
 # %% [markdown]
@@ -161,40 +166,32 @@ f05_memorization.detection(power, n, planted.ratio, real, judged, folder)
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions; these are its
-# training set. Its closest matches are shown last.
+# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions; in an audit of
+# another generator a small model that saw nothing else. It is judged with those 64 as the training set.
 
 # %%
-overfitted = overfitting.overfit(study, detectors, real)
-last = overfitted.last
-pairs = closest_matches.closest_pairs(images.pixels, synthetic, thresholds, real.training)
-overfitted_pairs = closest_matches.closest_pairs(
-    last.pixels, last.matches, thresholds, real.training
-)
-f05_memorization.pairs(pairs, overfitted_pairs, real, judged, folder)
-
-# %% tags=["nbval-ignore-output"]
+overfitted = overfitting.overfit(judged, detectors, real)
 overfitted_tests = overfitting.set_tests_of_overfitted(overfitted, detectors, real)
-print(overfitted_tests)
-estimate_table(overfitting.flagged_by_step(overfitted))
+last = overfitted.last
+shown = (images.pixels, synthetic), (last.pixels, last.matches)
+pairs = [closest_matches.closest_pairs(*one, thresholds, real.training) for one in shown]
+f05_memorization.pairs(*pairs, real, judged, folder)
 
 # %% [markdown]
 # ## How long, how few: where copying begins
 #
-# What counts is how often a model has seen each of its images: the generalist trained here, after an eighth, a quarter,
-# a half and all of its training, and overfitted models, each held against its own training images.
+# What counts is how often a model has seen each image: the generalist at four stages of training, overfitted models.
 
 # %%
-models = [overfitted, *overfitting.overfit_further_sizes(study, detectors, real)]
+models = [overfitted, *overfitting.overfit_further_sizes(judged, detectors, real)]
 generalist = overfitting.flagged_during_training(judged, detectors, real, calibration)
 f05_memorization.length(overfitting.copying_curve(generalist, models), study, folder)
 
 # %% [markdown]
 # ## Three more questions
 #
-# **Extraction.** An attacker who knows captions of training images asks for them, with several seeds.
-# **Distance to the closest record.** In a pool of as many training as held-out images of each modality, which does a
-# synthetic image lie nearest to? Half of the time a training image, if nothing is copied.
+# **Extraction.** An attacker who knows captions of training images asks for them, with several seeds. **Distance to the
+# closest record.** Of as many training as held-out images, which is nearest? Half of the time one of training.
 
 # %% tags=["nbval-ignore-output"]
 extraction = None if images.finished else attempt_extraction(judged, detectors, calibration)

@@ -1,25 +1,43 @@
-"""The audit of someone else's generator: which claims it tests, and its report, one page that needs nothing else."""
+"""The audit of someone else's generator: which claims it tests, and its report, pages that need nothing else."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import numpy as np
+import pandas as pd
 import pytest
 from made_claims import a_claim
 from PIL import Image
 from test_reader_page import browser, in_browser, left_the_page  # noqa: F401
 
 from medisyn_lib.claims import statements
-from medisyn_lib.claims.claim import NEEDS_PEOPLE, NOT_RUN, VERDICTS, Claim, Control, Measure
+from medisyn_lib.claims.claim import (
+    EVIDENCE,
+    NEEDS_PEOPLE,
+    NOT_RUN,
+    PROBLEMS,
+    VERDICTS,
+    Claim,
+    Control,
+    Measure,
+)
 from medisyn_lib.claims.results import Result, read_result, write_result
 from medisyn_lib.claims.rules import Rule
 from medisyn_lib.errors import InputError
-from medisyn_lib.reporting import audit, audit_report
+from medisyn_lib.evaluation.subgroups import SubgroupEstimate, Subgroups
+from medisyn_lib.reporting import audit, audit_gallery, audit_record, audit_report
 from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.render import draw
+from medisyn_lib.reporting.subgroup_tables import write_subgroups
+from medisyn_lib.statistics.estimates import Estimate
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 HARM = "<script>document.title='harmed'</script><img src=http://harm.example/a onerror=alert(1)>"
@@ -36,6 +54,8 @@ def test_the_audit_knows_what_the_notebooks_take() -> None:
         audited = audit.AUDITED.get(notebook)
         takes_seed = audited is not None and audited.takes_seed
         assert ("seed" in taken) == takes_seed, f"{notebook}: seed"
+        takes_encoder = audited is not None and audited.takes_encoder
+        assert ("encoder" in taken) == takes_encoder, f"{notebook}: encoder"
         assert audited is None or set(audited.figures) <= set(FIGURES)
 
 
@@ -48,7 +68,11 @@ def test_the_notebook_that_judges_folders_of_images_can_read_them() -> None:
 def test_all_claims_that_fit_are_tested_by_default() -> None:
     every = ["training", "alignment", "memorization", "augmentation"]
     assert audit.choose_claims(None) == dict.fromkeys(every, "")
-    for fact, words in (("finished_images", "cannot be asked"), ("seed", "leave --seed out")):
+    for fact, words in (
+        ("finished_images", "cannot be asked"),
+        ("seed", "leave --seed out"),
+        ("encoder", "leave --encoder out"),
+    ):
         reasons = audit.choose_claims(None, **{fact: True})
         assert reasons.pop("memorization") == ""
         assert all(words in reason for reason in reasons.values())
@@ -268,20 +292,134 @@ def test_the_report_says_what_was_found_and_what_was_not_tested(run: Path) -> No
     assert "training (notebook 01" not in page.words, "what was tested is not among what was not"
 
 
-def test_pictures_of_the_generator_are_there_and_real_ones_are_marked(run: Path) -> None:
-    path = report(run, "owner/name", False)
+def pictures_in(path: Path) -> dict[str, bool]:
+    """The figures of a page by name, and whether each is marked as real."""
     shown = re.findall(
         r"<figure( class=\"real\")?>(.*?)</figure>", path.read_text(), flags=re.DOTALL
     )
-    names = [re.search(r"\((\d\d_\w+)\)", own).group(1) for _, own in shown]  # type: ignore[union-attr]
-    assert names == ["01_prompts", "05_distances", "05_pairs"], (
-        "no losses of a model trained here, no tiles"
-    )
-    assert [bool(mark) for mark, _ in shown] == [False, False, True]
-    assert ["Not to be passed on" in own for _, own in shown] == [False, False, True]
-    assert "1 of the pictures below show real images" in path.read_text()
+    assert all(("Not to be passed on" in own) == bool(mark) for mark, own in shown)
+    return {re.search(r"\((\d\d_\w+)\)", own).group(1): bool(mark) for mark, own in shown}  # type: ignore[union-attr]
+
+
+def test_real_images_are_on_a_page_of_their_own_and_marked(run: Path) -> None:
+    path = report(run, "owner/name", False)
+    without = {"01_prompts": False, "05_distances": False}
+    assert pictures_in(path) == without, "no losses of a model trained here, no tiles"
+    assert pictures_in(run / "report.real.html") == without | {"05_pairs": True}
+    real = base64.b64encode((run / "figures" / "05_pairs.real.png").read_bytes()).decode()
+    assert real not in path.read_text() and real in (run / "report.real.html").read_text()
+    assert "report.real.html" in Page(path).words
+    assert "This page shows real images" in Page(run / "report.real.html").words
+    audit_report.remove_report(run)
+    assert not list(run.glob("report.*"))
     (run / "figures" / "05_pairs.real.png").unlink()
-    assert "real images of the data source" not in report(run, "owner/name", False).read_text()
+    assert "report.real.html" not in report(run, "owner/name", False).read_text()
+    assert not (run / "report.real.html").exists()
+
+
+def leave_gallery(run: Path, *, real: bool) -> np.ndarray:
+    """Leave two pairs as notebook 05 does, the first of them flagged; return the four pictures."""
+    tiles = np.stack([np.full((8, 8, 3), shade, np.uint8) for shade in (11, 22, 33, 44)])
+    table = pd.DataFrame(
+        {
+            "image": ["a<b>.png", "b.png"] * 2,
+            "modality": ["brain_mri", "ct"] * 2,
+            "flagged": [True, False] * 2,
+            "ratio": [0.02, 0.61] * 2,
+            "detector": ["pixels", "efflite0"] * 2,
+            "row": [0, 0, 1, 1],
+            "column": [0, 1, 0, 1],
+            "row_label": ["synthetic"] * 2 + ["nearest"] * 2,
+            "title": "t",
+        }
+    )
+    draw(FIGURES["05_nearest"], table, run / "figures", tiles, real=real)
+    return tiles
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_gallery_sets_each_image_beside_its_nearest_training_image(
+    run: Path, real: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(run / "store"))
+    (run / "figures" / "05_pairs.real.png").unlink()
+    tiles = leave_gallery(run, real=real)
+    pairs = audit_gallery.read_gallery(run, real=real)
+    assert not audit_gallery.read_gallery(run, real=not real)
+    assert [(one.name, one.flagged, one.ratio) for one in pairs] == [
+        ("a<b>.png", True, 0.02),
+        ("b.png", False, 0.61),
+    ]
+    for place, one in enumerate(pairs):
+        for text, shown in ((one.image, tiles[place]), (one.training, tiles[2 + place])):
+            assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) == shown).all()
+    words = Page(report(run, "owner/name", False)).words
+    assert words.index("At most 3.0% are copies") < words.index("ClaimOutcome")
+    assert ("The nearest training images" in words) == (not real)
+    if real:
+        words = Page(run / "report.real.html").words
+        assert (
+            "a real image" in words and pairs[0].training not in (run / "report.html").read_text()
+        )
+    assert words.index("At most 3.0%") < words.index("The nearest") < words.index("ClaimOutcome")
+    assert "a<b>.png, brain mriflagged as a copy, 0.02 by pixels" in words
+    (run / "figures" / f"05_nearest{'.real' if real else ''}.tiles.png").write_bytes(
+        (run / "given" / "0.png").read_bytes()
+    )
+    with pytest.raises(InputError, match="4 rows for 1 pictures; run its notebook again"):
+        audit_gallery.read_gallery(run, real=real)
+
+
+def record(run: Path) -> Any:
+    return json.loads((run / "report.json").read_text("utf-8"))
+
+
+def test_the_report_as_json_keeps_its_schema(run: Path) -> None:
+    groups = [SubgroupEstimate("sex", "f", 30, Estimate(0.1, 0.02, 0.3, 41))]
+    found_groups = Subgroups("flagged as copies", "proportion", ["sex"], groups)
+    write_subgroups(run, "05_memorization", found_groups)
+    report(run, str(run / "given"), True, alignment="was not asked for")
+    schema = json.loads(audit_record.SCHEMA.read_text("utf-8"))
+    check = jsonschema.Draft202012Validator
+    check.check_schema(schema)
+    found = record(run)
+    check(schema).validate(found)
+    assert schema["properties"]["schema"]["const"] == schema["$id"] == audit_record.SCHEMA_ID
+    assert found["exit_code"] == 3 and found["generator"]["kind"] == "images"
+    assert found["copies"] == {"upper_limit": 0.03, "flagged": None, "images": 600}
+    assert found["not_tested"] == {"alignment": "was not asked for"}
+    assert found["subgroups"]["memorization"]["rows"][0]["ci_high"] == 0.3
+    (claim,) = found["results"]["memorization"]["claims"]
+    assert claim["outcome"] == "supported" and claim["measures"][0]["name"] == "copy_rate"
+    for damaged in ({"exit_code": 4}, {"schema": "x"}, {"more": 1}, {"copies": {"images": 1}}):
+        with pytest.raises(jsonschema.ValidationError):
+            check(schema).validate(found | damaged)
+
+
+def test_the_schema_knows_every_word_of_a_claim() -> None:
+    claim_schema = json.loads(audit_record.SCHEMA.read_text("utf-8"))["$defs"]["claim"]
+    words = {name: set(one.get("enum", ())) for name, one in claim_schema["properties"].items()}
+    assert words["evidence"] == set(EVIDENCE)
+    assert words["problem"] == {None, *PROBLEMS} and words["verdict"] == {None, *VERDICTS}
+
+
+def test_the_report_says_what_was_and_was_not_measured(run: Path) -> None:
+    page = Page(report(run, "owner/name", False))
+    assert "No differential privacy is claimed" in page.words
+    left = record(run)["not_measured"]
+    assert any("membership inference" in text for text in left)
+    assert any("classifiers that have few" in text for text in left), "augmentation was not tested"
+    assert any("close to a training image" in text for text in record(run)["measured"])
+
+
+def test_a_failed_control_leaves_no_limit_of_the_copies(run: Path) -> None:
+    failed = claim(controls=[Control("planted_copies", "positive", "rule broken", 0.1, False)])
+    write_result(
+        run / "results" / "05_memorization.json", {"profile": "tiny", "data": "x"}, [failed]
+    )
+    words = Page(report(run, "owner/name", False)).words
+    assert "No limit can be given" in words and "At most 3.0%" not in words
+    assert record(run)["copies"]["upper_limit"] is None
 
 
 def test_the_report_names_a_folder_of_images_by_its_content(run: Path) -> None:
@@ -301,8 +439,16 @@ def test_the_report_names_a_folder_of_images_by_its_content(run: Path) -> None:
 
 @in_browser
 @pytest.mark.parametrize("width", [390, 1200])
-def test_the_report_fits_the_screen_and_sends_nothing(run: Path, browser: Any, width: int) -> None:  # noqa: F811
-    path = report(run, "owner/name", False)
+def test_the_report_fits_the_screen_and_sends_nothing(
+    run: Path,
+    browser: Any,  # noqa: F811
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(run / "store"))
+    leave_gallery(run, real=True)
+    report(run, "owner/name", False)
+    path = run / "report.real.html"
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(path.as_uri())
@@ -310,4 +456,4 @@ def test_the_report_fits_the_screen_and_sends_nothing(run: Path, browser: Any, w
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.title == "Audit of owner/name" and left_the_page(browser) == []
     loaded = browser.execute_script("return [...document.images].map(one => one.naturalWidth)")
-    assert loaded == [1400, 1400, 1400]
+    assert loaded == [8] * 4 + [1400] * 3

@@ -91,6 +91,7 @@ TABLES = {
     **dict.fromkeys(("04_guidance", "07_roc", "07_tuning", "07_correlation"), CURVES),
     "05_distances": CURVES.assign(reference=1.5, reference_label="flagged"),
     "05_pairs": SHEET,
+    "05_nearest": SHEET,
     **dict.fromkeys(("05_detection", "05_length", "growth"), CURVES),
 }
 

@@ -17,8 +17,11 @@ from scipy.stats import fisher_exact
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.memorization import detectors, images, set_tests
 from medisyn_lib.evaluation.memorization.closest_matches import (
+    GALLERY,
     closest_pairs,
+    flagged_by_subgroup,
     matched_patients,
+    nearest_gallery,
 )
 from medisyn_lib.evaluation.memorization.closest_record import balanced_pool
 from medisyn_lib.evaluation.memorization.conformal import (
@@ -27,7 +30,11 @@ from medisyn_lib.evaluation.memorization.conformal import (
     single_detector_thresholds,
 )
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
-from medisyn_lib.evaluation.memorization.images import RealImages, rows_of_modalities
+from medisyn_lib.evaluation.memorization.images import (
+    JudgedImages,
+    RealImages,
+    rows_of_modalities,
+)
 from medisyn_lib.evaluation.memorization.membership import (
     flow_matching_losses,
     membership_inference,
@@ -39,7 +46,13 @@ from medisyn_lib.phantoms import draw
 from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
 from medisyn_lib.pipeline.index import Index
 from medisyn_lib.pipeline.judged import judged_generator
-from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES, overfitted_rows
+from medisyn_lib.pipeline.overfitted import (
+    OVERFITTED_IMAGES,
+    overfitted_generator,
+    overfitted_rows,
+    small_overfitted_denoiser,
+)
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.training.denoiser import FlowMatching
 
@@ -292,6 +305,68 @@ def test_the_most_suspicious_detector_says_what_is_matched() -> None:
     assert patients.by_modality.loc["mri"].tolist() == [1, 1]
     nobody = matched_patients(np.array([False, False]), matches, thresholds, training)
     assert (nobody.proportion.value, nobody.most) == (0, 0)
+
+
+def test_the_gallery_shows_flagged_images_first_then_the_nearest() -> None:
+    training = pictures([10, 20, 30], ["ct", "ct", "mri"])
+    training = training.add_column("image_id", ["a", "b", "c"])
+    pixels = np.stack([np.full((4, 4, 3), shade, np.uint8) for shade in (1, 2, 3)])
+    names = np.array(["x.png", "y.png", "z.png"])
+    judged = JudgedImages(True, pixels, np.array(["ct"] * 3), np.zeros(3, bool), names)
+    matches = Matches(
+        np.array([[0.6, 0.9], [0.3, 0.4], [0.5, 0.1]]), np.array([[0, 1], [0, 2], [1, 2]])
+    )
+    thresholds, looks = np.array([np.nan, 0.5]), [Detector(name, None, None) for name in "pe"]
+    flagged = np.array([True, False, False])
+    found = nearest_gallery(judged, matches, flagged, thresholds, looks, training)
+    assert found.table.to_dict("list") == {
+        "image": ["x.png", "z.png", "y.png"],
+        "modality": ["ct", "mri", "ct"],
+        "flagged": [True, False, False],
+        "ratio": [0.6, 0.1, 0.3],
+        "detector": ["p", "e", "p"],
+        "training_image": ["a", "c", "a"],
+    }
+    assert found.pairs.images[:, 0, 0, 0].tolist() == [1, 3, 2]
+    assert found.pairs.training[:, 0, 0, 0].tolist() == [10, 30, 10]
+    many = Matches(*(np.tile(part, (40, 1)) for part in matches))
+    parts = (pixels, judged.modality, judged.of_training_caption, judged.name)
+    repeated = JudgedImages(True, *(np.repeat(part, 40, 0) for part in parts))
+    gallery = nearest_gallery(repeated, many, np.tile(flagged, 40), thresholds, looks, training)
+    assert len(gallery.table) == len(gallery.pairs.images) == GALLERY
+
+
+def test_subgroups_are_those_of_the_nearest_training_image() -> None:
+    """Of 60 images 20 are flagged, all of women; the site is stated, too, but of no second group with 20 patients."""
+    training = pictures(list(range(60)), ["ct"] * 60)
+    training = training.add_column("sex", ["f"] * 30 + ["m"] * 30)
+    training = training.add_column("site", ["north"] * 10 + ["south"] * 50)
+    matches = Matches(np.full((60, 1), 0.5), np.arange(60)[:, None])
+    flagged = np.arange(60) < 20
+    found = flagged_by_subgroup(matches, flagged, np.array([0.5]), training)
+    assert found.stated == ["sex", "site"]
+    assert [(one.column, one.group, one.patients) for one in found.rows] == [
+        ("sex", "f", 30),
+        ("sex", "m", 30),
+    ]
+    assert [one.estimate.value for one in found.rows] == [20 / 30, 0]
+
+
+def test_the_copier_of_an_audit_needs_nothing_that_is_trained_but_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denoiser of 64 images, and the pipeline that samples with it; the shipped autoencoder, untrained words."""
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    study = Study("tiny", "phantom")
+    rows = overfitted_rows(study.images("generator"))
+    denoiser = small_overfitted_denoiser(study, rows)
+    made = overfitted_generator(study, denoiser).folder
+    steps = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+    assert not steps & {"denoiser"}, steps
+    cost = denoiser.compute()
+    assert cost["steps"] == study.settings.memorization.overfit_steps and cost["flops"] > 0
+    shown = sample_prompts(made, study.images("generator")["caption"][:2], side=64)
+    assert shown.shape == (2, 64, 64, 3) and shown.std() > 1
 
 
 def test_the_pool_of_records_is_balanced_by_modality() -> None:

@@ -203,7 +203,7 @@ def test_flagged_images_are_counted_by_the_patient_whom_they_match():
     flagged = np.arange(100) % 10 == 0
     flagged[50:90] = True
     flagged[90:] = False
-    found = flagged_by_subgroup(flagged, matches, np.array([np.nan, np.nan]), training)
+    found = flagged_by_subgroup(matches, flagged, np.array([np.nan, np.nan]), training)
     assert [(row.group, row.patients, row.estimate.value) for row in found.rows] == [
         ("a", 25, 0.1),
         ("b", 20, 0.8),

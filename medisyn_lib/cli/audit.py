@@ -32,6 +32,11 @@ def add_verb(verbs: options.Verbs) -> None:
         help="by commas: training, alignment, memorization, augmentation (default: all that apply)",
     )
     options.add_source_options(verb)
+    verb.add_argument(
+        "--encoder",
+        help="that looks for copies; memorization alone takes one: efflite0 (default), dinov2, rad-dino, biomedclip, "
+        "timm:NAME@FILE.safetensors or hf:FOLDER",
+    )
     options.add_profile(verb)
     options.add_seed(verb, "of the first image drawn; memorization alone takes one (default: 0)")
     options.add_jobs(verb)
@@ -43,8 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     generator = options.checked_model(arguments.generator, "--generator")
     finished_images = options.is_image_folder(generator)
     untested = audit.choose_claims(
-        arguments.claims, finished_images=finished_images, seed=bool(arguments.seed)
+        arguments.claims,
+        finished_images=finished_images,
+        seed=bool(arguments.seed),
+        encoder=bool(arguments.encoder),
     )
+    encoder = options.encoder_name(arguments.encoder) if arguments.encoder else ""
     notebooks = [audit.CLAIMS[name] for name, reason in untested.items() if not reason]
     run_notebooks.select_notebooks(notebooks)
     out = options.checked_folder(arguments.out)
@@ -58,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=out,
         jobs=arguments.jobs,
         seed=arguments.seed,
+        encoder=encoder,
     )
     results = _report_results(out, untested)
     notes += audit_report.notes(out, notebooks)
@@ -65,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}")
     if results:
         page = audit_report.write_report(out, generator, finished_images, results, untested, notes)
-        print(f"report in {page}")
+        print(f"report in {page}, as JSON in {page.with_suffix('.json').name}")
+        if (out / audit_report.REAL_REPORT).is_file():
+            print(f"with real images, for yourself alone: {audit_report.REAL_REPORT}")
     return failed or audit.exit_code(results.values())
 
 

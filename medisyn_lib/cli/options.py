@@ -30,6 +30,7 @@ __all__ = [
     "checked_folder",
     "checked_images",
     "checked_model",
+    "encoder_name",
     "is_image_folder",
     "judged_generator",
     "source_name",
@@ -182,6 +183,29 @@ def profile_name(text: str) -> str:
     if text not in PROFILES:
         choice = ", ".join(PROFILES)
         raise argparse.ArgumentTypeError(f"{text!r} is unknown: choose one of {choice}")
+    return text
+
+
+def encoder_name(text: str) -> str:
+    """Return an encoder's name with its file or folder, typed where the shell stands, from the project's root.
+
+    Raises InputError for one that has a name of its own, and no weights on this machine.
+    """
+    from medisyn_lib.models.encoder_weights import NAMED, local_folder
+
+    kind, _, place = text.partition(":")
+    if text in NAMED:
+        local_folder(NAMED[text])
+    elif kind == "hf" and place:
+        return f"hf:{from_root(place)}"
+    elif kind == "timm" and "@" in place:
+        architecture, _, file = place.rpartition("@")
+        return f"timm:{architecture}@{from_root(file)}"
+    elif text != "efflite0":
+        choice = ", ".join(["efflite0", *NAMED])
+        raise InputError(
+            f"--encoder {text!r} is unknown: choose {choice}, timm:NAME@FILE.safetensors or hf:FOLDER"
+        )
     return text
 
 

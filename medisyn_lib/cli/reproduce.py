@@ -69,6 +69,7 @@ def reproduce(
     out: Path,
     jobs: int,
     seed: int = 0,
+    encoder: str = "",
 ) -> int:
     """Run notebooks on input that is checked down to its bytes first.
 
@@ -86,6 +87,8 @@ def reproduce(
         How many notebooks run at a time.
     seed : int
         Of the first image sampled, for notebooks that take one; 0 leaves their own default.
+    encoder : str
+        Of photographs, for notebooks that take one; empty leaves their own default.
 
     Returns
     -------
@@ -98,7 +101,8 @@ def reproduce(
         generator = from_root(generator)
     preflight_store()
     sources.preflight(data)
-    parameters = {"seed": seed} if seed else {}
+    own: dict[str, int | str] = {"seed": seed, "encoder": encoder}
+    parameters = {name: value for name, value in own.items() if value}
     outcomes = run_notebooks.reproduce(
         names,
         profile=profile,

@@ -73,7 +73,7 @@ def reproduce(
     generator: str,
     out: Path,
     jobs: int = 3,
-    **own_parameters: int,
+    **own_parameters: int | str,
 ) -> list[Outcome]:
     """Run notebooks with these parameters into `out` and say how each ended.
 
@@ -89,7 +89,7 @@ def reproduce(
         Absolute output folder.
     jobs : int
         How many run at a time.
-    **own_parameters : int
+    **own_parameters : int or str
         Parameters that only some notebooks have, such as `seed`.
 
     Returns
@@ -113,7 +113,7 @@ def reproduce(
     }
     _check_parameters(notebooks, parameters)
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
-    (out / audit_report.REPORT).unlink(missing_ok=True)  # of results that are about to be replaced
+    audit_report.remove_report(out)
     execute = functools.partial(_execute, parameters=parameters, out=out)
     outcomes = []
     for outcome in run_side_by_side(execute, notebooks, jobs):

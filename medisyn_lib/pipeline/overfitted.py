@@ -10,16 +10,20 @@ import numpy as np
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE
-from medisyn_lib.pipeline.autoencoders import Latents
+from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
+from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
 from medisyn_lib.pipeline.denoisers import (
     Denoiser,
+    DenoiserShape,
     StoredDenoiser,
+    UntrainedDenoiser,
     snapshot_steps,
     write_compute,
 )
-from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings
+from medisyn_lib.pipeline.generators import Generator, SamplingCall
 from medisyn_lib.training import denoiser, loop
-from medisyn_lib.training.denoiser import train_denoiser
+from medisyn_lib.training.denoiser import denoiser_flops, train_denoiser
 
 if TYPE_CHECKING:
     import datasets
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 
 OVERFITTED_IMAGES = 64
 BATCH = 16
+# Of the model that copies in an audit of a generator made elsewhere. Nothing else has to be trained for it: its
+# autoencoder is the shipped one, and random weights tell 64 captions apart as well as learnt ones.
+SMALL_WIDTHS = (32, 64, 96)
+NO_TEXT_TRAINING = loop.TrainingPlan(steps=0, batch=128, learning_rate=2e-3)
 
 
 def overfitted_plan(study: Study) -> loop.TrainingPlan:
@@ -60,18 +68,18 @@ def overfitted_rows(images: datasets.Dataset, n: int = OVERFITTED_IMAGES) -> np.
 
 @dataclass(frozen=True, eq=False)
 class OverfittedDenoiser(StoredDenoiser):
-    """The generalist's denoiser, trained on with some rows of the generator's images alone."""
+    """A denoiser, the generalist's or an untrained one, trained on with some rows of the generator's images alone."""
 
     step = "overfitted"
     code = (networks, *TRAINING_CODE, denoiser)
     plan: loop.TrainingPlan
     rows: tuple[int, ...]
-    base: Denoiser
+    base: Denoiser | UntrainedDenoiser
     latents: Latents
     embeddings: Embeddings
 
     def untrained(self) -> UNet2DConditionModel:
-        """Return the network that the generalist started from."""
+        """Return the network that the base started from."""
         return self.base.untrained()
 
     def make(self, folder: Path) -> None:
@@ -79,8 +87,9 @@ class OverfittedDenoiser(StoredDenoiser):
         net, rows = self.base.load().train(), list(self.rows)
         embeddings, caption = self.embeddings.load()
         few, snapshots = self.latents.array()[rows], snapshot_steps(self.plan)
+        flops_per_image = denoiser_flops(net, few.shape[-1], self.base.shape.text_width)
         train_denoiser(net, few, embeddings, caption[rows], self.plan, folder, snapshots)
-        write_compute(folder, self.plan, self.base.compute()["flops_per_image"])
+        write_compute(folder, self.plan, flops_per_image)
 
 
 def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
@@ -91,4 +100,50 @@ def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
         study.denoiser(),
         study.latents,
         study.embeddings,
+    )
+
+
+def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
+    """Return a small denoiser that has seen nothing but some rows of the generator's images.
+
+    It copies as one does that starts from the generalist, and spares the training of autoencoder, text
+    encoder and generalist, none of which an audit of a generator made elsewhere needs.
+
+    Raises
+    ------
+    InputError
+        As of `check_caption_lengths`.
+    """
+    images = study.image_set("generator")
+    check_caption_lengths(images)
+    latents = Latents(ShippedAutoencoder(shipped_sha256()), images)
+    return OverfittedDenoiser(
+        overfitted_plan(study),
+        tuple(rows.tolist()),
+        UntrainedDenoiser(DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH), seed=0),
+        latents,
+        Embeddings(NO_TEXT_TRAINING, TEXT_WIDTH, TEXT_LAYERS, latents, images=images),
+    )
+
+
+def overfitted_generator(
+    study: Study, trained: OverfittedDenoiser, after: int | None = None
+) -> Generator:
+    """Return an overfitted denoiser as a pipeline folder, with the autoencoder and text encoder that it learnt from.
+
+    Parameters
+    ----------
+    after : int or None
+        Steps after which the denoiser is taken; None for all.
+    """
+    return Generator(
+        autoencoder=trained.latents.autoencoder,
+        embeddings=trained.embeddings,
+        denoiser=trained,
+        call=SamplingCall(study.settings.sampling_steps, study.settings.guidance),
+        profile=study.profile,
+        modality=None,
+        seed=0,
+        after=after,
+        source=study.source,
     )

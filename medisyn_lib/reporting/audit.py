@@ -33,6 +33,7 @@ class AuditedNotebook:
     figures: tuple[str, ...]
     judges_finished_images: bool = False  # a folder of images, whose generator cannot be asked
     takes_seed: bool = False
+    takes_encoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ AUDITED = {
         ("05_distances", "05_detection", "05_pairs"),
         judges_finished_images=True,
         takes_seed=True,
+        takes_encoder=True,
     ),
     "06_augmentation": AuditedNotebook(
         "augmentation", ("06_images", "06_learning", "06_ratio", "06_gain")
@@ -97,6 +99,7 @@ NOT_OF_FINISHED_IMAGES = (
     "give a diffusers pipeline"
 )
 NOT_WITH_A_SEED = "it draws from seeds that are fixed: leave --seed out"
+NOT_WITH_AN_ENCODER = "its encoders are fixed: leave --encoder out"
 OUTCOMES = {
     SUPPORTED: Outcome(0, "supported"),
     PARTLY: Outcome(COULD_NOT_TELL, "supported in part"),
@@ -121,7 +124,11 @@ def outcome_of(claim: Claim) -> Outcome:
 
 
 def choose_claims(
-    requested: str | None, *, finished_images: bool = False, seed: bool = False
+    requested: str | None,
+    *,
+    finished_images: bool = False,
+    seed: bool = False,
+    encoder: bool = False,
 ) -> dict[str, str]:
     """Decide which claims are tested.
 
@@ -133,6 +140,8 @@ def choose_claims(
         Whether a folder of images is judged, which has no model to ask.
     seed : bool
         Whether a seed was chosen for the images that are sampled.
+    encoder : bool
+        Whether an encoder was chosen.
 
     Returns
     -------
@@ -146,7 +155,7 @@ def choose_claims(
     """
     unfit = {}
     for notebook in AUDITED.values():
-        reason = _reason_against(notebook, finished_images, seed)
+        reason = _reason_against(notebook, finished_images, seed, encoder)
         if reason:
             unfit[notebook.claim] = reason
     if requested is None:
@@ -162,10 +171,14 @@ def choose_claims(
     return {name: "" if name in names else unfit.get(name, "was not asked for") for name in CLAIMS}
 
 
-def _reason_against(notebook: AuditedNotebook, finished_images: bool, seed: bool) -> str:
+def _reason_against(
+    notebook: AuditedNotebook, finished_images: bool, seed: bool, encoder: bool
+) -> str:
     """Return why a notebook cannot judge what is given; empty where it can."""
     if seed and not notebook.takes_seed:
         return NOT_WITH_A_SEED
+    if encoder and not notebook.takes_encoder:
+        return NOT_WITH_AN_ENCODER
     if finished_images and not notebook.judges_finished_images:
         return NOT_OF_FINISHED_IMAGES
     return ""

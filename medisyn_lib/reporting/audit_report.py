@@ -1,8 +1,9 @@
-"""The report of an audit: one page that fetches nothing and runs no script (`audit.html`)."""
+"""The report of an audit: pages that fetch nothing and run no script (`audit.html`), and the same as JSON."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,13 @@ from medisyn_lib.claims.results import Result
 from medisyn_lib.claims.scorecard import RULE_FIRST
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.reporting import audit
+from medisyn_lib.reporting.audit_gallery import REAL, read_gallery
+from medisyn_lib.reporting.audit_record import RECORD, write_record
+from medisyn_lib.reporting.audit_scope import NO_PRIVACY, copy_limit, scope
 from medisyn_lib.runtime.store import write_atomic
 
 REPORT = "report.html"
+REAL_REPORT = "report.real.html"  # the same with real images, for whoever may see the data
 NOTE = "note: "  # begins what `evaluation.memorization.images` says of images left out
 
 
@@ -27,7 +32,7 @@ def write_report(
     untested: Mapping[str, str],
     noted: Sequence[str] = (),
 ) -> Path:
-    """Write `report.html`, in which pictures that show real images are marked.
+    """Write `report.html` and `report.json`, which hold no real image, and `report.real.html` where a run has any.
 
     Parameters
     ----------
@@ -47,17 +52,30 @@ def write_report(
     Returns
     -------
     Path
-        The page.
+        The page without real images.
     """
     import mistune
 
     from medisyn_lib.reporting.gallery import FIGURES
     from medisyn_lib.reporting.subgroup_tables import read_subgroups
 
-    page = _template().render(
-        generator=Path(generator).name if Path(generator).is_absolute() else generator,
+    shown = {name for claim in results for name in audit.AUDITED[audit.CLAIMS[claim]].figures}
+    pictures, galleries = (
+        _pictures(out),
+        {real: read_gallery(out, real=real) for real in (False, True)},
+    )
+    has_real = bool(galleries[True]) or any(f"{name}{REAL}" in pictures for name in shown)
+    about = {
+        "name": Path(generator).name if Path(generator).is_absolute() else generator,
+        "kind": "images" if finished_images else "pipeline",
+        "fingerprint": _digest(generator, finished_images),
+    }
+    subgroups = {name: read_subgroups(out, audit.CLAIMS[name]) for name in results}
+    fill = functools.partial(
+        _template().render,
+        generator=about["name"],
         finished_images=finished_images,
-        digest=_digest(generator, finished_images),
+        digest=about["fingerprint"],
         results=results,
         untested=untested,
         noted=noted,
@@ -66,15 +84,32 @@ def write_report(
         unsuited=audit.UNSUITED,
         outcome=audit.outcome_of,
         statements=NOTEBOOKS,
-        pictures=_pictures(out),
-        subgroups={name: read_subgroups(out, audit.CLAIMS[name]) for name in results},
+        subgroups=subgroups,
         figures=FIGURES,
+        limit=copy_limit(results),
+        scope=scope(results),
+        no_privacy=NO_PRIVACY,
+        real_report=REAL_REPORT if has_real else "",
         markdown=mistune.create_markdown(escape=True),
         section=lambda notebook, heading: notebook_section(out, notebook, heading),
         rule_first=lambda rule_sha, notebook: _rule_first(out, rule_sha, notebook),
     )
-    write_atomic(out / REPORT, page)
+    without_real = {name: file for name, file in pictures.items() if REAL not in name}
+    write_atomic(
+        out / REPORT, fill(pictures=without_real, gallery=galleries[False], shows_real=False)
+    )
+    if has_real:
+        gallery = galleries[True] or galleries[False]
+        page = fill(pictures=pictures, gallery=gallery, shows_real=True)
+        write_atomic(out / REAL_REPORT, page)
+    write_record(out, about, results, untested, subgroups, noted)
     return out / REPORT
+
+
+def remove_report(out: Path) -> None:
+    """Remove the report of results that are about to be replaced."""
+    for name in (REPORT, REAL_REPORT, RECORD):
+        (out / name).unlink(missing_ok=True)
 
 
 def _template() -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.evaluation.memorization.detectors import Matches
+from medisyn_lib.evaluation.memorization.detectors import Detector, Matches
+from medisyn_lib.evaluation.memorization.images import JudgedImages
 from medisyn_lib.evaluation.subgroups import Subgroups, by_subgroup, stated_columns
 from medisyn_lib.statistics.estimates import Estimate
 from medisyn_lib.statistics.intervals import exact_proportion
@@ -16,12 +18,28 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
+GALLERY = 24  # pairs at the most
+
 
 class ClosestPairs(NamedTuple):
     """Images and the training images that they match: both uint8 (n, h, h, 3), the closest match first."""
 
     images: np.ndarray
     training: np.ndarray
+
+
+class Gallery(NamedTuple):
+    """Judged images beside their nearest training images, for people to look at.
+
+    Attributes
+    ----------
+    pairs : the images; those that are flagged come first, each group with the closest match first
+    table : a row a pair: `image`, its `modality`, `flagged`, `ratio` and `detector` of the most suspicious
+        detector, and `training_image`
+    """
+
+    pairs: ClosestPairs
+    table: pd.DataFrame
 
 
 class MatchedPatients(NamedTuple):
@@ -44,9 +62,14 @@ def relative_ratios(matches: Matches, thresholds: np.ndarray) -> np.ndarray:
     return matches.ratio / np.nan_to_num(thresholds, nan=1.0)
 
 
+def closest_detectors(matches: Matches, thresholds: np.ndarray) -> np.ndarray:
+    """Choose the detector, int (q,), that is most suspicious of each image."""
+    return relative_ratios(matches, thresholds).argmin(1)
+
+
 def closest_rows(matches: Matches, thresholds: np.ndarray) -> np.ndarray:
     """Choose the training image, int (q,), that each image matches by its most suspicious detector."""
-    detector = relative_ratios(matches, thresholds).argmin(1)
+    detector = closest_detectors(matches, thresholds)
     return matches.row[np.arange(len(detector)), detector]
 
 
@@ -61,6 +84,46 @@ def closest_pairs(
     order = np.argsort(relative_ratios(matches, thresholds).min(1))[:n]
     rows = closest_rows(matches, thresholds)[order]
     return ClosestPairs(pixels[order], load_pixels(training, rows))
+
+
+def nearest_gallery(
+    images: JudgedImages,
+    matches: Matches,
+    flagged: np.ndarray,
+    thresholds: np.ndarray,
+    detectors: Sequence[Detector],
+    training: datasets.Dataset,
+) -> Gallery:
+    """Set judged images beside the training images that they match: the flagged ones, then the nearest.
+
+    Parameters
+    ----------
+    flagged : bool (q,)
+    thresholds : float (l,), as of `single_detector_thresholds`
+
+    Returns
+    -------
+    Gallery, of up to 24 pairs
+    """
+    import pandas as pd
+
+    closeness = relative_ratios(matches, thresholds).min(1)
+    chosen = np.lexsort((closeness, ~flagged))[:GALLERY]
+    detector = closest_detectors(matches, thresholds)[chosen]
+    rows = closest_rows(matches, thresholds)[chosen]
+    originals = training.select(rows.tolist())
+    table = pd.DataFrame(
+        {
+            "image": images.name[chosen],
+            "modality": originals["modality"][:],
+            "flagged": flagged[chosen],
+            "ratio": matches.ratio[chosen, detector],
+            "detector": [detectors[place].name for place in detector],
+            "training_image": originals["image_id"][:],
+        }
+    )
+    pairs = ClosestPairs(images.pixels[chosen], load_pixels(training, rows))
+    return Gallery(pairs, table)
 
 
 def matched_patients(
@@ -81,7 +144,7 @@ def matched_patients(
 
 
 def flagged_by_subgroup(
-    flagged: np.ndarray, matches: Matches, thresholds: np.ndarray, training: datasets.Dataset
+    matches: Matches, flagged: np.ndarray, thresholds: np.ndarray, training: datasets.Dataset
 ) -> Subgroups:
     """Estimate the proportion flagged, bool (q,), by sex, age group, ... of the training patient that is matched."""
     rows = closest_rows(matches, thresholds)

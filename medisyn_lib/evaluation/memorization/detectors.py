@@ -14,7 +14,7 @@ from medisyn_lib.data import sources
 from medisyn_lib.evaluation import neighbours
 from medisyn_lib.evaluation.memorization import window_descriptors
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
-from medisyn_lib.models import encoders
+from medisyn_lib.models import encoders, named_encoders
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, Pixels
 from medisyn_lib.pipeline.index import Index
@@ -66,7 +66,7 @@ def copy_detectors(
     Parameters
     ----------
     images : training images
-    encoder : name of an encoder of photographs, as of `models.encoders`
+    encoder : name of an encoder of photographs, as of `models.encoders` or `models.encoder_weights`
 
     Returns
     -------
@@ -105,12 +105,13 @@ def photograph_detector(
 ) -> Detector:
     """Index training images by an encoder of photographs; `settings` say which images they are."""
     describe = photograph_encoder(encoder)
+    weights = encoder if encoder == "efflite0" else encoders.load_encoder(encoder).name
     index = Index(
-        {**settings, "detector": encoder},
+        {**settings, "detector": weights},
         None,
         images=images,
         describe=describe,
-        describe_code=(encoders,),
+        describe_code=(encoders,) if encoder == "efflite0" else (encoders, named_encoders),
     )
     return Detector(encoder, index, describe)
 

@@ -92,12 +92,14 @@ class JudgedImages:
     pixels : uint8 (n, h, h, 3)
     modality : str (n,), as the folder or the captions say
     of_training_caption : bool (n,), whether the prompt was a training image's caption; not known of a folder
+    name : str (n,), of the file, or the seed that the image was sampled with
     """
 
     finished: bool
     pixels: np.ndarray
     modality: np.ndarray
     of_training_caption: np.ndarray
+    name: np.ndarray
 
 
 def judged_images(generator: JudgedGenerator, seed: int = 0) -> JudgedImages:
@@ -137,8 +139,10 @@ def _finished_images(folder: str, size: int) -> JudgedImages:
     opened = sources.finished_images(folder, rows)
     pixels = np.stack([np.asarray(centre_square(image, size)) for image in opened])
     modality = np.array([row["modality"] for row in rows])
+    name = np.array([row["image_id"] for row in rows])
     shown = _shown(pixels, Path(folder).name)
-    return JudgedImages(True, pixels[shown], modality[shown], np.zeros(shown.sum(), bool))
+    of_training = np.zeros(shown.sum(), bool)
+    return JudgedImages(True, pixels[shown], modality[shown], of_training, name[shown])
 
 
 def _sampled_images(generator: JudgedGenerator, seed: int) -> JudgedImages:
@@ -151,8 +155,11 @@ def _sampled_images(generator: JudgedGenerator, seed: int) -> JudgedImages:
     pixels = _sample(study, model, held_out["caption"][:], seed)
     captions = training.select(rows.tolist())["caption"][:]
     pixels[of_training] = _sample(study, model, captions, seed + len(modality))
+    seeds = seed + np.arange(len(modality))
+    seeds[of_training] = seed + len(modality) + np.arange(of_training.sum())
+    name = np.array([f"seed {number}" for number in seeds])
     shown = _shown(pixels, Path(model).name)
-    return JudgedImages(False, pixels[shown], modality[shown], of_training[shown])
+    return JudgedImages(False, pixels[shown], modality[shown], of_training[shown], name[shown])
 
 
 def rows_of_modalities(requested: np.ndarray, modality: np.ndarray) -> np.ndarray:

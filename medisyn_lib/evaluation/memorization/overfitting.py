@@ -19,15 +19,16 @@ from medisyn_lib.pipeline.overfitted import (
     OVERFITTED_IMAGES,
     OverfittedDenoiser,
     overfitted_denoiser,
+    overfitted_generator,
     overfitted_rows,
     overfitted_steps,
+    small_overfitted_denoiser,
 )
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     from medisyn_lib.pipeline.judged import JudgedGenerator
-    from medisyn_lib.pipeline.study import Study
 
 FIRST_SEED = 9_000_000
 
@@ -78,39 +79,45 @@ class Overfitted:
 
 
 def overfit(
-    study: Study, detectors: Sequence[Detector], real: RealImages, n: int = OVERFITTED_IMAGES
+    judged: JudgedGenerator,
+    detectors: Sequence[Detector],
+    real: RealImages,
+    n: int = OVERFITTED_IMAGES,
 ) -> Overfitted:
-    """Overfit the study's generalist to n training images and ask it for them.
+    """Overfit a model to n training images and ask it for them.
 
-    The calibration images set a threshold against these images alone.
+    The model is the study's generalist; where a generator made elsewhere is judged, so that there need not
+    be one, a small model from scratch. The calibration images set a threshold against these images alone.
     """
+    study = judged.study
     images = study.images("generator")
     rows = overfitted_rows(images, n)
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
     calibration = match(detectors, load_pixels(real.calibration), index_rows).ratio
-    denoiser = overfitted_denoiser(study, rows)
+    make_denoiser = small_overfitted_denoiser if judged.is_given else overfitted_denoiser
+    denoiser = make_denoiser(study, rows)
     n_prompts = min(len(rows), OVERFITTED_IMAGES)
     asked = rows[np.linspace(0, len(rows) - 1, n_prompts).astype(int)]
     captions = images.select(asked.tolist())["caption"][:]
 
     def sample(step: int) -> Snapshot:
-        model = study.generator(denoiser=denoiser, after=step).folder
+        model = overfitted_generator(study, denoiser, after=step).folder
         pixels = sample_at_study_size(study, model, captions, FIRST_SEED)
         matches = match(detectors, pixels, index_rows)
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
 
     snapshots = tuple(sample(step) for step in overfitted_steps(study)[-2:])
-    model = str(study.generator(denoiser=denoiser).folder)
+    model = str(overfitted_generator(study, denoiser).folder)
     return Overfitted(denoiser, model, rows, index_rows, calibration, snapshots)
 
 
 def overfit_further_sizes(
-    study: Study, detectors: Sequence[Detector], real: RealImages
+    judged: JudgedGenerator, detectors: Sequence[Detector], real: RealImages
 ) -> list[Overfitted]:
-    """Overfit to the larger sets that the profile names, if any, for as many steps."""
-    sizes = study.settings.memorization.further_overfit_sizes
-    return [overfit(study, detectors, real, n) for n in sizes]
+    """Overfit to the larger sets that the profile names, if any; to none where a generator made elsewhere is judged."""
+    sizes = judged.study.settings.memorization.further_overfit_sizes
+    return [] if judged.is_given else [overfit(judged, detectors, real, n) for n in sizes]
 
 
 def set_tests_of_overfitted(

@@ -15,7 +15,7 @@ from medisyn_lib.reporting.render import FigureSpec, draw
 if TYPE_CHECKING:
     from IPython.display import Image
 
-    from medisyn_lib.evaluation.memorization.closest_matches import ClosestPairs
+    from medisyn_lib.evaluation.memorization.closest_matches import ClosestPairs, Gallery
     from medisyn_lib.evaluation.memorization.detectors import Detector
     from medisyn_lib.evaluation.memorization.images import RealImages
     from medisyn_lib.evaluation.memorization.overfitting import TrainingPoint
@@ -40,11 +40,17 @@ PAIRS = FigureSpec(
     contact_sheet,
     shows="The most suspicious matches of the generator and of a model that was overfitted so as to copy.",
 )
+NEAREST = FigureSpec(
+    "05_nearest",
+    contact_sheet,
+    shows="Images of the generator, those flagged as copies first, each above its nearest training image.",
+)
 LENGTH = FigureSpec(
     "05_length",
     curves,
     shows="Proportion of images flagged as copies against how often a model saw its training images.",
 )
+GALLERY_COLUMNS = 8
 BINS = np.linspace(0, 1, 26)  # of distance ratios
 
 
@@ -149,6 +155,27 @@ def pairs(
     )
     tiles = np.concatenate(list(strips.values()))
     return draw(PAIRS, table, folder / "figures", tiles, real=judged.study.source != "phantom")
+
+
+def nearest(
+    gallery: Gallery, real: RealImages, judged: JudgedGenerator, folder: Path
+) -> Image | None:
+    """Show judged images above their nearest training images; the table says which, how near and whether flagged."""
+    import pandas as pd
+
+    place = np.arange(len(gallery.table))
+    block, column = np.divmod(place, GALLERY_COLUMNS)
+    parts = []
+    for below, label in enumerate(("synthetic", "nearest\ntraining image")):
+        part = gallery.table.assign(row=2 * block + below, column=column, row_label=label)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    table["title"] = (
+        f"{int(gallery.table['flagged'].sum())} flagged and the nearest other images ({judged.scale}, "
+        f"{len(real.training)} training images); {NOT_CLINICAL}"
+    )
+    tiles = np.concatenate(gallery.pairs)
+    return draw(NEAREST, table, folder / "figures", tiles, real=judged.study.source != "phantom")
 
 
 def length(points: Sequence[TrainingPoint], study: Study, folder: Path) -> Image | None:
