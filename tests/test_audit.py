@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import in_browser, left_the_page
 from made_claims import a_claim
 from PIL import Image
-from test_reader_page import browser, in_browser, left_the_page  # noqa: F401
 
 from medisyn_lib.claims import statements
 from medisyn_lib.claims.claim import NEEDS_PEOPLE, NOT_RUN, VERDICTS, Claim, Control, Measure
@@ -301,7 +301,7 @@ def test_the_report_names_a_folder_of_images_by_its_content(run: Path) -> None:
 
 @in_browser
 @pytest.mark.parametrize("width", [390, 1200])
-def test_the_report_fits_the_screen_and_sends_nothing(run: Path, browser: Any, width: int) -> None:  # noqa: F811
+def test_the_report_fits_the_screen_and_sends_nothing(run: Path, browser: Any, width: int) -> None:
     path = report(run, "owner/name", False)
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
