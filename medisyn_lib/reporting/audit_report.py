@@ -12,7 +12,7 @@ from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import Result
 from medisyn_lib.claims.scorecard import RULE_FIRST
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.reporting import audit
+from medisyn_lib.reporting import audit, web_pages
 from medisyn_lib.runtime.store import write_atomic
 
 REPORT = "report.html"
@@ -72,6 +72,7 @@ def write_report(
         markdown=mistune.create_markdown(escape=True),
         section=lambda notebook, heading: notebook_section(out, notebook, heading),
         rule_first=lambda rule_sha, notebook: _rule_first(out, rule_sha, notebook),
+        **web_pages.frame("medisyn audit"),
     )
     write_atomic(out / REPORT, page)
     return out / REPORT
