@@ -79,6 +79,15 @@ def test_the_exit_code_follows_from_all_claims(verdicts: list[str | None], code:
     assert audit.exit_code([Result({}, tuple(claims))]) == code
 
 
+def test_what_has_no_verdict_has_no_mark_of_one(run: Path) -> None:
+    people = a_claim(None, problem=NEEDS_PEOPLE)
+    write_result(run / "results" / "01_training.json", {"profile": "tiny", "data": "x"}, [people])
+    report(run, "owner/name", False)
+    page = (run / "report.html").read_text("utf-8")
+    assert '<span class="mark none">needs people</span>' in page
+    assert '<span class="mark code0">supported</span>' in page
+
+
 def test_a_failed_control_is_not_an_acquittal() -> None:
     failed = Control("k", "positive", "seen", 0.0, False)
     results = [Result({}, (a_claim(controls=[failed]), a_claim()))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def write_pages(
 ) -> None:
     """Write the pages of notebooks and cards in place of older ones."""
     fresh = out / f"{web_pages.PAGES}.tmp"
+    shutil.rmtree(fresh, ignore_errors=True)
     write_notebooks(fresh, notebooks, made_by, warning)
     write_cards(fresh, cards, made_by)
     replace_folder(fresh, out / web_pages.PAGES)
