@@ -180,7 +180,12 @@ def test_light_and_dark_can_be_read_on_a_phone(site: Path, browser: Any, scheme:
         ".map(s => document.querySelector(s)).filter(e => e)"
         ".map(e => [of(e, 'color'), of(e.closest('.highlight') || document.body, 'backgroundColor')])"
     )
-    for page in ("index.html", "pages/05_memorization.html", "pages/data-phantom.html"):
+    for page in (
+        "index.html",
+        "pages/05_memorization.html",
+        "pages/data-phantom.html",
+        "pages/flagship.html",
+    ):
         browser.get((site / page).as_uri())
         for pair in browser.execute_script(colours):
             assert contrast(*pair) >= 4.5, (page, pair)
