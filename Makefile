@@ -10,12 +10,13 @@ PYTEST = $(PY) -m pytest
 TEST_STORE = $${MEDISYN_STORE:-$(CURDIR)/build/store}
 STAMP = { pwd; cat requirements.lock requirements.hashes pyproject.toml; }
 
-.PHONY: help reproduce test lint unit notebooks runs test-full figures lab env publish refresh
+.PHONY: help reproduce test lint unit notebooks runs test-full figures site lab env publish refresh
 
 help:
 	@echo "make reproduce [PROFILE=quick] [DATA=phantom] [OUT=folder]   run the notebooks, write the scorecard"
 	@echo "make test | test-full        all checks | those under other thread counts and processors too"
 	@echo "make figures | lab | env     redraw figures | open JupyterLab | create .venv only"
+	@echo "make site [OUT=build/site]   write committed results, figures and notebooks as web pages for a static host"
 	@echo "make refresh                 run the stored notebooks anew and keep their outputs"
 	@echo "make publish OUT=folder [NOTEBOOKS='01 05']   copy a finished full run, or a part, into results/, figures/ and README"
 
@@ -54,6 +55,9 @@ test-full: test
 
 figures: env
 	$(MEDISYN) figures
+
+site: env
+	$(MEDISYN) site $(if $(OUT),--out "$(OUT)")
 
 lab: env
 	$(PY) -m jupyter lab notebooks

@@ -23,14 +23,12 @@ from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.cli.run_notebooks import select_notebooks
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting.compare import results_of
-from medisyn_lib.reporting.drawing import contact_sheet
-from medisyn_lib.reporting.gallery import FIGURES
+from medisyn_lib.reporting.publishable import publishable_figures
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.paths import from_shell, project_root
 from medisyn_lib.runtime.provenance import run_name
 
 STORED_LIMIT = 3 * 2**19  # bytes of a notebook kept in git: 1.5 MiB
-PUBLISHED = (".png", ".svg", ".csv")
 TOY_PROFILE = "tiny"  # whose results say nothing
 SCORECARD = ("<!-- scorecard: written by `make publish` -->", "<!-- end of scorecard -->")
 
@@ -98,7 +96,7 @@ def publish(folder: str, *names: str) -> str:
     name = run_name(profile, source)
     files = {
         "results": [out / "results" / f"{stem}.json" for stem in results],
-        "figures": _publishable_figures(out / "figures", source),
+        "figures": publishable_figures(out / "figures", source),
     }
     for kind, paths in files.items():
         target = project_root() / kind / name
@@ -130,22 +128,6 @@ def _profile_and_source(out: Path, results: Mapping[str, Result]) -> tuple[str, 
         raise InputError(f"run {out}: {fault}")
     (found,) = runs
     return found
-
-
-def _publishable_figures(folder: Path, source: str) -> list[Path]:
-    """Return the figures that may be published.
-
-    Files named `*.real.*` show real images and stay behind, as do, of other sources than phantoms,
-    all contact sheets: not every licence allows what was learnt from its images to be shown.
-    """
-    paths = []
-    for path in folder.glob("*"):
-        spec = FIGURES.get(path.name.split(".")[0])
-        is_sheet = spec is not None and spec.draw is contact_sheet
-        is_shown = ".real." not in path.name and (source == "phantom" or not is_sheet)
-        if path.suffix in PUBLISHED and is_shown:
-            paths.append(path)
-    return paths
 
 
 def _replace(target: Path, files: Iterable[Path], numbers: set[str], *, keep_others: bool) -> None:

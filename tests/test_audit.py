@@ -14,9 +14,9 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import in_browser, left_the_page
 from made_claims import a_claim
 from PIL import Image
-from test_reader_page import browser, in_browser, left_the_page  # noqa: F401
 
 from medisyn_lib.claims import statements
 from medisyn_lib.claims.claim import (
@@ -101,6 +101,15 @@ def test_the_exit_code_follows_from_all_claims(verdicts: list[str | None], code:
     """What needs people, or was not run, counts neither way, unless there is nothing else."""
     claims = [a_claim(one, problem=None if one else NEEDS_PEOPLE) for one in verdicts]
     assert audit.exit_code([Result({}, tuple(claims))]) == code
+
+
+def test_what_has_no_verdict_has_no_mark_of_one(run: Path) -> None:
+    people = a_claim(None, problem=NEEDS_PEOPLE)
+    write_result(run / "results" / "01_training.json", {"profile": "tiny", "data": "x"}, [people])
+    report(run, "owner/name", False)
+    page = (run / "report.html").read_text("utf-8")
+    assert '<span class="mark none">needs people</span>' in page
+    assert '<span class="mark code0">supported</span>' in page
 
 
 def test_a_failed_control_is_not_an_acquittal() -> None:
@@ -441,7 +450,7 @@ def test_the_report_names_a_folder_of_images_by_its_content(run: Path) -> None:
 @pytest.mark.parametrize("width", [390, 1200])
 def test_the_report_fits_the_screen_and_sends_nothing(
     run: Path,
-    browser: Any,  # noqa: F811
+    browser: Any,
     width: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,18 +1,28 @@
-"""The cards of data: valid metadata, and the counts, classes and licence that the source itself states."""
+"""Cards of data and models: metadata that the hub takes, and the counts, classes and licence that a source states."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import medmnist
 import pytest
-from huggingface_hub import DatasetCard
+from huggingface_hub import DatasetCard, DatasetCardData, InferenceClient, ModelCard, ModelCardData
 
 from medisyn_lib.data.cards import SIZES
 from medisyn_lib.data.npz import MODALITY_OF
 
-CARDS = Path(__file__).resolve().parents[1] / "data_cards"
+ROOT = Path(__file__).resolve().parents[1]
+CARDS = ROOT / "data_cards"
+MODELS = [
+    ROOT / "medisyn_lib/models/shipped/README.md",
+    ROOT / "medisyn_lib/models/shipped/flagship/README.md",
+    ROOT / "medisyn_lib/pipeline/model_card.md",  # filled in for each generator that is trained
+]
+# Identifiers of licences on the hub that are used here, and what it knows of who labelled.
+LICENCES = {"apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
+ANNOTATORS = {"expert-generated", "machine-generated", "crowdsourced", "found", "no-annotation"}
 
 
 @pytest.mark.parametrize("path", sorted(CARDS.rglob("*.md")), ids=lambda path: path.stem)
@@ -60,3 +70,42 @@ def test_a_card_states_what_medmnist_states(name: str) -> None:
         and "**Source**:" in text
         and "## Known biases" in text
     )
+
+
+def tasks(*names: str) -> bool:
+    """Whether the hub knows these tasks: its client has a method for each."""
+    return all(hasattr(InferenceClient, name.replace("-", "_")) for name in names)
+
+
+def fields(data: type) -> set[str]:
+    """The metadata that the hub knows by name; `tags` takes the rest."""
+    return {*inspect.signature(data).parameters, "tags"} - {"kwargs", "ignore_metadata_errors"}
+
+
+@pytest.mark.parametrize("path", sorted(CARDS.rglob("*.md")), ids=lambda path: path.stem)
+def test_the_hub_takes_a_data_card(path: Path) -> None:
+    data = DatasetCard.load(path, ignore_metadata_errors=False).data
+    assert set(data.to_dict()) <= fields(DatasetCardData)
+    assert data.license in LICENCES
+    assert set(data.annotations_creators) <= ANNOTATORS
+    assert tasks(*data.task_categories)
+    assert DatasetCard(f"---\n{data.to_yaml()}\n---\n").data.to_dict() == data.to_dict()
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.parent.name)
+def test_the_hub_takes_a_model_card(path: Path) -> None:
+    card = ModelCard.load(path, ignore_metadata_errors=False)
+    assert set(card.data.to_dict()) <= fields(ModelCardData)
+    assert card.data.license in LICENCES
+    assert card.data.library_name == "diffusers"
+    assert card.data.pipeline_tag is None or tasks(card.data.pipeline_tag)
+    assert all(isinstance(tag, str) for tag in card.data.tags)
+    assert "Not for clinical use" in card.text
+    assert not re.search(r"\]\((?!https?:)", card.text), (
+        "a link into the repository leads nowhere on the hub"
+    )
+
+
+def test_an_unknown_task_or_field_is_noticed() -> None:
+    assert tasks("text-to-image") and not tasks("text-to-imagery")
+    assert "licence" not in fields(ModelCardData) and "license" in fields(ModelCardData)

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import PHONE, contrast, in_browser, left_the_page, press
 from PIL import Image
 
 from medisyn_lib.cli import main
 from medisyn_lib.data import tables
 from medisyn_lib.reader_study import analysis, answers
 
-DRIVER, NODE = (shutil.which(name) for name in ("chromedriver", "node"))
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-in_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
-    reason="needs chromium and chromedriver (apt-get install chromium chromium-driver) and selenium from PyPI",
-)
+NODE = shutil.which("node")
 HARM = (
     '=HYPERLINK("http://harm.example/a","go")',
     "<script>fetch('http://harm.example/b'); document.title = 'harmed'</script>",
@@ -82,41 +74,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         assert main.main(["readers", "new", *given, "--out", str(place / "kit")]) == 0
     return place / "kit"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def left_the_page(driver: Any) -> list[str]:
-    """Every request of the page that was not for itself, and everything its policy stopped or its script threw."""
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
-        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
-    ]
-    said = [
-        entry["message"]
-        for entry in driver.get_log("browser")
-        if entry["level"] in ("SEVERE", "WARNING")
-    ]
-    return [url[:200] for url in asked if not url.startswith(("file:", "data:", "blob:"))] + said
-
-
-def press(driver: Any, keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(driver).send_keys(keys).perform()
 
 
 def item_of(driver: Any) -> dict[str, Any]:
@@ -223,24 +180,9 @@ def test_every_control_has_a_name_and_a_place_in_the_order(study: Path, browser:
     assert order == 0  # the order of the document is the order of the focus
 
 
-def contrast(a: str, b: str) -> float:
-    """WCAG 2 contrast ratio of two colours `rgb(r, g, b)`."""
-
-    def luminance(colour: str) -> float:
-        parts = np.array([int(part) for part in colour.strip("rgba() ").split(",")[:3]]) / 255
-        return float(
-            np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-            @ [0.2126, 0.7152, 0.0722]
-        )
-
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @in_browser
 def test_contrast_and_size_on_a_phone(study: Path, browser: Any) -> None:
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     browser.get((study / "pages" / "reader-2.html").as_uri())
     browser.find_element("id", "start").click()
     pairs = []
@@ -279,8 +221,7 @@ def tap(driver: Any, selector: str) -> None:
 
 @in_browser
 def test_touch_zoom_and_pause_on_a_phone(study: Path, browser: Any) -> None:
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     page = (study / "pages" / "reader-2.html").as_uri()
     browser.get(page)

@@ -79,6 +79,8 @@ def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
         assert code == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
     assert not reached.exists(), reached.read_text()
     for name in settings:
+        page = (tmp_path / name / "index.html").read_text("utf-8")
+        assert page.count("The cell that draws it") == page.count("<figure ") > 10
         card = (tmp_path / name / "model_card.md").read_text("utf-8")
         assert (
             "The store keeps it as `generator-" in card

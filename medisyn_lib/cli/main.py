@@ -22,13 +22,14 @@ from medisyn_lib.cli import (
     options,
     readers,
     reproduce,
+    site,
     train,
 )
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import from_shell
 from medisyn_lib.runtime.store import write_atomic
 
-VERBS = (reproduce, audit, train, generate, figures, data, diff, readers)
+VERBS = (reproduce, audit, train, generate, figures, site, data, diff, readers)
 LONGEST_MESSAGE = 300  # characters of an unforeseen error on its line
 
 

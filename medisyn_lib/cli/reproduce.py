@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         out = options.checked_folder(arguments.out)
     arguments.out = str(out)  # where `main` keeps the traceback of an unforeseen error
-    return reproduce(
+    code = reproduce(
         arguments.names,
         profile=arguments.profile,
         data=arguments.data,
@@ -58,6 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         out=out,
         jobs=arguments.jobs,
     )
+    if code != BAD_INPUT:
+        from medisyn_lib.reporting.run_page import write_run_page
+
+        print(f"open {write_run_page(out, arguments.profile, arguments.data)}")
+    return code
 
 
 def reproduce(

@@ -14,7 +14,7 @@ from typing import Any
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.errors import InputError
-from medisyn_lib.reporting import audit_report
+from medisyn_lib.reporting import audit_report, web_pages
 from medisyn_lib.runtime.paths import from_root, project_root
 from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.runtime.store import write_atomic
@@ -113,7 +113,9 @@ def reproduce(
     }
     _check_parameters(notebooks, parameters)
     (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    # Of results that are about to be replaced.
     audit_report.remove_report(out)
+    (out / web_pages.INDEX).unlink(missing_ok=True)
     execute = functools.partial(_execute, parameters=parameters, out=out)
     outcomes = []
     for outcome in run_side_by_side(execute, notebooks, jobs):

@@ -13,7 +13,7 @@ from medisyn_lib.claims.preregistration import rule_committed_before_result
 from medisyn_lib.claims.results import Result
 from medisyn_lib.claims.scorecard import RULE_FIRST
 from medisyn_lib.claims.statements import NOTEBOOKS
-from medisyn_lib.reporting import audit
+from medisyn_lib.reporting import audit, web_pages
 from medisyn_lib.reporting.audit_gallery import REAL, read_gallery
 from medisyn_lib.reporting.audit_record import RECORD, write_record
 from medisyn_lib.reporting.audit_scope import NO_PRIVACY, copy_limit, scope
@@ -93,6 +93,7 @@ def write_report(
         markdown=mistune.create_markdown(escape=True),
         section=lambda notebook, heading: notebook_section(out, notebook, heading),
         rule_first=lambda rule_sha, notebook: _rule_first(out, rule_sha, notebook),
+        **web_pages.frame("medisyn audit"),
     )
     without_real = {name: file for name, file in pictures.items() if REAL not in name}
     write_atomic(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Modules that decide what a picture looks like: a change of theirs draws it anew.
 CODE = tuple(f"medisyn_lib.reporting.{name}" for name in ("drawing", "panels", "render"))
+FIGURE_KEY = "figure"  # of a notebook output's metadata: the figure's name
 # Dates are left out: they would make files differ each time.
 KEYWORDS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None}},
@@ -78,7 +79,8 @@ def draw(
     Returns
     -------
     Image or None
-        The JPEG, for a notebook to show.
+        The JPEG, for a notebook to show; its metadata names the figure, so that a page of the run can
+        link to the cell that drew it.
     """
     import IPython.display
 
@@ -104,7 +106,8 @@ def draw(
             store.write_atomic(out / f"{stem}.{path.name}", path.read_bytes())
     if also != "jpg":
         return None
-    return IPython.display.Image(data=(entry / "jpg").read_bytes(), format="jpeg")
+    picture = (entry / "jpg").read_bytes()
+    return IPython.display.Image(data=picture, format="jpeg", metadata={FIGURE_KEY: stem})
 
 
 def _write_pictures(
