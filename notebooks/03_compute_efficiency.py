@@ -17,6 +17,8 @@
 # %% [markdown]
 # # 03 Compute: what does one model for all modalities cost, against one model each?
 #
+# images → autoencoder → text encoder → **denoisers (you are here)** → samples → distances → verdict
+#
 # > One generalist is substantially more computationally efficient than a coordinated suite of task-specific models.
 # > (after the abstract of arXiv 2405.09806, version 7)
 #
@@ -30,8 +32,7 @@
 # alone, as both share one autoencoder, whose cost stands in a table. A generalist that never comes as near has saved
 # at most what its whole training allows: that counts as evidence, against the claim. The interval is over training
 # seeds; with a single seed over patients, and then it speaks for these very networks. The specialists are those of
-# equal exposure: each has seen its modality as often as the whole generalist has. The rule was fixed before the data;
-# it is shown below.
+# equal exposure: each has seen its modality as often as the whole generalist has. The rule is shown below.
 #
 # **Controls**, through the same code and measured distances. Positive: ten copies of one modality under ten names,
 # which one network serves, must show a saving of about 10. Negative: ten unshared networks presented as one must show
@@ -46,9 +47,6 @@ data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNE
 generator: str = ""  # unused here: the cost of a generator made elsewhere is not known
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 watts: float = 65.0  # assumed power of the machine at work, for the estimate of energy
-
-# %% [markdown]
-# What was made before under the same settings, code and data is read from the store; the rest is made now.
 
 # %%
 import time
@@ -78,18 +76,28 @@ folder = study.out_folder(out)
 seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 present = check.testable(splits[0])
-# The same modalities and models as in notebook 02.
 modalities = compared_modalities(study.settings.specialists, present)
 images_per_point = min(100, study.settings.quality_images)  # per checkpoint, modality and seed
 print(f"{study.scale}, training seeds: {len(seeds)}")
 print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 
 # %% [markdown]
+# ## What counts as a saving
+#
+# Before it is measured: ten specialists cost as much as the whole generalist, ten tenths. What is saved follows from
+# how soon the generalist is as good as they are ([efficiency.py](../medisyn_lib/evaluation/efficiency.py)).
+
+# %%
+for reached in (1 / 8, 1 / 4, 1 / 2, 1):
+    print(f"as good after {reached:.1%} of its training: the suite costs {1 / reached:.0f} times as much")
+
+# %% [markdown]
 # ## What training costs
 #
 # FLOPs are counted by torch's formulas; operators that it has none for are reported by the number of values they put
 # out, not taken for nothing. A hand count of the denoiser agrees within 2% (a test). Denoisers are all of one
-# architecture, so an image costs the same in each. The autoencoder is the one that all share.
+# architecture, so an image costs the same in each. The autoencoder is the one that all share
+# ([flops.py](../medisyn_lib/training/flops.py), [training_costs.py](../medisyn_lib/evaluation/training_costs.py)).
 
 # %%
 operations, uncounted = training_costs.denoiser_operations(study)
@@ -99,8 +107,7 @@ operations = training_costs.autoencoder_operations(study.settings.size)
 print(f"autoencoder: {operations / 1e9:.2f} GFLOP an image and training step")
 
 # %% [markdown]
-# The cost of the suite is ten times that of a mean specialist (or as many times as the data have modalities). Seconds
-# are of this machine; energy is seconds times assumed watts, an estimate and no measurement. No rule uses either.
+# The suite costs ten times a mean specialist (or as often as the data have modalities). Energy is an estimate.
 
 # %%
 denoisers = train_denoisers(study, modalities)
@@ -115,15 +122,14 @@ print(cost_table.drop(columns="TFLOP").round(1).to_string())
 # ## Quality on the way
 #
 # The generalist's checkpoints, one after every eighth of its steps, and the finished specialists sample the same
-# prompts from the same noise. The autoencoder's cost, which is the same for both, is left out.
+# prompts from the same noise ([quality_curves.py](../medisyn_lib/evaluation/quality_curves.py)).
 
 # %%
 curves = sample_quality_curves(study, splits, modalities, images_per_point)
 f03_compute_efficiency.frontier(curve_points(curves, costs), images_per_point, study, folder)
 
 # %% [markdown]
-# Lower is nearer to real images. Where the generalist's curve passes below the specialist's point, it has reached that
-# quality; but its compute serves all modalities at once, the specialist's one.
+# Lower is nearer to real images. Below the specialist's point the generalist has reached that quality, for all at once.
 #
 # ## Compute to the same quality
 #
@@ -153,8 +159,6 @@ to_match = efficiency.factor_in_words(even.to_match)
 fully_trained = efficiency.factor_in_words(even.fully_trained)
 print(f"to the specialists' quality: from {to_match} modalities on")
 print(f"with all of its training: from {fully_trained} modalities on")
-
-# %%
 f03_compute_efficiency.break_even(even, costs, study, folder)
 
 # %% [markdown]
@@ -166,15 +170,13 @@ f03_compute_efficiency.break_even(even, costs, study, folder)
 # Something new: grey negatives of the green channel, as fluorescein angiography shows the eye, with captions of their
 # own. The generalist learns them, seeing as many of its old images as new ones, at a third of the learning rate; a new
 # specialist learns them alone. Both take the same number of steps. Autoencoder and text encoder stay as they are. The
-# table says how near the new images come to held-out ones; equal images are equal compute here.
+# table says how near the new images come to held-out ones ([code](../medisyn_lib/pipeline/added_modality.py)).
 
 # %% tags=["nbval-ignore-output"]
 origin = choose_origin(present, modalities)
 added = [added_modality_denoiser(study, learner, origin) for learner in LEARNERS]
 learning = distances_while_learning(study, splits[0], origin, images_per_point)
 print(learning[["model", "images seen", "KID"]].round(2).to_string(index=False))
-
-# %%
 f03_compute_efficiency.eleventh(learning, study, folder)
 
 # %% [markdown]
@@ -203,12 +205,8 @@ print(f"peak memory of this process, training included: {machine.peak_memory / 1
 # %% [markdown]
 # ## Controls and verdict
 #
-# The controls go through the same code: one modality's curve and, as its "specialist", the half-trained generalist
-# itself on other images. Ten such "specialists" of one modality under ten names, which one network serves, cost ten
-# times as much; and a "generalist" that is ten unshared networks costs as much as they do.
-#
-# Two bad models may be equally bad: below a floor of quality, the coverage of real images by the better of generalist
-# and specialists, nothing is supported.
+# The "specialist" of the controls is the half-trained generalist itself, on other images. Two bad models may be equally
+# bad: below a floor of quality, how far the better one covers real images, nothing is supported.
 
 # %%
 coverage = max(coverage_of_pair(study, splits, modalities), key=lambda one: one.value or 0)
@@ -222,18 +220,24 @@ claim = c03_compute_efficiency.efficiency_claim(
 )
 flops = flops_of([*denoisers.values(), *added])
 provenance = study.provenance(time.perf_counter() - start, flops)
-result = folder / "results" / "03_compute_efficiency.json"
-write_result(result, provenance, [claim])
+write_result(folder / "results" / "03_compute_efficiency.json", provenance, [claim])
 
 # %% [markdown]
-# What the committed runs found, then what this one did. `quick` trains for minutes: what it finds is a demonstration,
-# shown and not judged.
+# What the committed runs found, then this one; `quick` trains for minutes: what it finds is shown and not judged.
 
 # %% tags=["nbval-ignore-output"]
 print(published("03_compute_efficiency"), findings_of([claim]), sep="\n\n")
 
 # %% tags=["verdict", "nbval-check-output"]
 print(verdicts([claim]))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Why must ten copies of one modality show a saving of ten, however good the network is?
+#    <details><summary>Solution</summary>One network serves all ten names, and the suite trains it ten times.</details>
+# 2. Your machine draws 200 W. Which numbers change, and which verdict?
+#    <details><summary>Solution</summary>With <code>watts=200.0</code> the energy, threefold; no verdict.</details>
 
 # %% [markdown]
 # ## Limits
@@ -243,4 +247,4 @@ print(verdicts([claim]))
 # - Checkpoints of one training stand for shorter trainings; a schedule made for the shorter one would do better.
 # - The controls plant sharing in the accounts, not in a training.
 # - The eleventh modality is made from one of the ten, and both its learners take few steps.
-# - Energy is assumed watts times seconds. Memory and latency are this machine's.
+# - Energy is assumed watts times seconds, no measurement. Memory and latency are this machine's.
