@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from medisyn_lib.evaluation.memorization.flagship_index import nearest_phantoms,
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.pipeline import flagship
+from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting import play, play_widgets
+from medisyn_lib.reporting.front_end import is_attended
 from medisyn_lib.reporting.play import Guess, Request
 from medisyn_lib.training.pair_classifier import PairClassifier
 
@@ -154,5 +157,39 @@ def test_the_flagship_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert images.shape == (1, 64, 64, 3) and images.dtype == np.uint8 and images.std() > 5
 
 
-def test_nobody_is_asked_where_nobody_sits() -> None:
-    assert not play_widgets.is_attended()
+def test_a_front_end_that_can_ask_is_told_from_one_that_cannot() -> None:
+    """JupyterLab lets a cell ask for input; nbval and papermill do not."""
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(kernel_name="python3")
+    said: list[str] = []
+
+    def hear(message: dict[str, Any]) -> None:
+        said.append(message["content"].get("text", ""))
+
+    code = "from medisyn_lib.reporting.front_end import is_attended; print(is_attended())"
+    try:
+        for can_ask in (False, True):
+            client.execute_interactive(code, allow_stdin=can_ask, output_hook=hear, timeout=120)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert "".join(said).split() == ["False", "True"]
+    assert not is_attended()  # no kernel at all
+
+
+def test_a_program_sees_one_still_picture(
+    training_images: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(play_widgets, "classifiers", lambda study: {"cnn": BrightnessClassifier()})
+    monkeypatch.setattr(play_widgets, "sample_prompts", lambda *a, **k: training_images[:2])
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    play_widgets.play_here(Study("quick", "phantom"))
+    assert capsys.readouterr().out == (
+        "chest X-ray, large consolidation in the left lung, pneumonia\n"
+    )
+    (picture,) = shown
+    assert picture.data.startswith(b"\x89PNG")
+    play_widgets.play_here(Study("quick", "npz:somewhere"))
+    assert capsys.readouterr().out == "only the flagship is played with, on phantoms of 64 pixels\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -80,37 +80,45 @@ def new(
         "generator": Path(generator).name,
         "source": data_label(source),
         "seed": seed,
-        **counts,
         "readers": readers,
         "margin": f"{100 * margin:g}",
         "size": side,
-        "modalities": ", ".join(dict.fromkeys(table["modality"])),
         "power": power_table(margin, readers),
-        "repeats": sum(item["repeat"] for item in items),
-        "training": sum(TRAINING.values()),
+        **_numbers(table, items, counts),
     }
     digest = hashlib.sha256(json.dumps([items, settings, words]).encode()).hexdigest()
     study = f"study-{digest[:10]}"
     keys = {}
-    for number in range(1, readers + 1):
-        reader = f"reader-{number}"
+    for reader in [f"reader-{number}" for number in range(1, readers + 1)]:
         page, keys[reader] = reader_page(study, reader, items, seed, words)
         store.write_atomic(out / "pages" / f"{reader}.html", page)
+    _write_words(out, words, settings, study)
+    key: dict[str, Any] = {"format": FORMAT, "study": study, "margin": margin}
+    key |= {"settings": settings, "readers": keys}
+    key["items"] = [_without_images(item) for item in items]
+    store.write_atomic(out / KEY, json.dumps(key, indent=1))
+    (out / "answers").mkdir(exist_ok=True)
+    return str(settings["power"])
+
+
+def _numbers(
+    table: pd.DataFrame, items: Sequence[Item], counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the modalities, and how many items there are of each kind, shown twice and for training."""
+    modalities = ", ".join(dict.fromkeys(table["modality"]))
+    repeats = sum(item["repeat"] for item in items)
+    training = sum(TRAINING.values())
+    return {"modalities": modalities, **counts, "repeats": repeats, "training": training}
+
+
+def _write_words(
+    out: Path, words: Mapping[str, str], settings: Mapping[str, Any], study: str
+) -> None:
+    """Write the readers' texts, as they were used, and the protocol."""
     for name, text in words.items():
         store.write_atomic(out / "texts" / f"{name}.txt", f"{text}\n")
     protocol = Template((TEMPLATES / "PROTOCOL.md").read_text("utf-8"))
     store.write_atomic(out / "PROTOCOL.md", protocol.substitute(settings, study=study))
-    key = {
-        "format": FORMAT,
-        "study": study,
-        "margin": margin,
-        "settings": settings,
-        "readers": keys,
-        "items": [_without_images(item) for item in items],
-    }
-    store.write_atomic(out / KEY, json.dumps(key, indent=1))
-    (out / "answers").mkdir(exist_ok=True)
-    return str(settings["power"])
 
 
 def _without_images(item: Item) -> dict[str, Any]:

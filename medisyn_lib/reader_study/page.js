@@ -110,7 +110,12 @@ function fitting() {
 
 function fit() {
   const images = [...document.querySelectorAll(".frame img")];
-  Promise.all(images.map((image) => image.decode())).then(() => setZoom(fitting()));
+  Promise.all(images.map((image) => image.decode())).then(() => {
+    const multiple = fitting();
+    setZoom(multiple);
+    if (multiple < 1) return; // larger than its frame, it is scrolled there
+    for (const image of images) image.parentElement.style.height = `${zoom * image.naturalHeight}px`;
+  });
 }
 
 // Grey values from level - window / 2 to level + window / 2 are spread over black to white.
@@ -194,10 +199,11 @@ function go(step) {
 function setZoom(value) {
   zoom = Math.min(largestZoom, Math.max(1, value));
   at("zoom").textContent = `${zoom} : 1`;
-  const larger = zoom > fitting();
   for (const image of document.querySelectorAll(".frame img")) {
-    image.style.width = `${zoom * image.naturalWidth}px`;
-    image.parentElement.tabIndex = larger ? 0 : -1; // to scroll by keys
+    const frame = image.parentElement;
+    const [width, height] = [zoom * image.naturalWidth, zoom * image.naturalHeight];
+    image.style.width = `${width}px`;
+    frame.tabIndex = width > frame.clientWidth || height > frame.clientHeight ? 0 : -1; // to scroll by keys
   }
 }
 

@@ -152,9 +152,11 @@ def _guesses(reader: PairClassifier, images: np.ndarray) -> list[Guess]:
     scores = reader.scores(images).astype(np.float64)
     odds = np.exp(scores - scores.max(1, keepdims=True))
     best = scores.argmax(1)
-    return [
-        Guess(*reader.classes[k], float(1 / row.sum())) for k, row in zip(best, odds, strict=True)
-    ]
+    guesses = []
+    for place, row in zip(best, odds, strict=True):
+        modality, finding = reader.classes[place]
+        guesses.append(Guess(modality, finding, float(1 / row.sum())))
+    return guesses
 
 
 def picture(played: Played) -> Image.Image:

@@ -12,6 +12,7 @@ from medisyn_lib.models import encoders
 from medisyn_lib.pipeline import flagship
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.reporting import play
+from medisyn_lib.reporting.front_end import is_attended
 from medisyn_lib.reporting.play import Request
 from medisyn_lib.training.linear_classifier import LinearClassifier
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
     from medisyn_lib.training.pair_classifier import PairClassifier
 
-__all__ = ["Playground", "is_attended", "play_here"]
+__all__ = ["Playground", "play_here"]
 
 STILL = Request(attributes={"side": "left", "lesion_size": "large"})
 LEFT_OUT = ""  # of an attribute: not stated
@@ -60,16 +61,6 @@ def classifiers(study: Study) -> dict[str, PairClassifier]:
         "cnn": study.classifier().load(),
         "linear": LinearClassifier(linear, lambda pixels: encoders.features(pixels).values),
     }
-
-
-def is_attended() -> bool:
-    """Say whether the front end that runs this cell can ask a person: JupyterLab can, nbval and papermill cannot."""
-    from IPython import get_ipython
-
-    kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
-        return False
-    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
 
 
 class Playground:
