@@ -89,9 +89,7 @@ print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 
 # %%
 for reached in (1 / 8, 1 / 4, 1 / 2, 1):
-    print(
-        f"as good after {reached:.1%} of its training: the suite costs {1 / reached:.0f} times as much"
-    )
+    print(f"as good after {reached:.1%} of its training: a saving by a factor of {1 / reached:.0f}")
 
 # %% [markdown]
 # ## What training costs
