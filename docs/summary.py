@@ -1,5 +1,6 @@
-"""From data to samples on one page: `python docs/summary.py` draws summary.png in about a minute on two cores.
+"""From data to samples on one page: `python docs/summary.py` draws summary.png.
 
+It takes two minutes of processor time, about one on two cores.
 Everything that the companion does to make an image, without what makes it careful: no cache, no checkpoints, no roles
 of patients, no measures. Phantoms are drawings, not patients. Not for clinical use.
 """
