@@ -12,6 +12,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
+from medisyn_lib.evaluation.memorization import flagship_index
 from medisyn_lib.pipeline import flagship
 from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.generators import SamplingCall, assemble
@@ -38,6 +41,7 @@ def ship(trained: Denoiser) -> None:
             shutil.rmtree(part)
     write_pipeline(folder, trained)
     store.write_atomic(folder / "compute.json", json.dumps(trained.compute(), indent=1))
+    np.save(flagship_index.PATH, np.concatenate([*flagship_index.describe_training_phantoms()]))
 
 
 def main() -> None:

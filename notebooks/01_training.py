@@ -183,6 +183,18 @@ spread = spread_ratio(real=real_features, synthetic=synthetic_features)
 estimate_table({"spread, synthetic to real": spread})
 
 # %% [markdown]
+# ## Play
+#
+# In a live notebook, ask the flagship yourself: a modality, a finding, what the caption says of it, or your own words.
+# Beside each image stand the nearest of its 30,000 training phantoms (by pixels, mirrored, shifted or cropped, too) and
+# what the two classifiers see. Run by papermill or nbval, the cell shows one fixed request. Not for clinical use.
+
+# %%
+from medisyn_lib.reporting.play_widgets import play_here
+
+play_here(study)
+
+# %% [markdown]
 # ## Verdict
 #
 # A failed control leaves no verdict, whatever else was measured.

@@ -17,6 +17,8 @@
 # %% [markdown]
 # # 03 Compute: what does one model for all modalities cost, against one model each?
 #
+# images → autoencoder → text encoder → **denoisers (you are here)** → samples → distances → verdict
+#
 # > One generalist is substantially more computationally efficient than a coordinated suite of task-specific models.
 # > (after the abstract of arXiv 2405.09806, version 7)
 #
@@ -46,9 +48,6 @@ data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNE
 generator: str = ""  # unused here: the cost of a generator made elsewhere is not known
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 watts: float = 65.0  # assumed power of the machine at work, for the estimate of energy
-
-# %% [markdown]
-# What was made before under the same settings, code and data is read from the store; the rest is made now.
 
 # %%
 import time
@@ -81,18 +80,27 @@ folder = study.out_folder(out)
 seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 present = check.testable(splits[0])
-# The same modalities and models as in notebook 02.
 modalities = compared_modalities(study.settings.specialists, present)
 images_per_point = min(100, study.settings.quality_images)  # per checkpoint, modality and seed
 print(f"{study.scale}, training seeds: {len(seeds)}")
 print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 
 # %% [markdown]
+# ## What counts as a saving
+#
+# Before it is measured: ten specialists cost as much as the whole generalist, ten tenths. What is saved follows from
+# how soon the generalist is as good as they are ([efficiency.py](../medisyn_lib/evaluation/efficiency.py)).
+
+# %%
+for reached in (1 / 8, 1 / 4, 1 / 2, 1):
+    print(f"as good after {reached:.1%} of its training: a saving by a factor of {1 / reached:.0f}")
+
+# %% [markdown]
 # ## What training costs
 #
 # FLOPs are counted by torch's formulas; operators that it has none for are reported by the number of values they put
 # out, not taken for nothing. A hand count of the denoiser agrees within 2% (a test). Denoisers are all of one
-# architecture, so an image costs the same in each. The autoencoder is the one that all share.
+# architecture, so an image costs the same ([flops.py](../medisyn_lib/training/flops.py)). The autoencoder is shared.
 
 # %%
 operations, uncounted = training_costs.denoiser_operations(study)
@@ -102,9 +110,8 @@ operations = training_costs.autoencoder_operations(study.settings.size)
 print(f"autoencoder: {operations / 1e9:.2f} GFLOP an image and training step")
 
 # %% [markdown]
-# The cost of the suite is ten times that of a mean specialist (or as many times as the data have modalities); the table
-# has whole trainings, the saving counts a specialist up to its own best checkpoint. Seconds are of this machine; energy
-# is seconds times assumed watts, an estimate and no measurement. No rule uses either.
+# The suite costs ten times a mean specialist (or as often as the data have modalities); the table has whole trainings,
+# the saving counts up to the own best checkpoint. Energy is seconds times assumed watts, an estimate; no rule uses it.
 
 # %%
 denoisers = train_denoisers(study, modalities)
@@ -128,8 +135,7 @@ curves = sample_quality_curves(study, splits, modalities, images_per_point, chos
 f03_compute_efficiency.frontier(curve_points(curves, costs), images_per_point, study, folder)
 
 # %% [markdown]
-# Lower is nearer to real images. Below the specialist's point the generalist has reached its quality; but its compute
-# serves all modalities at once, the specialist's one.
+# Lower is nearer to real images. Below the specialist's point the generalist has reached that quality, for all at once.
 #
 # ## Compute to the same quality
 #
@@ -156,8 +162,6 @@ to_match = efficiency.factor_in_words(even.to_match)
 fully_trained = efficiency.factor_in_words(even.fully_trained)
 print(f"to the specialists' quality: from {to_match} modalities on")
 print(f"with all of its training: from {fully_trained} modalities on")
-
-# %%
 f03_compute_efficiency.break_even(even, costs, study, folder)
 
 # %% [markdown]
@@ -169,15 +173,13 @@ f03_compute_efficiency.break_even(even, costs, study, folder)
 # Something new: grey negatives of the green channel, as fluorescein angiography shows the eye, with captions of their
 # own. The generalist learns them, seeing as many of its old images as new ones, at a third of the learning rate; a new
 # specialist learns them alone. Both take the same number of steps. Autoencoder and text encoder stay as they are. The
-# table says how near the new images come to held-out ones; equal images are equal compute here.
+# table says how near the new images come to held-out ones ([code](../medisyn_lib/pipeline/added_modality.py)).
 
 # %% tags=["nbval-ignore-output"]
 origin = choose_origin(present, modalities)
 added = [added_modality_denoiser(study, learner, origin) for learner in LEARNERS]
 learning = distances_while_learning(study, splits[0], origin, images_per_point)
 print(learning[["model", "images seen", "KID"]].round(2).to_string(index=False))
-
-# %%
 f03_compute_efficiency.eleventh(learning, study, folder)
 
 # %% [markdown]
@@ -226,18 +228,24 @@ claim = c03_compute_efficiency.efficiency_claim(
 )
 flops = flops_of([*denoisers.values(), *added])
 provenance = study.provenance(time.perf_counter() - start, flops)
-result = folder / "results" / "03_compute_efficiency.json"
-write_result(result, provenance, [claim])
+write_result(folder / "results" / "03_compute_efficiency.json", provenance, [claim])
 
 # %% [markdown]
-# What the committed runs found, then what this one did. `quick` trains for minutes: what it finds is a demonstration,
-# shown and not judged.
+# What the committed runs found, then this one; `quick` trains for minutes: what it finds is shown and not judged.
 
 # %% tags=["nbval-ignore-output"]
 print(published("03_compute_efficiency"), findings_of([claim]), sep="\n\n")
 
 # %% tags=["verdict", "nbval-check-output"]
 print(verdicts([claim]))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Why must ten copies of one modality show a saving of ten, however good the network is?
+#    <details><summary>Solution</summary>One network serves all ten names, and the suite trains it ten times.</details>
+# 2. Your machine draws 200 W. Which numbers change, and which verdict?
+#    <details><summary>Solution</summary>With <code>watts=200.0</code> the energy, threefold; no verdict.</details>
 
 # %% [markdown]
 # ## Limits
@@ -247,4 +255,4 @@ print(verdicts([claim]))
 # - Checkpoints of one training stand for shorter trainings; a schedule made for the shorter one would do better.
 # - With one training seed the controls plant sharing in the accounts, not in a training.
 # - The eleventh modality is made from one of the ten, and both its learners take few steps.
-# - Energy is assumed watts times seconds. Memory and latency are this machine's.
+# - Energy is assumed watts times seconds, no measurement. Memory and latency are this machine's.

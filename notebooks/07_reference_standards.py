@@ -17,23 +17,21 @@
 # %% [markdown]
 # # 07 Reference standards: graders differ, and who settles it decides what a model seems to be worth
 #
+# images → graders → **reference standards (you are here)** → tuning → kappa → verdicts
+#
 # > A small set of adjudicated DR grades allows substantial improvements in algorithm performance, and the resulting
 # > algorithm's performance was on par with that of individual US board-certified ophthalmologists and retinal
 # > specialists. (after the abstract of Krause et al., arXiv 1710.01711)
 #
 # **Claims.** Four statements of Krause et al. 2017 on grading diabetic retinopathy (DR): graders vary widely; ways of
 # resolving their disagreement differ; a small adjudicated tuning set improves the algorithm; the algorithm is then
-# on par with single graders. Each has its own rule, shown below and fixed before the data, and its own verdict.
-#
-# **Simulated graders.** By default all graders are simulated over phantoms whose lesions are known. That they vary, and
-# that majority and adjudication differ, is then assumed by construction: the first two statements need people, unless
-# `grades` names a real table. The last two hold **in simulation** at most.
+# on par with single graders. Graders are **simulated**: that they vary and differ is assumed by construction, so the
+# first two statements need people, or `grades`, a real table; the last two hold in simulation at most.
 #
 # **Controls.** Positive: graders without error agree perfectly; tuning on a reference that calls every mild eye healthy
 # must show as worse. Negative: graders at random agree at chance; where nobody errs, adjudication gains nothing.
 #
-# Rates, correlation of errors and persuasion are **our own assumptions**; of the paper only its abstract is known
-# here. Phantoms are not patients, simulated graders are not physicians. Not for clinical use.
+# Rates and correlation are **our own assumptions**; of the paper only the abstract is known here. Not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
@@ -52,6 +50,7 @@ from medisyn_lib.claims import c07_reference_standards
 from medisyn_lib.claims.evidence import evidence_of_simulation
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import findings_of, published, verdicts
+from medisyn_lib.evaluation import agreement
 from medisyn_lib.evaluation.grading import (
     controls,
     discrepancies,
@@ -71,14 +70,25 @@ from medisyn_lib.reporting.figures import f07_reference_standards
 
 start, study = time.perf_counter(), Study(profile, data)
 folder, settings = study.out_folder(out), study.settings.grading
-for rule in c07_reference_standards.RULES:
-    print(f"{rule.id}: {rule.text}\n")
+print(*(f"{rule.id}: {rule.text}\n" for rule in c07_reference_standards.RULES), sep="\n")
+
+# %% [markdown]
+# ## What adjudication changes
+#
+# Ten eyes, two of them mild. The majority misses both; in discussion whoever saw the lesions convinces the others. An
+# algorithm that is right everywhere seems worse by the majority than one that errs with it.
+
+# %%
+truth, majority = [0, 0, 0, 0, 1, 1, 1, 2, 2, 3], [0, 0, 0, 0, 0, 0, 1, 2, 2, 3]
+for algorithm, graded in {"is right": truth, "errs with the majority": majority}.items():
+    kappa = [agreement.kappas(graded, standard, 5)[0].round(2) for standard in (majority, truth)]
+    print(f"an algorithm that {algorithm}: kappa {kappa[0]} by majority, {kappa[1]} adjudicated")
 
 # %% [markdown]
 # ## Real graders
 #
-# A table of real grades needs no image. Each grader is compared with the majority of the others, and with the
-# adjudicated grade where there is one. The ratings of a reader study are such a table, too.
+# Each is compared with the majority of the others, and with the adjudicated grade where there is one
+# ([real_graders.py](../medisyn_lib/evaluation/grading/real_graders.py)). The ratings of a reader study will do, too.
 
 # %%
 real = compare_graders(read_tables(grades, data))
@@ -91,13 +101,12 @@ if real.changes is not None:
 # %% [markdown]
 # ## Images, truth and simulated graders
 #
-# Three sets of fundus phantoms whose patients never meet: to train the network, to tune it, to test it. The grade, 0
-# (none) to 4 (proliferative), follows from the lesions by the International Clinical DR rule, so the truth is known.
-# A grader errs in named modes; graders share part of each image's difficulty, so their errors are correlated. Rates
-# of the modes are calibrated until *discrepancies between majority and adjudication* (not errors) have the published
-# proportions: 36% missed microaneurysms (the paper's abstract), 20% artifacts, 16% misclassified haemorrhages (a
-# secondary source), the rest other; that one image in ten is discrepant is our own choice. Printed are the fitted
-# rates in an image of mean quality, most of them without consequence; drawn, what other graders reach.
+# Three sets of fundus phantoms whose patients never meet: to train, to tune, to test. The grade, 0 (none) to 4
+# (proliferative), follows from the lesions by the International Clinical DR rule, so the truth is known. Graders
+# ([graders.py](../medisyn_lib/evaluation/graders.py)) err in named modes and share part of an image's difficulty. Rates
+# are calibrated until *discrepancies between majority and adjudication* have the published proportions: 36% missed
+# microaneurysms (the paper's abstract), 20% artifacts, 16% misclassified haemorrhages (a secondary source), the rest
+# other; that one image in ten is discrepant is our own choice. Drawn is what other graders reach.
 
 # %%
 images = simulation.load_images(study)
@@ -105,8 +114,6 @@ simulated = discrepancies.calibrated_simulation(images)
 test, panels = simulated.test, simulated.panels
 print(simulation.count_grades(simulated))
 print(simulation.error_rates(simulated).round(2).to_string())
-
-# %%
 found = discrepancies.both_sets(simulated, settings.draws)
 print(discrepancies.how_often(found))
 f07_reference_standards.modes(discrepancies.mode_table(simulated, found), study, folder)
@@ -114,9 +121,8 @@ f07_reference_standards.modes(discrepancies.mode_table(simulated, found), study,
 # %% [markdown]
 # ## How far single graders agree
 #
-# Ten graders, five of each kind, grade the test images. None of them helped to make the references, and yet one looks
-# better or worse by the reference alone (quadratic-weighted kappa). The interval over images is for these graders,
-# that over graders for these images; "none" stands where all graders score alike.
+# Ten graders, none of whom helped to make the references, and yet one looks better or worse by the reference alone
+# (quadratic-weighted kappa). Intervals: over images for these graders, over graders for these images.
 
 # %%
 single = simulation.single_graders(simulated)
@@ -129,10 +135,9 @@ print(in_words(single_graders.operating_points(single, test)))
 # %% [markdown]
 # ## Reference standards and what they cost
 #
-# From the readings of three graders a kind: one grader, majority, median, and adjudication until all agree, in which
-# graders review an image in turn, at most five times each, with or without a rubric of features (Schaekermann et al.
-# 2019, who report that 3% of cases needed more than one full round). An ungradable image counts as not right. Most
-# changes by adjudication are from none to mild: missed microaneurysms.
+# Of three graders a kind: one, majority, median, and [adjudication](../medisyn_lib/evaluation/reference_standards.py)
+# until all agree: they review an image in turn, at most five times each, with or without a rubric of features
+# (Schaekermann et al. 2019, who report that 3% of cases needed more than one full round).
 
 # %%
 print(in_words(reference_quality.quality_table(simulated)))
@@ -142,11 +147,11 @@ print(reference_quality.cross_tabulate(majority.grades, adjudicated.grades).to_s
 # %% [markdown]
 # ## Tuned at equal cost
 #
-# A residual network is trained on images graded cheaply, each by one ophthalmologist; one network per training
-# seed. Its logits become grades by a logistic regression and a threshold for each cut-off, fitted on a tuning set
-# graded by the majority of three ophthalmologists, by that of three specialists, or by these specialists' adjudication:
-# as many images as the same number of readings pays for (a reading is one grader's of one image). Graders and tuning
-# images are drawn anew each time; everything is measured against the **truth** of test images.
+# One network per training seed learns images that one ophthalmologist each graded. Its logits become grades by a fit to
+# a tuning set ([tuning.py](../medisyn_lib/evaluation/grading/tuning.py)) graded by the majority of three
+# ophthalmologists, by that of three specialists, or by these specialists' adjudication: as many images as the same
+# number of readings pays for; the **truth** judges. More images do not average out the errors that graders share: so
+# their correlation is swept, from independent to nearly the same.
 
 # %%
 sets = {"tuning": images["calibration"], "test": images["test"]}
@@ -156,11 +161,6 @@ runs = tuning_study.run_tuning(simulated, networks, settings.draws)
 print(tuning_tables.size_table(runs).to_string())
 f07_reference_standards.tuning(tuning_tables.cost_table(runs), study, folder)
 
-# %% [markdown]
-# Points of equal rank have equal cost. Intervals of the first two panels rest on the same test patients, so they
-# overlap more than the paired gain on the right tells. More images average out the luck of a small set, but not the
-# errors that graders share: so the correlation of errors is swept, too, from independent to nearly the same.
-
 # %% tags=["nbval-ignore-output"]
 gain_of_reference = reference_quality.gain_by_correlation(simulated, settings.draws)
 gain_of_algorithm = tuning_tables.gain_by_correlation(runs)
@@ -169,31 +169,25 @@ print(tuning_tables.break_even_table(swept, runs).to_string(index=False))
 f07_reference_standards.correlation(swept, study, folder)
 
 # %% [markdown]
-# Over the majority of the *same three* only the discussion differs; *five* cost more readings and do not discuss; over
-# *ophthalmologists* the skill differs, too. Where an interval holds zero, this run cannot say that adjudication pays.
+# Over the *same three* only the discussion differs. An interval that holds zero cannot say that adjudication pays.
 #
 # ## Beside single graders
 #
-# The algorithm of the rule's cost stands beside graders of each kind, drawn anew with each tuning set. The figures
-# show one draw: the same graders, algorithm and images by several references. Whoever resembles the makers of a
-# reference looks better by it, so nobody is judged by a reference of their own making: compare the markers of one row.
+# Graders of each kind, drawn anew with each tuning set; the figures show one draw. Compare the markers of one row.
 
 # %%
 of_kinds = tuning_study.kappas_of_kinds(simulated, runs.seeds)
 differences = tuning_study.beside_graders(runs, of_kinds)
 algorithms = tuning_study.example_algorithms(simulated, networks, runs)
 judged = single_graders.algorithms_with_references(algorithms, references, test)
-f07_reference_standards.kappas(pd.concat([kappas, judged]), study, folder)
-
-# %%
+display(f07_reference_standards.kappas(pd.concat([kappas, judged]), study, folder))
 roc = single_graders.roc_table(algorithms["adjudicated"].predictions, single, references, test)
 f07_reference_standards.roc(roc, study, folder)
 
 # %% [markdown]
 # ## Synthetic images in the training
 #
-# The network is trained again, as long, with synthetic fundus images added whose grade is that of their prompt. Does
-# it help more or less, if tuning and judging (by other graders) rest on majority or on adjudication? Of phantoms alone.
+# The network is trained again, as long, with synthetic fundus images whose grade is that of their prompt (phantoms).
 
 # %%
 gained = {}
@@ -206,8 +200,7 @@ if data == "phantom" and settings.synthetic_images:
 # %% [markdown]
 # ## Controls and verdicts
 #
-# Statements one and two are judged by the real table alone; simulated numbers stand in their claims to be seen. Last,
-# what the committed runs found, and this one; `quick` trains for minutes: what it finds is shown and not judged.
+# Statements one and two are judged by the real table alone. What `quick` finds is shown and not judged.
 
 # %%
 findings = c07_reference_standards.Findings(
@@ -223,9 +216,8 @@ findings = c07_reference_standards.Findings(
     kind=evidence_of_simulation(study),
 )
 claims = c07_reference_standards.make_claims(findings)
-result = folder / "results" / "07_reference_standards.json"
 provenance = study.provenance(time.perf_counter() - start, 0.0)
-write_result(result, provenance, claims)
+write_result(folder / "results" / "07_reference_standards.json", provenance, claims)
 
 # %% tags=["nbval-ignore-output"]
 print(published("07_reference_standards"), findings_of(claims), sep="\n\n")
@@ -234,17 +226,24 @@ print(published("07_reference_standards"), findings_of(claims), sep="\n\n")
 print(verdicts(claims))
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. In the ten eyes, let the majority miss one mild eye only. What do the four kappas become, and why are two always 1?
+#    <details><summary>Solution</summary>0.95, 1, 1, 0.95: whoever makes the reference agrees with it.</details>
+# 2. Which verdicts can a table of your own (`grades`) change?
+#    <details><summary>Solution</summary>The first two: the others rest on simulated graders.</details>
+
+# %% [markdown]
 # ## Limits
 #
-# - Graders are simulated: that adjudication convinces three times out of four is assumed, and how much it helps
-#   follows. What can be learnt is when it pays, not whether real specialists are right.
-# - Majority by ophthalmologists against adjudication by specialists changes two things at once, as in the paper; the
-#   gain over the specialists' own majority is the part that discussion adds.
-# - The paper's algorithm gained by a higher resolution, too (a secondary source); here the network stays as it is.
-# - Grades are equally likely here, as in no clinic; lesions are larger than life: few miss moderate disease.
-# - One or three training seeds are no sample of seeds: intervals speak for these networks, and **both verdicts in
-#   simulation hang on them**. Tried in all, `quick`, with three training seeds and six sets of graders each, none
-#   chosen by outcome: the 95% interval of the gain by adjudicated tuning lay above zero in 13 of 18; "on par" would
-#   have been reproduced in 6 (all of one training seed), partly in 8, undecided in 4.
-# - Gains of a thousandth to a hundredth of kappa are small, whatever their interval says.
-# - Intervals over draws and patients are cautious: in simulations of this kind they held the truth 98% of the time.
+# - Graders are simulated, no physicians: that adjudication convinces three times out of four is assumed, and how much
+#   it helps follows. What can be learnt is when it pays, not whether real specialists are right.
+# - Majority by ophthalmologists against adjudication by specialists changes two things at once, as in the paper, whose
+#   algorithm gained by a higher resolution, too (a secondary source); the gain over the specialists' own majority is
+#   the part that discussion adds.
+# - Phantoms are not patients. Grades are equally likely; lesions are larger than life: few miss moderate disease.
+# - One or three training seeds are no sample of seeds, and **both verdicts in simulation hang on them**. Tried in all,
+#   `quick`, with three training seeds and six sets of graders each: the 95% interval of the gain by adjudicated tuning
+#   lay above zero in 13 of 18; "on par" came out reproduced in 6 (all of one seed), partly in 8, undecided in 4.
+# - Gains of a thousandth to a hundredth of kappa are small, whatever their interval says; the intervals are cautious
+#   (in simulations of this kind they held the truth 98% of the time).

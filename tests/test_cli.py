@@ -147,6 +147,7 @@ GENERATE = ["generate", "--model", "model", "--prompt", "brain MRI", "--out", "n
         (["data", "card", "phantom"], "read data_cards/phantom.md"),
         (["readers"], "new|analyse"),
         ([*READERS, "--readers", "0"], "--readers is 0: give a number from 1 to 100"),
+        ([*READERS, "--texts", "empty"], "consent.txt: no text file in UTF-8 there; write one"),
         ([*READERS, "--margin", "nan"], "--margin is nan"),
         ([*READERS, "--margin", "1", "--readers", "8"], "--margin 1: too small for 8 readers"),
         ([*READERS, "--pairs", "5"], "--pairs is 5"),

@@ -108,8 +108,12 @@ def test_pages_hold_nothing_that_unblinds(made: Path) -> None:
         page = (made / "pages" / f"{reader}.html").read_text()
         assert not re.search(r"secret|patient|control|mismatched|flip|https?://|file:", page)
         assert {frozenset(item) for item in content["items"]} == {
-            frozenset({"token", "kind", "modality", "caption", "images"})
+            frozenset({"token", "kind", "modality", "caption", "grey", "images"}),
+            frozenset({"token", "kind", "modality", "caption", "grey", "images", "truth"}),
         }
+        assert ["truth" in item for item in content["items"]] == [
+            place < 4 for place in range(len(content["items"]))
+        ]
         assert all(item["caption"] == "" for item in content["items"] if item["kind"] == "pair")
         flips = [place["flip"] for place in key["readers"][reader].values()]
         assert 0.2 < np.mean(flips) < 0.8
@@ -134,7 +138,11 @@ def test_the_policy_names_the_hash_of_what_runs(made: Path) -> None:
 
 def test_items_are_dealt_as_the_protocol_says(made: Path) -> None:
     key, protocol = answers.load(made / "key.json"), (made / "PROTOCOL.md").read_text()
-    counts = pd.Series([item["kind"] for item in key["items"]]).value_counts()
+    in_training = [item["kind"] for item in key["items"] if item["training"]]
+    assert in_training == ["pair", "pair", "synthetic", "mismatched"]
+    counts = pd.Series(
+        [item["kind"] for item in key["items"] if not item["training"]]
+    ).value_counts()
     assert counts.to_dict() == {
         "pair": 14,
         "control": 5,
@@ -144,11 +152,13 @@ def test_items_are_dealt_as_the_protocol_says(made: Path) -> None:
     }
     rows = [row for item in key["items"] for row in item["rows"]]
     assert (
-        len(rows) == len(set(rows)) == 14 + 10 + 5 + 5 + 3
+        len(rows) == len(set(rows)) == 14 + 10 + 5 + 5 + 3 + 4
     )  # nobody is shown twice but on purpose
     for asked in key["readers"].values():
         again = [place["item"] for place in asked.values() if place["again"]]
-        assert len(again) == 7 and len(asked) == 32 + 7
+        assert len(again) == 7 and len(asked) == 32 + 7 + 4
+        first = [key["items"][place["item"]]["training"] for place in asked.values()]
+        assert first == [True] * 4 + [False] * 39
         order = [(place["item"], place["again"]) for place in asked.values()]
         assert all(order.index((item, 0)) < order.index((item, 1)) for item in again)
     assert (
@@ -175,7 +185,7 @@ def test_too_few_images_are_named(
     )
     shutil.copytree(synthetic, tmp_path / "few")
     few.to_csv(tmp_path / "few" / "metadata.csv", index=False)
-    with pytest.raises(InputError, match="too few images of ct for 19 items"):
+    with pytest.raises(InputError, match="too few images of ct for 22 items"):
         kit.new(str(tmp_path / "few"), f"folder:{real}", tmp_path / "out", pairs=14, **given)
     assert not (tmp_path / "out").exists()
 
@@ -195,8 +205,8 @@ def test_a_modality_that_runs_out_leaves_the_turn_to_the_others() -> None:
     drawn = draw_items(real, {"pair": 30, "control": 5}, seed=0)
     rows = [row for item in drawn for row in item["rows"]]
     assert (
-        len(rows) == len(set(rows)) == 40
-        and [len(item["rows"]) for item in drawn] == [1] * 30 + [2] * 5
+        len(rows) == len(set(rows)) == 40 + 4
+        and [len(item["rows"]) for item in drawn] == [1] * 30 + [2] * 5 + [1] * 4
     )
     assert sum(item["modality"] == "fundus" for item in drawn) == 4
 
@@ -245,10 +255,10 @@ def test_each_fault_of_an_answer_file_is_said(study: Path) -> None:
     )
     assert "unknown reader 'reader-9'" in said(lambda c: c.update(reader="reader-9"))
     assert "unknown reader" in said(lambda c: c.update(answers=["A"]))
-    assert "lacks 2 of 39 answers (003, 007)" in said(
+    assert "lacks 2 of 43 answers (003, 007)" in said(
         lambda c: [c["answers"].pop(k) for k in ("003", "007")]
     )
-    assert "lacks 1 of 39" in said(lambda c: c["answers"].update({"003": "A"}))
+    assert "lacks 1 of 43" in said(lambda c: c["answers"].update({"003": "A"}))
     assert "was edited, or its page, in 1 items (005)" in said(
         lambda c: c["answers"]["005"].update(shown=1)
     )
@@ -333,7 +343,9 @@ def test_first_and_right_by_hand(study: Path) -> None:
     flips = [
         p["flip"]
         for p in key["readers"]["reader-2"].values()
-        if not p["again"] and key["items"][p["item"]]["kind"] == "pair"
+        if not p["again"]
+        and key["items"][p["item"]]["kind"] == "pair"
+        and not key["items"][p["item"]]["training"]
     ]
     assert perfect.mean() == 1 and leaning.mean() == pytest.approx(np.mean(flips))
     again = analysis.analyse(table).set_index(["measure", "part"])["value"][
@@ -461,3 +473,80 @@ def test_rating_difference_by_hand() -> None:
     ways = a.mean(0).var(ddof=1) / 4 + b.mean(0).var(ddof=1) / 5
     assert (found.ci_high - found.ci_low) / 2 == pytest.approx(2.306 * ways**0.5, rel=0.15)
     assert reader_statistics.difference(b, a).value == pytest.approx(-3.0)
+
+
+def test_texts_of_ones_own_are_shown_as_text(made: Path, tmp_path: Path) -> None:
+    from medisyn_lib.reader_study.texts import as_html, read_texts
+
+    assert as_html("# A <b>\n\none\ntwo\n\n- x & y\n- z") == (
+        '<h1 tabindex="-1">A &lt;b&gt;</h1>\n<p>one two</p>\n<ul><li>x &amp; y</li><li>z</li></ul>'
+    )
+    page = (made / "pages" / "reader-1.html").read_text()
+    assert (
+        "Taking part is voluntary" in page and '<h1 tabindex="-1">Real or synthetic?</h1>' in page
+    )
+    shutil.copytree(made / "texts", tmp_path / "texts")
+    (tmp_path / "texts" / "consent.txt").write_text("Ask $me <script>alert(1)</script>")
+    assert read_texts(tmp_path / "texts")["consent"].startswith("Ask $me")
+    (tmp_path / "texts" / "instructions.txt").write_text(" \n")
+    with pytest.raises(InputError, match=r"instructions.txt: 0 characters; write 1 to 20000"):
+        read_texts(tmp_path / "texts")
+    (tmp_path / "texts" / "instructions.txt").unlink()
+    with pytest.raises(InputError, match=r"instructions.txt: no text file in UTF-8 there"):
+        read_texts(tmp_path / "texts")
+
+
+def test_grey_modalities_are_known_by_their_real_images(made: Path) -> None:
+    key = answers.load(made / "key.json")
+    assert {item["modality"]: item["grey"] for item in key["items"]} == {"ct": True}
+
+
+def test_an_answer_without_consent_is_left_out_and_minutes_are_counted(study: Path) -> None:
+    path = study / "answers" / "reader-1.json"
+    content = json.loads(path.read_text())
+    for given in content["answers"].values():
+        given["seconds"] = 12
+    path.write_text(json.dumps(content))
+    found = analysis.analyse(answers.read(study)).set_index(["measure", "part"])
+    assert found.loc[("minutes", "reader-1"), "value"] == pytest.approx(
+        39 * 12 / 60
+    )  # not training
+    assert np.isnan(found.loc[("minutes", "reader-2"), "value"])
+    del content["consent"]
+    fault = answers.fault_of(content, answers.load(study / "key.json"), 1)
+    assert fault == "holds no consent of reader-1: leave it out, or ask the reader"
+
+
+def test_few_readers_as_a_random_sample_by_hand() -> None:
+    """Two readers of 60 and 80%: no two of their items agree more than chance, so t with one degree of freedom."""
+    right = np.zeros((2, 100))
+    right[0, :60] = right[1, 40:] = 1  # the second is right in 60, and in 20 of the first's
+    right[1, :20] = 1
+    fixed, sampled = (reader_statistics.accuracy(right, random=how) for how in (False, True))
+    assert fixed.value == sampled.value == pytest.approx(0.7)
+    assert sampled.ci_low < fixed.ci_low and sampled.ci_high > fixed.ci_high
+    values, left_out = right.mean(1), reader_statistics.means_left_out(right)
+    shared = np.cov(right, bias=True)[0, 1] / 99
+    assert shared < 0  # so it counts as none
+    by_hand = reader_statistics.over_readers(values, left_out, random=True)
+    half = 12.7062 * 0.2 / 2  # t of one degree, 97.5%, times the standard error of the mean
+    assert by_hand.ci_high == pytest.approx(0.7 + half, rel=1e-4)
+
+
+def test_the_power_of_a_study_is_what_the_page_says() -> None:
+    """60 studies where docs/readers.md has 500: within their own error."""
+    import reader_power
+
+    *first, power_found, wrong, told = reader_power.row(8, "alike", 60, 1, random=True)[2:-2].split(
+        " | "
+    )
+    assert first == ["8", "random", "alike", "67"]
+    page = (Path(__file__).parents[1] / "docs" / "readers.md").read_text("utf-8")
+    (line,) = re.findall(r"^\| 8 \| random \| alike \|.*$", page, re.MULTILINE)
+    *_, stated, stated_wrong, stated_told = line[2:-2].split(" | ")
+    for found, said, error in (
+        (power_found, stated, 12),
+        (wrong, stated_wrong, 10),
+        (told, stated_told, 5),
+    ):
+        assert abs(float(found[:-1]) - float(said[:-1])) <= error

@@ -6,6 +6,7 @@ import argparse
 
 from medisyn_lib.cli import options
 from medisyn_lib.errors import InputError
+from medisyn_lib.reader_study.texts import DEFAULTS, read_texts
 from medisyn_lib.runtime.paths import from_shell
 from medisyn_lib.runtime.store import preflight_store
 
@@ -53,6 +54,12 @@ def _add_new(inner: options.Verbs) -> None:
         type=int,
         help="of a real and a synthetic image (default: what the margin needs)",
     )
+    new.add_argument(
+        "--texts",
+        metavar="DIR",
+        type=from_shell,
+        help="folder of consent.txt and instructions.txt (default: those that ship)",
+    )
     options.add_seed(new, "of the order and the sides (default: 0)")
     options.add_out(new)
 
@@ -64,6 +71,8 @@ def run_new(arguments: argparse.Namespace) -> int:
     if (out / "key.json").exists():
         fault = "holds a reader study already; give another folder"
         raise InputError(f"--out {arguments.out!r}: {fault}")
+    texts = arguments.texts or DEFAULTS
+    read_texts(texts)
     preflight_store()
     from medisyn_lib.data import sources
     from medisyn_lib.reader_study import kit
@@ -80,6 +89,7 @@ def run_new(arguments: argparse.Namespace) -> int:
         pairs=max(_pairs(arguments, margin), FEWEST_PAIRS),
         margin=margin,
         seed=arguments.seed,
+        texts=texts,
     )
     print(table)
     print(

@@ -79,7 +79,9 @@ def grid(table: pd.DataFrame, value: str, *kinds: str) -> np.ndarray:
     return part.pivot(index="reader", columns="item", values=value).to_numpy(np.float64)
 
 
-def equivalence(right: np.ndarray, margin: float, alpha: float = 0.05) -> str:
+def equivalence(
+    right: np.ndarray, margin: float, alpha: float = 0.05, *, random: bool | None = None
+) -> str:
     """Decide by two one-sided tests at `alpha` whether accuracy is 50%, give or take `margin`.
 
     Parameters
@@ -88,13 +90,15 @@ def equivalence(right: np.ndarray, margin: float, alpha: float = 0.05) -> str:
         1 where a reader's answer to a pair is right, else 0.
     margin, alpha : float
         Proportions.
+    random : bool or None
+        Whether readers are a random sample, as of `reader_statistics.over_readers`.
 
     Returns
     -------
     str
         `equivalent`, `told apart` or `undecided`.
     """
-    interval = accuracy(right, 1 - 2 * alpha)
+    interval = accuracy(right, 1 - 2 * alpha, random=random)
     low = 0.0 if interval.ci_low is None else interval.ci_low
     high = 1.0 if interval.ci_high is None else interval.ci_high
     if low - 0.5 > -margin and high - 0.5 < margin:
@@ -139,6 +143,7 @@ def _findings(table: pd.DataFrame) -> Iterator[Finding]:
     yield from _telling_apart(table)
     yield from _agreements(table)
     yield from _ratings(table)
+    yield from _times(table)
 
 
 def _telling_apart(table: pd.DataFrame) -> Iterator[Finding]:
@@ -146,6 +151,10 @@ def _telling_apart(table: pd.DataFrame) -> Iterator[Finding]:
     pairs = table[table["kind"] == "pair"]
     first, truth = grid(pairs, "first", "pair"), grid(pairs, "truth", "pair")
     yield Finding("accuracy", "all pairs", accuracy(grid(pairs, "right", "pair")))
+    right = grid(pairs, "right", "pair")
+    if len(right) > 1:  # what may be said of readers like these, also where they are few
+        sampled = accuracy(right, random=True)
+        yield Finding("accuracy_random_readers", "all pairs", sampled)
     yield Finding("d_prime", "all pairs", d_prime(first, truth))
     control = grid(table, "right", "control")
     yield Finding("accuracy", "control: both real", accuracy(control))
@@ -196,6 +205,14 @@ def _ratings(table: pd.DataFrame) -> Iterator[Finding]:
             if kind != "real":
                 gap = difference(rated, real)
                 yield Finding(f"{column}_difference", f"{kind} minus real", gap)
+
+
+def _times(table: pd.DataFrame) -> Iterator[Finding]:
+    """Yield how many minutes each reader took over all answers that count."""
+    for reader, part in table.groupby("reader"):
+        seconds = part["seconds"].sum(min_count=1)
+        minutes = float(seconds) / 60 if seconds >= 0 else None
+        yield Finding("minutes", str(reader), Estimate(minutes, None, None, len(part)))
 
 
 def figure_tables(findings: pd.DataFrame, title: str) -> dict[str, pd.DataFrame]:

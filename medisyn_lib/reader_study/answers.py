@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from medisyn_lib.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT, KEY = "medisyn-reader-study/1", "key.json"
+FORMAT, KEY = "medisyn-reader-study/2", "key.json"
 PAIRS = ("pair", "control")  # kinds of item that show two images
 GRADES = (1, 2, 3, 4, 5)
 ANSWERS_TO_PAIR: dict[str, tuple[Any, ...]] = {"choice": ("A", "B")}
@@ -48,6 +49,8 @@ def fault_of(content: dict[str, Any], key: dict[str, Any], files: int) -> str:
         return f"belongs to {content.get('study')}, not to {key['study']}"
     if shown is None or not isinstance(content.get("answers"), dict):
         return f"comes from an unknown reader {content.get('reader')!r}"
+    if not content.get("consent"):
+        return f"holds no consent of {content['reader']}: leave it out, or ask the reader"
     if files > 1:
         return f"is one of {files} files of {content['reader']}: keep one"
     missing, edited = _faulty_items(content["answers"], shown, key)
@@ -84,9 +87,9 @@ def read(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each answer: `reader`, `item`, `again` (1 where the item was shown before), `kind`,
-        `modality`; of pairs `first` (was chosen), `truth` (the first is the synthetic one), `right`;
-        of single images `realism`, `alignment`.
+        A row for each answer, training items left out: `reader`, `item`, `again` (1 where the item was shown
+        before), `kind`, `modality`; of pairs `first` (was chosen), `truth` (the first is the synthetic one), `right`;
+        of single images `realism`, `alignment`; `seconds` that it took (NaN where the file does not say).
 
     Raises
     ------
@@ -104,7 +107,9 @@ def read(folder: Path) -> pd.DataFrame:
     rows = []
     for content in files.values():
         for token, shown in key["readers"][content["reader"]].items():
-            rows.append(_row(content, token, shown, key["items"][shown["item"]]))
+            item = key["items"][shown["item"]]
+            if not item["training"]:
+                rows.append(_row(content, token, shown, item))
     return pd.DataFrame(rows)
 
 
@@ -139,4 +144,7 @@ def _row(
         row["realism"] = answer["realism"]
         row["alignment"] = answer["alignment"]
     row["modality"] = item["modality"]
+    seconds = answer.get("seconds")
+    is_time = type(seconds) in (int, float) and 0 <= seconds < math.inf
+    row["seconds"] = seconds if is_time else math.nan
     return row

@@ -21,12 +21,13 @@ ITEMS_PER_PAIR = {
     "synthetic": 1 / 3,
     "mismatched": 1 / 6,
 }
+TRAINING = {"pair": 2, "synthetic": 1, "mismatched": 1}  # items at the start that do not count
 REPEATED = 6  # one item in so many of each kind comes twice
 ATTRIBUTES = ["finding", "side", "lesion_size", "count", "grade"]
 
 
 class Item(TypedDict):
-    """One item; `repeat` says that it comes twice.
+    """One item; `repeat` says that it comes twice, `training` that it comes first and does not count.
 
     `rows` are those of the table of real images that it shows, `fits` is the fraction of the
     caption that is true of the first, `images` are data URIs.
@@ -38,11 +39,13 @@ class Item(TypedDict):
     rows: list[int]
     fits: float
     repeat: bool
+    training: bool
+    grey: NotRequired[bool]
     images: NotRequired[list[str]]
 
 
 def draw_items(real: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list[Item]:
-    """Draw the items; each takes patients of its own, modalities in turn while their patients last.
+    """Draw the items, those of `TRAINING` last; each takes patients of its own, modalities in turn while they last.
 
     Parameters
     ----------
@@ -62,7 +65,9 @@ def draw_items(real: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list
     unused = {name: part.index.tolist() for name, part in patients.items()}
     turn = itertools.cycle(patients)
     items = []
-    for kind, number in counts.items():
+    blocks = [(*count, False) for count in counts.items()]
+    blocks += [(*count, True) for count in TRAINING.items()]
+    for kind, number, training in blocks:
         for place in range(number):
             modality = _next_with_two(turn, unused)
             if not modality:
@@ -72,8 +77,10 @@ def draw_items(real: pd.DataFrame, counts: Mapping[str, int], seed: int) -> list
                 raise InputError(f"reader study: {fault}; {mend}")
             n_images = 2 if kind == "control" else 1
             rows = [unused[modality].pop() for _ in range(n_images)]
-            repeat = REPEATED * place < number
-            items.append(_item(kind, modality, rows, patients[modality], repeat=repeat))
+            item = _item(kind, modality, rows, patients[modality])
+            item["training"] = training
+            item["repeat"] = REPEATED * place < number and not training
+            items.append(item)
     return items
 
 
@@ -91,9 +98,7 @@ def _next_with_two(turn: itertools.cycle[str], unused: Mapping[str, Sequence[int
     return ""
 
 
-def _item(
-    kind: str, modality: str, rows: list[int], patients: pd.DataFrame, *, repeat: bool
-) -> Item:
+def _item(kind: str, modality: str, rows: list[int], patients: pd.DataFrame) -> Item:
     """Return an item that shows these rows; a mismatched one has the words of another finding."""
     shown = described = patients.loc[rows[0]]
     if kind == "mismatched":
@@ -107,5 +112,6 @@ def _item(
         "caption": str(described["caption"]),
         "rows": rows,
         "fits": float(is_true[stated].mean()),
-        "repeat": repeat,
+        "repeat": False,
+        "training": False,
     }

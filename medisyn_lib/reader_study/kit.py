@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -17,23 +17,34 @@ from medisyn_lib.data.pixels import centre_square, is_blank, load_pixels
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.reader_study.answers import FORMAT, KEY
-from medisyn_lib.reader_study.items import ITEMS_PER_PAIR, Item, draw_items
+from medisyn_lib.reader_study.items import ITEMS_PER_PAIR, TRAINING, Item, draw_items
 from medisyn_lib.reader_study.page import TEMPLATES, data_uri, reader_page
 from medisyn_lib.reader_study.power import power_table
+from medisyn_lib.reader_study.texts import DEFAULTS, read_texts
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.provenance import data_label
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
 
 SYNTHETIC = ("pair", "synthetic")  # kinds of item that show a synthetic image
 SPARE_IMAGES = 6  # held-out images per modality beyond what the items need
+GREY_SPREAD = 2  # of 255: how far the channels of a grey image differ at most
 
 
 def new(
-    generator: str, source: str, out: Path, *, readers: int, pairs: int, margin: float, seed: int
+    generator: str,
+    source: str,
+    out: Path,
+    *,
+    readers: int,
+    pairs: int,
+    margin: float,
+    seed: int,
+    texts: Path = DEFAULTS,
 ) -> str:
-    """Write pages, key and protocol of a study to folder `out`.
+    """Write pages, key, protocol and the texts used of a study to folder `out`.
 
     Parameters
     ----------
@@ -49,6 +60,8 @@ def new(
         Of equivalence, as a proportion.
     seed : int
         Of items, order and sides.
+    texts : Path
+        The folder of `consent.txt` and `instructions.txt`.
 
     Returns
     -------
@@ -58,42 +71,54 @@ def new(
     Raises
     ------
     InputError
-        For too few images or patients.
+        For too few images or patients, and as `texts.read_texts`.
     """
+    words = read_texts(texts)
     counts = {kind: math.ceil(many * pairs) for kind, many in ITEMS_PER_PAIR.items()}
     table, items, side = _make_items(generator, source, counts, seed)
     settings: dict[str, Any] = {
         "generator": Path(generator).name,
         "source": data_label(source),
         "seed": seed,
-        **counts,
         "readers": readers,
         "margin": f"{100 * margin:g}",
         "size": side,
-        "modalities": ", ".join(dict.fromkeys(table["modality"])),
         "power": power_table(margin, readers),
-        "repeats": sum(item["repeat"] for item in items),
+        **_numbers(table, items, counts),
     }
-    digest = hashlib.sha256(json.dumps([items, settings]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([items, settings, words]).encode()).hexdigest()
     study = f"study-{digest[:10]}"
     keys = {}
-    for number in range(1, readers + 1):
-        reader = f"reader-{number}"
-        page, keys[reader] = reader_page(study, reader, items, seed)
+    for reader in [f"reader-{number}" for number in range(1, readers + 1)]:
+        page, keys[reader] = reader_page(study, reader, items, seed, words)
         store.write_atomic(out / "pages" / f"{reader}.html", page)
-    protocol = Template((TEMPLATES / "PROTOCOL.md").read_text("utf-8"))
-    store.write_atomic(out / "PROTOCOL.md", protocol.substitute(settings, study=study))
-    key = {
-        "format": FORMAT,
-        "study": study,
-        "margin": margin,
-        "settings": settings,
-        "readers": keys,
-        "items": [_without_images(item) for item in items],
-    }
+    _write_words(out, words, settings, study)
+    key: dict[str, Any] = {"format": FORMAT, "study": study, "margin": margin}
+    key |= {"settings": settings, "readers": keys}
+    key["items"] = [_without_images(item) for item in items]
     store.write_atomic(out / KEY, json.dumps(key, indent=1))
     (out / "answers").mkdir(exist_ok=True)
     return str(settings["power"])
+
+
+def _numbers(
+    table: pd.DataFrame, items: Sequence[Item], counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the modalities, and how many items there are of each kind, shown twice and for training."""
+    modalities = ", ".join(dict.fromkeys(table["modality"]))
+    repeats = sum(item["repeat"] for item in items)
+    training = sum(TRAINING.values())
+    return {"modalities": modalities, **counts, "repeats": repeats, "training": training}
+
+
+def _write_words(
+    out: Path, words: Mapping[str, str], settings: Mapping[str, Any], study: str
+) -> None:
+    """Write the readers' texts, as they were used, and the protocol."""
+    for name, text in words.items():
+        store.write_atomic(out / "texts" / f"{name}.txt", f"{text}\n")
+    protocol = Template((TEMPLATES / "PROTOCOL.md").read_text("utf-8"))
+    store.write_atomic(out / "PROTOCOL.md", protocol.substitute(settings, study=study))
 
 
 def _without_images(item: Item) -> dict[str, Any]:
@@ -107,7 +132,8 @@ def _make_items(
     """Return the table of held-out real images, the items with their images, and their side in pixels."""
     # A phantom source has all modalities; of another one each might have to give all items.
     known_modalities = len(MODALITIES) if source == "phantom" else 1
-    per_modality = 6 * sum(counts.values()) // known_modalities + SPARE_IMAGES
+    many = sum(counts.values()) + sum(TRAINING.values())
+    per_modality = 6 * many // known_modalities + SPARE_IMAGES
     held_out: dict[str, Any] = {"role": "test", "per_modality": per_modality}
     table = sources.load(source, **held_out).remove_columns("image").to_pandas()
     items = draw_items(table, counts, seed)
@@ -120,9 +146,21 @@ def _make_items(
         item["images"] = []
         if rows:
             item["images"] = [data_uri(image, side) for image in load_pixels(real, rows)]
+    grey = _grey_modalities(items, real)
+    for item in items:
+        item["grey"] = item["modality"] in grey
     for item, image in zip(with_synthetic, synthetic, strict=True):
         item["images"].append(data_uri(image, side))  # the last of a pair is the synthetic one
     return table, items, side
+
+
+def _grey_modalities(items: Sequence[Item], real: datasets.Dataset) -> set[str]:
+    """Return the modalities whose real images shown are all grey; by modality, so that nothing is given away."""
+    rows: dict[str, list[int]] = {}
+    for item in items:
+        rows.setdefault(item["modality"], []).extend(item["rows"])
+    spreads = {name: np.ptp(load_pixels(real, some), axis=3).max() for name, some in rows.items()}
+    return {name for name, spread in spreads.items() if spread <= GREY_SPREAD}
 
 
 def _side(source: str, side: int) -> int:

@@ -10,9 +10,12 @@ const scales = {
 const keptAs = `medisyn-reader-study/${study.study}/${study.reader}`;
 const at = (id) => document.getElementById(id);
 
-let state = { place: -1, answers: {} }; // place: -1 before the first item, items.length after the last
+// place: -1 before the first item, items.length after the last; consent: when it was given
+let state = { place: -1, answers: {}, consent: "", rested: false };
 let shownSince = 0;
-let zoom = 1;
+let zoom = 1; // screen pixels for each of the image's own
+const largestZoom = 16;
+const half = Math.floor(study.items.length / 2); // where a break is offered
 
 // Answers survive a reload, a crash and a pause.
 function save() {
@@ -61,7 +64,8 @@ function show(id) {
   at("progress").value = answered;
   at("count").textContent = `${answered} of ${study.items.length} answered`;
   window.scrollTo(0, 0);
-  at(id).querySelector("h1").focus({ preventScroll: true });
+  const heading = at(id).querySelector("h1");
+  if (heading) heading.focus({ preventScroll: true });
 }
 
 function questions(item) {
@@ -91,19 +95,59 @@ function choices(name, legend, values, ends) {
 
 function picture(item, number, label) {
   const image = make("img", { src: item.images[number], alt: label ? `Image ${label}` : "Image to judge", draggable: false });
-  const frame = make("div", { className: "frame", tabIndex: zoom > 1 ? 0 : -1 }, image);
+  const frame = make("div", { className: "frame", tabIndex: -1 }, image);
   return make("figure", {}, frame, ...(label ? [make("figcaption", { textContent: label })] : []));
 }
 
+// The largest whole multiple of the image's own size that fits its frame.
+function fitting() {
+  const multiples = [...document.querySelectorAll(".frame img")].map((image) => {
+    const { clientWidth, clientHeight } = image.parentElement;
+    return Math.floor(Math.min(clientWidth / image.naturalWidth, clientHeight / image.naturalHeight));
+  });
+  return Math.min(...multiples);
+}
+
+function fit() {
+  const images = [...document.querySelectorAll(".frame img")];
+  Promise.all(images.map((image) => image.decode())).then(() => {
+    const multiple = fitting();
+    setZoom(multiple);
+    if (multiple < 1) return; // larger than its frame, it is scrolled there
+    for (const image of images) image.parentElement.style.height = `${zoom * image.naturalHeight}px`;
+  });
+}
+
+// Grey values from level - window / 2 to level + window / 2 are spread over black to white.
+function setWindow() {
+  const window = Number(at("window").value);
+  const level = Number(at("level").value);
+  for (const channel of ["red", "green", "blue"]) {
+    at(channel).setAttribute("slope", String(256 / window));
+    at(channel).setAttribute("intercept", String(0.5 - level / window));
+  }
+}
+
+function resetWindow() {
+  at("window").value = "256";
+  at("level").value = "128";
+  setWindow();
+}
+
 function showItem() {
+  if (!state.consent) return show("consent");
   if (state.place < 0) return show("intro");
   if (state.place >= study.items.length) return show("done");
+  if (state.place === half && !state.rested) return show("break");
   const item = study.items[state.place];
   const pair = item.kind === "pair";
-  at("question").textContent = `${item.modality}, item ${state.place + 1} of ${study.items.length}`;
+  const training = "truth" in item ? ", for training" : "";
+  at("question").textContent = `${item.modality}, item ${state.place + 1} of ${study.items.length}${training}`;
   at("caption").textContent = pair ? "" : `Description: ${item.caption}`;
   at("caption").hidden = pair;
-  at("item").className = pair ? "two" : "one";
+  at("item").className = (pair ? "two" : "one") + (item.grey ? " grey-scale" : "");
+  at("grey").hidden = !item.grey;
+  resetWindow();
   at("stage").replaceChildren(...(pair ? [picture(item, 0, "A"), picture(item, 1, "B")] : [picture(item, 0, "")]));
   at("form").replaceChildren(
     ...questions(item).map((name) =>
@@ -112,11 +156,11 @@ function showItem() {
         : choices(name, scales[name].legend, [1, 2, 3, 4, 5], [scales[name].low, scales[name].high]),
     ),
   );
-  setZoom(1);
   mark();
   at("back").disabled = state.place === 0;
   shownSince = Date.now();
   show("item");
+  fit();
 }
 
 // Shows what is chosen, and lets the reader on once all is answered.
@@ -125,6 +169,8 @@ function mark() {
   const given = state.answers[item.token] || {};
   for (const input of at("form").querySelectorAll("input")) input.checked = String(given[input.name]) === input.value;
   at("next").disabled = !complete(item);
+  at("truth").textContent = item.truth || "";
+  at("truth").hidden = !(item.truth && complete(item));
   at("next").textContent = state.place + 1 === study.items.length ? "Finish" : "Next";
 }
 
@@ -151,14 +197,26 @@ function go(step) {
 }
 
 function setZoom(value) {
-  zoom = Math.min(4, Math.max(1, value));
-  document.documentElement.style.setProperty("--zoom", String(zoom));
-  at("zoom").textContent = `${Math.round(100 * zoom)}%`;
-  for (const frame of document.querySelectorAll(".frame")) frame.tabIndex = zoom > 1 ? 0 : -1; // to scroll by keys
+  zoom = Math.min(largestZoom, Math.max(1, value));
+  at("zoom").textContent = `${zoom} : 1`;
+  for (const image of document.querySelectorAll(".frame img")) {
+    const frame = image.parentElement;
+    const [width, height] = [zoom * image.naturalWidth, zoom * image.naturalHeight];
+    image.style.width = `${width}px`;
+    frame.tabIndex = width > frame.clientWidth || height > frame.clientHeight ? 0 : -1; // to scroll by keys
+  }
+}
+
+function rest() {
+  state.rested = true;
+  save();
+  showItem();
 }
 
 function onKey(event) {
-  if (at("item").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!at("break").hidden && event.key === "Enter" && document.activeElement.tagName !== "BUTTON") return rest();
+  if (at("item").hidden) return;
   const item = study.items[state.place];
   const key = event.key.toLowerCase();
   if (item.kind === "pair" && (key === "a" || key === "b")) answer("choice", key.toUpperCase());
@@ -169,8 +227,8 @@ function onKey(event) {
     answer(name, Number(key));
   } else if (key === "enter" && document.activeElement.tagName !== "BUTTON") go(1);
   else if (key === "backspace") go(-1);
-  else if (key === "+" || key === "=") setZoom(zoom * 1.5);
-  else if (key === "-") setZoom(zoom / 1.5);
+  else if (key === "+" || key === "=") setZoom(zoom + 1);
+  else if (key === "-") setZoom(zoom - 1);
   else return;
   event.preventDefault();
 }
@@ -185,7 +243,8 @@ function download(name, type, text) {
 
 function downloadJson() {
   const { format, study: name, reader } = study;
-  const content = { format, study: name, reader, answers: state.answers, saved: new Date().toISOString() };
+  const { consent, answers } = state;
+  const content = { format, study: name, reader, consent, answers, saved: new Date().toISOString() };
   download(`${name}-${reader}.json`, "application/json", JSON.stringify(content, null, 1));
 }
 
@@ -213,6 +272,18 @@ function onClick(id, action) {
 
 restore();
 at("reader").textContent = study.reader;
+at("agree").addEventListener("change", () => {
+  at("proceed").disabled = !at("agree").checked;
+});
+onClick("proceed", () => {
+  state.consent = new Date().toISOString();
+  save();
+  showItem();
+});
+onClick("refreshed", rest);
+at("window").addEventListener("input", setWindow);
+at("level").addEventListener("input", setWindow);
+onClick("reset", resetWindow);
 onClick("start", () => {
   state.place = 0;
   save();
@@ -220,8 +291,8 @@ onClick("start", () => {
 });
 onClick("next", () => go(1));
 onClick("back", () => go(-1));
-onClick("larger", () => setZoom(zoom * 1.5));
-onClick("smaller", () => setZoom(zoom / 1.5));
+onClick("larger", () => setZoom(zoom + 1));
+onClick("smaller", () => setZoom(zoom - 1));
 onClick("pause", () => {
   spend();
   save();

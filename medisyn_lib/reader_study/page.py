@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from medisyn_lib.data.pixels import centre_square
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.reader_study.answers import FORMAT, PAIRS
 from medisyn_lib.reader_study.items import Item
+from medisyn_lib.reader_study.texts import as_html
 
 TEMPLATES = Path(__file__).parent
 
@@ -47,9 +48,20 @@ def data_uri(pixels: np.ndarray, side: int) -> str:
 
 
 def reader_page(
-    study: str, reader: str, items: Sequence[Item], seed: int
+    study: str, reader: str, items: Sequence[Item], seed: int, texts: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """Make a reader's page, whose order and sides are the reader's own.
+    """Make a reader's page, whose order and sides are the reader's own; training items come first.
+
+    Parameters
+    ----------
+    study, reader : str
+        Their names.
+    items : sequence of Item
+        With images.
+    seed : int
+        Of order and sides.
+    texts : mapping
+        As of `texts.read_texts`.
 
     Returns
     -------
@@ -69,21 +81,28 @@ def reader_page(
         entry = _entry(item)
         images = item["images"][::-1] if flip else item["images"]
         check = zlib.crc32("\n".join([*entry.values(), *images]).encode())
+        more: dict[str, Any] = {"grey": item.get("grey", False)}
+        if item["training"]:
+            more["truth"] = _truth(item, flip)
         key[token] = {
             "item": showing.item,
             "flip": flip,
             "again": showing.again,
             "shown": check,
         }
-        entries.append({"token": token, **entry, "images": images})
+        entries.append({"token": token, **entry, **more, "images": images})
     content = {"format": FORMAT, "study": study, "reader": reader, "items": entries}
-    return _html(content), key
+    return _html(content, texts), key
 
 
 def _order(items: Sequence[Item], rng: np.random.Generator) -> list[Showing]:
-    """Return all showings in a random order; what comes twice is in the first half, then in the second."""
+    """Return all showings in a random order; what comes twice is in the first half, then in the second.
+
+    Training items come before all others, in their own order.
+    """
     times = rng.random((len(items), 2))
     times /= [[2 if item["repeat"] else 1, 2] for item in items]
+    times[:, 0] -= [item["training"] for item in items]
     showings = []
     for number, item in enumerate(items):
         showings.append(Showing(times[number, 0], number, 0))
@@ -104,7 +123,16 @@ def _entry(item: Item) -> dict[str, str]:
     }
 
 
-def _html(content: dict[str, Any]) -> str:
+def _truth(item: Item, flip: bool) -> str:
+    """Return what a reader is told after a training item."""
+    if item["kind"] == "pair":
+        return f"Image {'A' if flip else 'B'} is the synthetic one."
+    if item["kind"] == "mismatched":
+        return "This image is real, and the description is of another image: it should score low."
+    return "This image is synthetic, made from this description."
+
+
+def _html(content: dict[str, Any], texts: Mapping[str, str]) -> str:
     """Return the page, whose policy allows its own style and script alone, by their hashes."""
     parts = {}
     for kind in ("html", "css", "js"):
@@ -114,4 +142,5 @@ def _html(content: dict[str, Any]) -> str:
         parts[f"{kind}_hash"] = base64.b64encode(digest).decode()
     # Escaped, no caption ends the element that holds it.
     escaped = json.dumps(content).replace("<", "\\u003c")
-    return Template(parts["html"]).substitute(parts, study=escaped)
+    words = {name: as_html(text) for name, text in texts.items()}
+    return Template(parts["html"]).substitute(parts, study=escaped, **words)

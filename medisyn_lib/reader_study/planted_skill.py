@@ -29,7 +29,13 @@ class SimulatedStudies(NamedTuple):
 
 
 def simulate_studies(
-    studies: int, readers: int, skill: float, rng: np.random.Generator
+    studies: int,
+    readers: int,
+    skill: float,
+    rng: np.random.Generator,
+    *,
+    pairs: int = PAIRS,
+    reader_spread: float = READER_SPREAD,
 ) -> SimulatedStudies:
     """Simulate studies whose readers differ in skill and lean to different sides; some pairs are easier.
 
@@ -37,17 +43,17 @@ def simulate_studies(
     its own from a normal distribution.
     """
     sampled = readers >= agreement.FEWEST_RATERS
-    ease = rng.normal(0, simulate.ITEM_SPREAD, (studies, 1, PAIRS))
+    ease = rng.normal(0, simulate.ITEM_SPREAD, (studies, 1, pairs))
     if sampled:
         deviation = rng.standard_normal((studies, readers))
     else:
         deviation = np.linspace(-1, 1, readers)
-    skills = np.broadcast_to(skill + READER_SPREAD * deviation, (studies, readers))
+    skills = np.broadcast_to(skill + reader_spread * deviation, (studies, readers))
     bias = np.linspace(-LARGEST_BIAS, LARGEST_BIAS, readers)
-    truth = rng.random((studies, readers, PAIRS)) < 0.5
+    truth = rng.random((studies, readers, pairs)) < 0.5
     first = simulate.choices(skills[..., None] + ease, bias[:, None], truth, rng)
     if sampled:
-        spread = (simulate.ITEM_SPREAD**2 + READER_SPREAD**2) ** 0.5
+        spread = (simulate.ITEM_SPREAD**2 + reader_spread**2) ** 0.5
         expected = simulate.planted(np.full(readers, skill), bias, spread)
     else:
         expected = simulate.planted(skills[0], bias)

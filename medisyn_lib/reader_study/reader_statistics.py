@@ -12,11 +12,13 @@ from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import cluster_proportion
 
 
-def over_readers(values: np.ndarray, left_out: np.ndarray, level: float = 0.95) -> Estimate:
+def over_readers(
+    values: np.ndarray, left_out: np.ndarray, level: float = 0.95, *, random: bool | None = None
+) -> Estimate:
     """Return the mean of readers' values and its interval.
 
     Fewer than five readers are fixed: the interval is a jackknife over items. From five on they are
-    a sample.
+    a random sample, as they are wherever `random` says so.
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ def over_readers(values: np.ndarray, left_out: np.ndarray, level: float = 0.95) 
         The same without each item in turn.
     level : float
         Of the interval.
+    random : bool or None
+        Whether readers, two at least, are a random sample; None decides by their number.
 
     Returns
     -------
@@ -40,7 +44,9 @@ def over_readers(values: np.ndarray, left_out: np.ndarray, level: float = 0.95) 
     n_readers, n_items = left_out.shape
     n_answers = n_readers * n_items
     mean = float(values.mean())
-    if n_readers < agreement.FEWEST_RATERS:
+    if random is None:
+        random = n_readers >= agreement.FEWEST_RATERS
+    if not random:
         return agreement.interval([mean, *left_out.mean(0)], n_answers, level, bounded=False)
     covariance = np.cov(left_out, bias=True) * (n_items - 1)
     shared = (covariance.sum() - covariance.trace()) / (n_readers * (n_readers - 1))
@@ -55,7 +61,7 @@ def means_left_out(table: np.ndarray) -> np.ndarray:
     return (table.sum(1)[:, None] - table) / (table.shape[1] - 1)
 
 
-def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
+def accuracy(right: np.ndarray, level: float = 0.95, *, random: bool | None = None) -> Estimate:
     """Return the proportion of right answers.
 
     The interval is that of `over_readers` in log odds; of fixed readers, or where all are equal,
@@ -67,13 +73,17 @@ def accuracy(right: np.ndarray, level: float = 0.95) -> Estimate:
         1 where an answer is right, else 0.
     level : float
         Of the interval.
+    random : bool or None
+        As of `over_readers`.
     """
     from scipy.special import expit, logit
 
     n_readers, n_items = right.shape
     estimate = None
-    if n_readers >= agreement.FEWEST_RATERS and n_items > 1:
-        estimate = over_readers(right.mean(1), means_left_out(right), level)
+    if random is None:
+        random = n_readers >= agreement.FEWEST_RATERS
+    if random and n_items > 1:
+        estimate = over_readers(right.mean(1), means_left_out(right), level, random=True)
     if estimate is None or estimate.value is None or estimate.ci_high is None:
         items = np.tile(np.arange(n_items), n_readers)
         return cluster_proportion(right.ravel(), items, level)

@@ -78,6 +78,7 @@ def answer(folder: Path, skill: Sequence[float], bias: Sequence[float], *, seed:
             "format": answers.FORMAT,
             "study": key["study"],
             "reader": reader,
+            "consent": "simulated",
             "answers": _answers(key["items"], shown, easiness, reader_skill, reader_bias, rng),
         }
         store.write_atomic(folder / "answers" / f"{reader}.json", json.dumps(content))
