@@ -101,7 +101,7 @@ def reproduce(
         generator = from_root(generator)
     preflight_store()
     sources.preflight(data)
-    own = {"seed": seed, "encoder": encoder}
+    own: dict[str, int | str] = {"seed": seed, "encoder": encoder}
     parameters = {name: value for name, value in own.items() if value}
     outcomes = run_notebooks.reproduce(
         names,

@@ -66,7 +66,7 @@ def copy_limit(results: Mapping[str, Result]) -> CopyLimit | None:
         rate, flagged = _named(claim, COPY_RATE), _named(claim, FLAGGED)
         if rate is not None:
             limit = rate.ci_high if all(control.passed for control in claim.controls) else None
-            return CopyLimit(limit, flagged and flagged.value, rate.n)
+            return CopyLimit(limit, flagged.value if flagged else None, rate.n)
     return None
 
 
