@@ -54,57 +54,65 @@ def write_report(
     Path
         The page without real images.
     """
-    import mistune
-
-    from medisyn_lib.reporting.gallery import FIGURES
     from medisyn_lib.reporting.subgroup_tables import read_subgroups
 
-    shown = {name for claim in results for name in audit.AUDITED[audit.CLAIMS[claim]].figures}
-    pictures, galleries = (
-        _pictures(out),
-        {real: read_gallery(out, real=real) for real in (False, True)},
-    )
-    has_real = bool(galleries[True]) or any(f"{name}{REAL}" in pictures for name in shown)
     about = {
         "name": Path(generator).name if Path(generator).is_absolute() else generator,
         "kind": "images" if finished_images else "pipeline",
         "fingerprint": _digest(generator, finished_images),
     }
     subgroups = {name: read_subgroups(out, audit.CLAIMS[name]) for name in results}
+    said = {"results": results, "untested": untested, "subgroups": subgroups, "noted": noted}
+    _write_pages(out, results, {"about": about, **said})
+    write_record(out, about, **said)
+    return out / REPORT
+
+
+def _write_pages(out: Path, results: Mapping[str, Result], said: Mapping[str, Any]) -> None:
+    """Write the page without real images and, where a run has any, the one with them.
+
+    `said` is what the page takes besides what follows from the run's folder and results.
+    """
+    pictures = _pictures(out)
+    galleries = {real: read_gallery(out, real=real) for real in (False, True)}
+    shown = {name for claim in results for name in audit.AUDITED[audit.CLAIMS[claim]].figures}
+    has_real = bool(galleries[True]) or any(f"{name}{REAL}" in pictures for name in shown)
     fill = functools.partial(
         _template().render,
-        generator=about["name"],
-        finished_images=finished_images,
-        digest=about["fingerprint"],
-        results=results,
-        untested=untested,
-        noted=noted,
-        claims=audit.CLAIMS,
-        audited=audit.AUDITED,
-        unsuited=audit.UNSUITED,
-        outcome=audit.outcome_of,
-        statements=NOTEBOOKS,
-        subgroups=subgroups,
-        figures=FIGURES,
+        **said,
+        **_wording(out),
         limit=copy_limit(results),
         scope=scope(results),
-        no_privacy=NO_PRIVACY,
         real_report=REAL_REPORT if has_real else "",
-        markdown=mistune.create_markdown(escape=True),
-        section=lambda notebook, heading: notebook_section(out, notebook, heading),
-        rule_first=lambda rule_sha, notebook: _rule_first(out, rule_sha, notebook),
         **web_pages.frame("medisyn audit"),
     )
-    without_real = {name: file for name, file in pictures.items() if REAL not in name}
-    write_atomic(
-        out / REPORT, fill(pictures=without_real, gallery=galleries[False], shows_real=False)
-    )
+    without = {name: picture for name, picture in pictures.items() if REAL not in name}
+    page = fill(pictures=without, gallery=galleries[False], shows_real=False)
+    write_atomic(out / REPORT, page)
     if has_real:
         gallery = galleries[True] or galleries[False]
         page = fill(pictures=pictures, gallery=gallery, shows_real=True)
         write_atomic(out / REAL_REPORT, page)
-    write_record(out, about, results, untested, subgroups, noted)
-    return out / REPORT
+
+
+def _wording(out: Path) -> dict[str, Any]:
+    """Return what puts results into words, the same in every report."""
+    import mistune
+
+    from medisyn_lib.reporting.gallery import FIGURES
+
+    return {
+        "claims": audit.CLAIMS,
+        "audited": audit.AUDITED,
+        "unsuited": audit.UNSUITED,
+        "outcome": audit.outcome_of,
+        "statements": NOTEBOOKS,
+        "figures": FIGURES,
+        "no_privacy": NO_PRIVACY,
+        "markdown": mistune.create_markdown(escape=True),
+        "section": functools.partial(notebook_section, out),
+        "rule_first": functools.partial(_rule_first, out),
+    }
 
 
 def remove_report(out: Path) -> None:
