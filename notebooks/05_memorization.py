@@ -38,6 +38,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # what it was trained on: phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # as in 01, or a folder of images with metadata.csv
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 encoder: str = "efflite0"  # of photographs: efflite0, timm:NAME@FILE.safetensors or hf:FOLDER
 seed: int = 0  # of the first synthetic image
@@ -69,7 +70,7 @@ from medisyn_lib.reporting.figures import f05_memorization
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 judged = judged_generator(study, generator)
 folder = study.out_folder(out)
 print(c05_memorization.RULE.text)
@@ -244,7 +245,6 @@ print(verdicts([claim]))
 # - A copy that none of the three detectors recognises is not found: what they were shown to see are five distortions
 #   and one model that copies. Part of an image, a lesion say, may be copied into another without being noticed.
 # - Not flagged is not anonymous: a synthetic image may carry a patient's trait without copying an image.
-# - The threshold is pooled over modalities, so the false-alarm rate holds over all of them, not in each. A set whose
-#   modalities are mixed otherwise than the held-out images is not judged fairly.
-# - A generator made elsewhere may have been trained on more than `data` holds; only what is in `data` can be found.
+# - The threshold is pooled over modalities: a set that mixes them otherwise than the held-out images is misjudged.
+# - A generator made elsewhere, or from a base, may have seen more than `data` holds; only what is there can be found.
 # - Where patient ids are not known to be true patients, "one image a patient" and "other patients" are not either.

@@ -44,6 +44,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -61,7 +62,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f06_augmentation
 
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 settings = study.settings.augmentation
 judged = judged_generator(study, generator)
 folder = study.out_folder(out)

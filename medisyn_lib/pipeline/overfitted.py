@@ -12,18 +12,17 @@ from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.pipeline.denoisers import (
-    Denoiser,
     StoredDenoiser,
+    TrainedDenoiser,
     snapshot_steps,
     write_compute,
 )
-from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.embeddings import StoredEmbeddings
+from medisyn_lib.pipeline.origins import DenoiserOrigin, TrainingImages
 from medisyn_lib.training import denoiser, loop
-from medisyn_lib.training.denoiser import train_denoiser
 
 if TYPE_CHECKING:
     import datasets
-    from diffusers import UNet2DConditionModel
 
     from medisyn_lib.pipeline.study import Study
 
@@ -36,7 +35,7 @@ def overfitted_plan(study: Study) -> loop.TrainingPlan:
     return loop.TrainingPlan(
         steps=study.settings.memorization.overfit_steps,
         batch=BATCH,
-        learning_rate=2e-3,
+        learning_rate=study.denoiser_origin.overfitting_learning_rate,
         weight_decay=0.0,
     )
 
@@ -66,20 +65,26 @@ class OverfittedDenoiser(StoredDenoiser):
     code = (networks, *TRAINING_CODE, denoiser)
     plan: loop.TrainingPlan
     rows: tuple[int, ...]
-    base: Denoiser
+    base: TrainedDenoiser
     latents: Latents
-    embeddings: Embeddings
+    embeddings: StoredEmbeddings
 
-    def untrained(self) -> UNet2DConditionModel:
-        """Return the network that the generalist started from."""
-        return self.base.untrained()
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What the generalist started from."""
+        return self.base.denoiser_origin
+
+    @property
+    def seed(self) -> int:
+        """The generalist's."""
+        return self.base.seed
 
     def make(self, folder: Path) -> None:
         """Train it on; store weights, the loss history and what the training cost."""
-        net, rows = self.base.load().train(), list(self.rows)
+        net, rows = self.base.trainable(), list(self.rows)
         embeddings, caption = self.embeddings.load()
-        few, snapshots = self.latents.array()[rows], snapshot_steps(self.plan)
-        train_denoiser(net, few, embeddings, caption[rows], self.plan, folder, snapshots)
+        few = TrainingImages(self.latents.array()[rows], embeddings, caption[rows])
+        self.denoiser_origin.train(net, few, self.plan, folder, snapshot_steps(self.plan))
         write_compute(folder, self.plan, self.base.compute()["flops_per_image"])
 
 
