@@ -39,6 +39,7 @@ from medisyn_lib.pipeline.overfitted import overfitted_denoiser, overfitted_plan
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.provenance import run_name
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images
 from medisyn_lib.training import fine_tuning, loop
 from medisyn_lib.training.adapters import add_adapters, fuse_adapters
@@ -300,6 +301,18 @@ def test_a_base_is_known_by_its_files_wherever_it_lies(place: Path, tmp_path: Pa
     assert one.size == sum(path.stat().st_size for path in (place / "sd15").glob("*/*.safetensors"))
 
 
+def test_a_base_is_named_without_its_folders(place: Path) -> None:
+    for text, label in (
+        (str(place / "sd15"), "sd15"),
+        (f"{place / 'sd15'}?whole", "sd15?whole"),
+        ("owner/name", "owner/name"),
+        ("", ""),
+    ):
+        assert bases.base_label(text) == label
+    assert find_base(f"{place / 'sd15'}?whole", SIZE).label == "sd15?whole"
+    assert run_name("gpu", "npz:/a/panel", "owner/name") == "gpu-npz-panel-owner-name"
+
+
 def edited(place: Path, target: Path, part: str, **changed: Any) -> str:
     """A copy of the miniature with other settings of a part."""
     shutil.copytree(place / "sd15", target)
@@ -338,6 +351,12 @@ def test_bases_that_cannot_be_had_are_refused(place: Path, tmp_path: Path) -> No
     refused(edited(place, tmp_path / "text", "unet", cross_attention_dim=64), "do not fit")
     other = edited(place, tmp_path / "t5", "", text_encoder=["transformers", "T5EncoderModel"])
     refused(other, "its text_encoder is a T5EncoderModel; give one with a CLIPTextModel")
+    refused(
+        edited(place, tmp_path / "reads", "text_encoder", max_position_embeddings=40), "reads 40"
+    )
+    shutil.copytree(place / "sd15", tmp_path / "bare")
+    (tmp_path / "bare" / "unet" / "config.json").write_text("{}")
+    refused(str(tmp_path / "bare"), "its settings lack 'in_channels'; save it again")
     refused(str(place / "sd15"), "sides that 8 divides, and the profile's have 36", 36)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medisyn_lib.cli import options, run_notebooks
+from medisyn_lib.models import bases
 from medisyn_lib.runtime.paths import from_root, resolve_out
 from medisyn_lib.runtime.provenance import run_name
 from medisyn_lib.runtime.store import preflight_store
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = [path.name[:2] for path in chosen]
     base = options.checked_base(arguments.base, arguments.profile, numbers)
     if arguments.out is None:
-        out = resolve_out(f"build/{run_name(arguments.profile, arguments.data, Path(base).name)}")
+        out = resolve_out(
+            f"build/{run_name(arguments.profile, arguments.data, bases.base_label(base))}"
+        )
     else:
         out = options.checked_folder(arguments.out)
     arguments.out = str(out)  # where `main` keeps the traceback of an unforeseen error

@@ -14,6 +14,7 @@ from typing import Any
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.errors import InputError
+from medisyn_lib.models.bases import base_label
 from medisyn_lib.reporting import audit_report
 from medisyn_lib.runtime.paths import from_root, project_root
 from medisyn_lib.runtime.provenance import data_label
@@ -61,7 +62,7 @@ def check_folder(out: Path, profile: str, data: str, base: str = "") -> None:
         except InputError:
             continue  # a damaged result is made anew, or named by the scorecard
         found = [provenance.get(name) for name in ("profile", "data", "base")]
-        if found != [profile, data_label(data), Path(base).name or None]:
+        if found != [profile, data_label(data), base_label(base) or None]:
             other = f"profile {found[0]!r} on {found[1]!r}" + (
                 f" from {found[2]!r}" if found[2] else ""
             )

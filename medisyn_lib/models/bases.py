@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import resolve_out
 
-__all__ = ["PARTS", "PREDICTIONS", "WHOLE", "Base", "find_base", "split_base"]
+__all__ = ["PARTS", "PREDICTIONS", "WHOLE", "Base", "base_label", "find_base", "split_base"]
 
 WHOLE = "?whole"
 KIND = "StableDiffusionPipeline"
@@ -119,6 +119,14 @@ def split_base(text: str) -> tuple[str, bool]:
     return text.removesuffix(WHOLE), text.endswith(WHOLE)
 
 
+def base_label(text: str) -> str:
+    """Return what was given for a base without the folders that lead to it; empty stays empty."""
+    model, whole = split_base(text)
+    local = resolve_out(model)
+    name = local.name if model and local.is_dir() else model
+    return name + (WHOLE if whole else "")
+
+
 def find_base(text: str, size: int) -> Base:
     """Find and check a base; a hub id's files are downloaded, its settings first.
 
@@ -166,7 +174,10 @@ def _check_settings(base: Base, where: str, size: int) -> None:
         file = "tokenizer_config.json" if part == "tokenizer" else "config.json"
         _read(base.folder / part / file, where)
     _read(base.folder / "scheduler" / "scheduler_config.json", where)
-    _check_fit(base, where, size)
+    try:
+        _check_fit(base, where, size)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: its settings lack {error}; save it again") from error
 
 
 def _check_fit(base: Base, where: str, size: int) -> None:
@@ -184,6 +195,10 @@ def _check_fit(base: Base, where: str, size: int) -> None:
     if unet["cross_attention_dim"] != text["hidden_size"]:
         fault = f"its denoiser reads texts of width {unet['cross_attention_dim']}, its text encoder"
         raise InputError(f"{where}: {fault} writes {text['hidden_size']}; the parts do not fit")
+    tokens, positions = base.shape.tokens, text["max_position_embeddings"]
+    if tokens > positions:
+        fault = f"its tokenizer writes {tokens} tokens, its text encoder reads {positions}"
+        raise InputError(f"{where}: {fault}; the parts do not fit")
     cell = max(8, base.downscale)
     if size % cell:
         fault = f"its images have sides that {cell} divides, and the profile's have {size} pixels"
