@@ -396,6 +396,7 @@ def test_a_hub_id_is_checked_by_its_settings_before_its_weights_are_downloaded(
         find_base("o/sdxl", SIZE)
     assert len(asked) == 1 and not any("safetensors" in pattern for pattern in asked[0])
     assert find_base("o/sd15", SIZE).name == "o/sd15" and len(asked) == 3
+    assert all("safetensors" in pattern for pattern in asked[2])
 
 
 def test_without_peft_the_whole_denoiser_can_be_trained(

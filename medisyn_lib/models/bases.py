@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,9 +109,8 @@ class Base:
         for part in NETWORKS:
             half = 2 if self.variant(part) else 1
             files = (self.folder / part).glob("*.safetensors")
-            total += half * sum(
-                path.stat().st_size for path in files if half == 2 or ".fp16" not in path.name
-            )
+            left_out = "non_ema" if half == 2 else ".fp16"
+            total += half * sum(path.stat().st_size for path in files if left_out not in path.name)
         return total
 
 
@@ -155,7 +155,10 @@ def find_base(text: str, size: int) -> Base:
     else:
         base = Base(model, _downloaded(model, where, SETTINGS), whole)
         _check_settings(base, where, size)
-        _downloaded(model, where, [f"{part}/*.safetensors" for part in NETWORKS])
+        weights = [f"{part}/*.safetensors" for part in NETWORKS]
+        folder = _downloaded(model, where, weights, besides=["*non_ema*", "*.fp16.*"])
+        if not all(any(folder.glob(pattern)) for pattern in weights):
+            _downloaded(model, where, weights, besides=["*non_ema*"])  # in half precision only
     _check_weights(base, where)
     return base
 
@@ -228,14 +231,13 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def _downloaded(model: str, where: str, patterns: list[str]) -> Path:
-    """The folder of a hub id's files of some patterns, downloaded where they are not here yet."""
+def _downloaded(model: str, where: str, patterns: list[str], besides: Sequence[str] = ()) -> Path:
+    """The folder of a hub id's files of some patterns, `besides` left out, downloaded where they are not here yet."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
-            snapshot_download(model, allow_patterns=patterns, ignore_patterns=["*non_ema*"])
-        )
+        here = snapshot_download(model, allow_patterns=patterns, ignore_patterns=list(besides))
+        return Path(here)
     except Exception as error:  # offline, missing, gated, no certificate: each raises its own kind
         remedy = "check the name and the network, or give a folder"
         if "gated" in f"{type(error).__name__} {error}".lower():
