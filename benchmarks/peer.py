@@ -78,7 +78,8 @@ def write_material(study: Study, folder: Path, per_modality: int) -> Material:
 
     call = SamplingCall(study.settings.sampling_steps, study.settings.guidance)
     net = study.denoiser_shape.new(0)
-    assemble(folder / "pipeline", study.autoencoder, study.embeddings, net, call)
+    scheduler = study.denoiser_origin.scheduler()
+    assemble(folder / "pipeline", study.autoencoder, study.embeddings, net, scheduler, call)
     images = study.image_set("generator")
     modality, captions = images.column("modality"), images.column("caption")
     rows = np.concatenate(

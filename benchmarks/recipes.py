@@ -178,7 +178,7 @@ def sample_held_out(
     """Return a denoiser's image of each prompt, uint8 (n, h, w, 3)."""
     default_call = SamplingCall(study.settings.sampling_steps, study.settings.guidance)
     with tempfile.TemporaryDirectory() as folder:
-        assemble(Path(folder), autoencoder, study.embeddings, net.eval(), default_call)
+        assemble(Path(folder), autoencoder, study.embeddings, net.eval(), solver, default_call)
         pipeline, call = load_pipeline(folder), sampling_settings(folder) | call
     pipeline.scheduler = solver
     return sample_images(pipeline, prompts["caption"][:], range(len(prompts)), **call)

@@ -29,7 +29,8 @@ CALL = SamplingCall(num_inference_steps=10, guidance_scale=2.0)
 def write_pipeline(folder: Path, trained: Denoiser, after: int | None = None) -> None:
     """Write the pipeline as it ships, after all steps of its training or fewer."""
     net = trained.load(after).half()
-    assemble(folder, trained.latents.autoencoder, trained.embeddings, net, CALL)
+    scheduler = trained.denoiser_origin.scheduler()
+    assemble(folder, trained.latents.autoencoder, trained.embeddings, net, scheduler, CALL)
     load_shipped().half().save_pretrained(folder / "vae")
 
 

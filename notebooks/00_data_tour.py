@@ -31,6 +31,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # a diffusers folder or hub id to judge; unused here
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -42,7 +43,7 @@ from medisyn_lib.modalities import MODALITIES, SPECIALTIES
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.figures import f00_data_tour
 
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 folder = study.out_folder(out)
 print(f"{len(SPECIALTIES)} specialties, {len(MODALITIES)} modalities; data: {study.scale}")
 

@@ -41,6 +41,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 retrain_autoencoder: bool = False  # True: train the autoencoder from random weights, too
 
@@ -74,7 +75,7 @@ print(c01_training.RULE.text)
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data, retrain_autoencoder)
+study = Study(profile, data, retrain_autoencoder, base)
 settings, folder = study.settings, study.out_folder(out)
 judged = judged_generator(study, generator)
 held_out = study.images("test")  # of patients that no model here was trained on
@@ -88,9 +89,9 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 #
 # It turns 64 x 64 x 3 pixels into 16 x 16 x 8 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
 # every generator here. On phantoms it is the one shipped with this package (`retrain_autoencoder` trains it from
-# scratch); other data adapt it, on the generator's patients only. It learnt from pixels alone: no network that judges
-# images here, nor one like it, took part. What it loses, in peak signal-to-noise ratio of held-out images after
-# encoding and decoding, bounds what any generator can reach.
+# scratch); other data adapt it, on the generator's patients only; a `base` brings its own. Ours learnt from pixels
+# alone: no network that judges images here, nor one like it, took part. What it loses, in peak signal-to-noise ratio of
+# held-out images after encoding and decoding, bounds what any generator can reach.
 
 # %% tags=["nbval-ignore-output"]
 if judged.shows_training:
@@ -105,7 +106,8 @@ if judged.shows_training:
 #
 # A byte-pair tokenizer and a small CLIP text transformer learn from captions and latents, contrastively, and are
 # frozen. The denoiser, a text-conditioned U-Net, learns by flow matching with classifier-free guidance. The
-# **generalist** sees all modalities; a **specialist** sees one, as often as the generalist does.
+# **generalist** sees all modalities; a **specialist** sees one, as often as the generalist does. With a `base` its text
+# encoder stays as it is, and all denoisers are fine-tuned from its own, by what its scheduler predicts.
 
 # %%
 denoisers = {}

@@ -47,6 +47,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # a diffusers folder or hub id in place of the generalist; empty or trained: the one trained here
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -75,7 +76,7 @@ print(c02_quality.RULE.text)
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 folder = study.out_folder(out)
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 calibration = evaluation_splits(study, "calibration")[0]  # other patients'
@@ -92,6 +93,9 @@ print(
 # architecture and the weights that they start from. Long specialists, with as many images as the generalist, are
 # trained for a few modalities and one seed, and not in `quick`: each costs as much as the generalist
 # ([suite.py](../medisyn_lib/pipeline/suite.py), [denoiser.py](../medisyn_lib/training/denoiser.py)).
+#
+# With a `base` all of them are fine-tuned from its denoiser. It has seen more images than any of them, perhaps of these
+# patients: compared is fine-tuning on all modalities with fine-tuning on one, not diverse training from the start.
 
 # %%
 denoisers = train_denoisers(study, modalities, long_specialists=True)
@@ -100,14 +104,12 @@ by_model = costs.groupby("model", sort=False)
 print(by_model[["images seen", "TFLOP"]].agg(["count", "mean"]).round(1).to_string())
 
 # %% [markdown]
-# Number of models, and images seen and floating-point operations of each in training the denoiser. Notebook 03 makes
-# more of the operations.
+# Number of models, and images seen and operations of each in training the denoiser; notebook 03 makes more of them.
 #
 # ## The same prompts, the same seeds
 #
 # Each held-out real image lends its caption; generalist and specialist sample it from the same noise. Training seeds
-# get different patients' captions where there are enough
-# ([comparison_images.py](../medisyn_lib/pipeline/comparison_images.py)).
+# get different patients' captions where there are enough ([code](../medisyn_lib/pipeline/comparison_images.py)).
 
 # %%
 images = comparison_images.paired_images(study, splits, modalities, generator)
@@ -133,8 +135,7 @@ if not own_best:
     print("no specialist was trained beyond equal exposure in this profile")
 
 # %% [markdown]
-# Each column is one held-out patient's image and what the two models make of its caption, from the same noise: the
-# first prompts of each modality, not chosen by eye.
+# Each column is a patient's image and what the two models make of its caption: the first prompts, not chosen by eye.
 
 # %%
 f02_quality.side_by_side(images, splits[0], modalities, study, folder)
@@ -178,13 +179,11 @@ print(wide.rename(columns=lambda name: name.replace("_efflite0", "")).round(2).t
 f02_quality.measures(measured, study, folder)
 
 # %% [markdown]
-# To the left is better for FD and KID, to the right for the overlaps. No verdict rests on this figure: its intervals
-# are not paired, and of nine measures one would always look good.
+# Left is better for FD and KID, right for the overlaps. No verdict rests on this figure: its intervals are not paired.
 #
 # The quality floor is the coverage of real images in 100 a side, by this encoder and by one of another family, a small
-# transformer that was trained on evaluator patients of these data; the median over modalities. Each of the two encoders
-# must be passed. And the same distances
-# by that second encoder: where the two disagree, the summary says so.
+# transformer that was trained on evaluator patients of these data; the median over modalities, for each encoder alone.
+# And the same distances by the second: where the two disagree, the summary says so.
 
 # %% tags=["nbval-ignore-output"]
 transformer = study.transformer_encoder()
@@ -198,13 +197,14 @@ for arm, covered in coverage.items():
 # ## Generalist against specialist
 #
 # The effect of each modality, paired by prompt and seed: the log-ratio of KID, at each budget. There is a claim for
-# each; budgets that this profile has no specialist for are not run
-# ([c02_quality.py](../medisyn_lib/claims/c02_quality.py) decides).
+# each ([code](../medisyn_lib/claims/c02_quality.py)); budgets that this profile has no specialist for are not run.
 
 # %% tags=["nbval-ignore-output"]
 controls = c02_quality.quality_controls(comparison)
 evidence = evidence_of_training(study)
-claims = c02_quality.quality_claims(comparison, by_transformer, coverage, controls, evidence)
+claims = c02_quality.quality_claims(
+    comparison, by_transformer, coverage, controls, evidence, study.base_label
+)
 ratios = f02_quality.log_ratio_table(claims)
 print(ratios.drop(columns=["reference", "n"]).round(2).to_string(index=False))
 
@@ -212,9 +212,8 @@ print(ratios.drop(columns=["reference", "n"]).round(2).to_string(index=False))
 f02_quality.log_ratios(ratios, study, folder)
 
 # %% [markdown]
-# Left of the dashed margin with its whole interval: not worse. Left of zero: better. Right of the margin: worse. An
-# interval across the margin leaves the modality undecided, unless Holm's step-down test, by which the rule counts,
-# finds its side: that asks less of the later modalities once earlier ones are decided.
+# Left of the dashed margin with its whole interval: not worse. Left of zero: better. Right of the margin: worse. Across
+# it: undecided, unless Holm's step-down test, by which the rule counts and which asks less of later ones, decides.
 #
 # ## Controls and verdict
 
@@ -224,8 +223,7 @@ result = folder / "results" / "02_quality.json"
 write_result(result, provenance, claims)
 
 # %% [markdown]
-# What the committed runs found, then what this one did. `quick` trains for minutes: what it finds is a demonstration,
-# shown and not judged.
+# What the committed runs found, then this one; of `quick`, trained for minutes, it is shown and not judged.
 
 # %% tags=["nbval-ignore-output"]
 print(published("02_quality"), findings_of(claims), sep="\n\n")
@@ -247,7 +245,6 @@ print(verdicts(claims))
 # ## Limits
 #
 # - A distance between features of photographs' objects is not a physician's eye; notebook 04 asks that.
-# - All models here are small and trained for minutes. What a longer training does to the difference is not known from
-#   these numbers; the three budgets show how far it hangs on the training.
+# - All models here are small and trained for minutes; the three budgets show how far the difference hangs on that.
 # - With one training seed the intervals speak for these very networks, not for the recipe.
-# - What the shared autoencoder loses, it loses for both arms, and so draws every ratio towards one.
+# - What the shared autoencoder loses, or a base has learnt, is so for both arms, and draws every ratio towards one.

@@ -32,20 +32,19 @@
 # cost, a specialist for each modality, over the generalist's; of the denoisers alone, as both share one autoencoder,
 # whose cost stands in a table. A generalist that never comes as near has saved at most what its whole training allows:
 # evidence against the claim. The interval is over training seeds; with a single seed over patients, and then it speaks
-# for these very networks. The specialists are those of equal exposure: each has seen its modality as often as the
-# whole generalist has. The rule was fixed before the data; it is shown below.
+# for these very networks. Each specialist has seen its modality as often as the whole generalist has.
 #
 # **Controls**, through the same code and measured distances. Positive: ten copies of one modality under ten names,
 # which one network serves, must show a saving of about 10. Negative: ten unshared networks presented as one must show
 # about 1. "About" is within a factor of 1.5, of the geometric mean over modalities.
 #
-# Seconds, energy, memory and bytes stand beside, for this machine; no rule uses them. The protocol is **our own**; the
-# paper's is not public to us. Phantoms are not patients. Not for clinical use.
+# The protocol is **our own**; the paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # unused here: the cost of a generator made elsewhere is not known
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 watts: float = 65.0  # assumed power of the machine at work, for the estimate of energy
 
@@ -75,7 +74,7 @@ print(c03_compute_efficiency.RULE.text)
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 folder = study.out_folder(out)
 seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
@@ -106,8 +105,7 @@ for reached in (1 / 8, 1 / 4, 1 / 2, 1):
 operations, uncounted = training_costs.denoiser_operations(study)
 print(f"denoiser: {operations / 1e9:.2f} GFLOP an image and training step")
 print(training_costs.uncounted_in_words(uncounted))
-operations = training_costs.autoencoder_operations(study.settings.size)
-print(f"autoencoder: {operations / 1e9:.2f} GFLOP an image and training step")
+print(training_costs.autoencoder_in_words(study))
 
 # %% [markdown]
 # The suite costs ten times a mean specialist (or as often as the data have modalities); the table has whole trainings,
@@ -139,9 +137,8 @@ f03_compute_efficiency.frontier(curve_points(curves, costs), images_per_point, s
 #
 # ## Compute to the same quality
 #
-# The interval is over seeds where there are several, else over patients, who are left out in groups. If the generalist
-# is as good at its first checkpoint every time, the saving is at least what it is there: a lower limit alone. If it
-# never gets there, the saving has an upper limit alone, which of one training knows of no sampling uncertainty.
+# The interval is over seeds, or with one over patients, left out in groups. A generalist that is as good at its first
+# checkpoint has a lower limit alone; one that never is has an upper limit alone, which knows no sampling uncertainty.
 
 # %% tags=["nbval-ignore-output"]
 saving = efficiency.estimate_saving(curves, costs)
@@ -151,8 +148,7 @@ for name, proportion in efficiency.proportion_to_match(curves, costs).items():
     print(f"{name:18} the generalist is as good as the specialist {when}")
 
 # %% [markdown]
-# A generalist that is as good at its first checkpoint was so earlier, and the saving is larger than said. The shared
-# autoencoder was trained once, for long; beside short trainings it is most of the bill, whatever the generalist saves.
+# The shared autoencoder was trained once, for long; beside short trainings it is most of the bill, whatever is saved.
 #
 # ## Break-even: from how many modalities on does the generalist cost less than as many specialists?
 
@@ -165,8 +161,7 @@ print(f"with all of its training: from {fully_trained} modalities on")
 f03_compute_efficiency.break_even(even, costs, study, folder)
 
 # %% [markdown]
-# Where the rising line crosses a level one, both cost the same. How the generalist's own cost would fall with fewer
-# modalities is not measured here.
+# Where the rising line crosses a level one, both cost the same. The generalist's own cost for fewer modalities: unknown.
 #
 # ## An eleventh modality
 #
@@ -193,8 +188,7 @@ for name, effect in forgotten.items():
 # %% [markdown]
 # ## Serving ten modalities
 #
-# Parameters and bytes; then latency on this machine. A suite keeps all denoisers in memory, or loads another whenever
-# the modality changes.
+# Parameters and bytes; then latency on this machine. A suite keeps all denoisers in memory, or loads another each time.
 
 # %%
 finished = study.generator(seed=seeds[0]).folder
@@ -209,11 +203,9 @@ print(f"peak memory of this process, training included: {machine.peak_memory / 1
 # ## Controls and verdict
 #
 # The "specialist" of the controls is another generalist half-way through its training: of the second training seed, or
-# with a single seed the same network from other noise. Ten such "specialists" under ten names, which one network
-# serves, cost ten times as much; a "generalist" that is ten unshared networks costs as much as they do.
-#
-# Two bad models may be equally bad: below a floor of quality, the coverage of real images by the better of generalist
-# and specialists, by each of two encoders, nothing is supported.
+# with a single seed the same network from other noise. Ten such "specialists" under ten names cost ten times one; a
+# "generalist" of ten unshared networks costs as much as they do. Below a floor of quality nothing is supported: the
+# coverage of real images by the better of generalist and specialists, by each of two encoders.
 
 # %%
 planted = plant_sharing(study, splits[0], curves)
@@ -225,6 +217,7 @@ claim = c03_compute_efficiency.efficiency_claim(
     c03_compute_efficiency.efficiency_controls(planted),
     seeds=len(seeds),
     evidence=evidence_of_training(study),
+    base=study.base_label,
 )
 flops = flops_of([*denoisers.values(), *added])
 provenance = study.provenance(time.perf_counter() - start, flops)
@@ -250,9 +243,8 @@ print(verdicts([claim]))
 # %% [markdown]
 # ## Limits
 #
-# - "As good" is as near by KID to real images, at the quality that specialists of equal exposure reach; specialists
-#   trained longer are better, and notebook 02 compares with them.
+# - "As good" is as near by KID as specialists of equal exposure; longer trained ones are better (notebook 02).
 # - Checkpoints of one training stand for shorter trainings; a schedule made for the shorter one would do better.
-# - With one training seed the controls plant sharing in the accounts, not in a training.
-# - The eleventh modality is made from one of the ten, and both its learners take few steps.
-# - Energy is assumed watts times seconds, no measurement. Memory and latency are this machine's.
+# - With one seed controls plant sharing in the accounts, not in a training; learners of an eleventh take few steps.
+# - Energy is assumed watts times seconds. Memory and latency are this machine's. No rule uses them.
+# - With a `base` the costs are of fine-tuning alone; its own training, which both start from, is not counted.

@@ -38,6 +38,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 readers: str = ""  # folder of a reader study (`medisyn readers new`) with real answers; empty: simulated readers
 
@@ -72,7 +73,7 @@ print(*(rule.text for rule in rules), sep="\n\n")
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 settings, folder = study.settings, study.out_folder(out)
 judged = judged_generator(study, generator)
 held_out = study.images("test")

@@ -38,6 +38,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # what it was trained on: phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # as in 01, or a folder of images with metadata.csv
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 encoder: str = "efflite0"  # of photographs: efflite0, timm:NAME@FILE.safetensors or hf:FOLDER
 seed: int = 0  # of the first synthetic image
@@ -67,7 +68,7 @@ from medisyn_lib.reporting.subgroup_tables import show_subgroups
 from medisyn_lib.reporting.tables import estimate_table
 
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 judged = judged_generator(study, generator)
 folder = study.out_folder(out)
 print(c05_memorization.RULE.text)
@@ -241,6 +242,6 @@ print(verdicts([claim]))
 #
 # - Other copies than the five distortions, or part of an image, a lesion say, may go unnoticed.
 # - Not flagged is not anonymous: a synthetic image may carry a patient's trait without copying an image.
-# - The threshold is pooled over modalities; a set that mixes them otherwise than held-out images is judged unfairly.
-# - A generator made elsewhere may have been trained on more than `data` holds; only what is in `data` can be found.
-# - Where patient ids are not true patients, "one image a patient" and "other patients" are not either.
+# - The threshold is pooled over modalities: a set that mixes them otherwise than the held-out images is misjudged.
+# - A generator made elsewhere, or from a base, may have seen more than `data` holds; only what is there can be found.
+# - Where patient ids are not known to be true patients, "one image a patient" and "other patients" are not either.

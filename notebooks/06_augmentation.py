@@ -45,6 +45,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # flagship, trained (here), a diffusers folder or hub id; empty: flagship on phantoms, else trained
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -65,7 +66,7 @@ from medisyn_lib.reporting.figures import f06_augmentation
 from medisyn_lib.reporting.subgroup_tables import show_subgroups
 
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 settings = study.settings.augmentation
 judged = judged_generator(study, generator)
 folder = study.out_folder(out)
@@ -79,8 +80,7 @@ print(c06_augmentation.RULE.text)
 #
 # One modality of each task is a task: its findings are the classes. The classifier's real images are the
 # evaluator's patients; validation and test images are of yet other patients. The generator saw none of the three. A
-# task with too few test patients, or with a class that the classifier's pool lacks, is named, and another takes its
-# place.
+# task with too few test patients, or a class that the pool lacks, is named, and another takes its place.
 
 # %%
 tasks, untestable = images.collect_tasks(judged)
@@ -89,8 +89,7 @@ for name, reason in untestable.items():
 print(images.roles_table(study, tasks).to_string())
 
 # %% [markdown]
-# Images (and patients) of each task by role. The classifier's pool is four times the largest n where there are as many,
-# so that draws differ.
+# Images (and patients) of each task by role. The classifier's pool is up to four times the largest n, so draws differ.
 #
 # ## Synthetic images
 #
@@ -142,8 +141,7 @@ print(scores.measures_table(released.scores, settings.smallest_n).round(2).to_st
 # %% [markdown]
 # ## Learning curves
 #
-# Both axes are logarithmic. Intervals of one panel rest on the same test patients and draws: the paired gains below
-# tell more. The generator saw N real images: who has them may train the classifier on them.
+# Both axes are logarithmic. Intervals of a panel rest on the same test patients and draws: paired gains below tell more.
 
 # %%
 curves = learning_curves.learning_curves(released.scores)
@@ -190,9 +188,8 @@ show_subgroups(folder, "06_augmentation", gains.gains_by_subgroup(released.score
 # ## No outside data
 #
 # For each draw of n images a generator of their own: a linear autoencoder (principal components of patches), a small
-# denoiser and one vector per finding for text, all trained on these n images. As many images are sampled as of the
-# released model, at most ten for each real one. In `quick` that would take longer than all else and is **not run**;
-# `full` runs it with five draws.
+# denoiser and one vector per finding for text, all trained on these n images, at most ten sampled for each real one. In
+# `quick` that would take longer than all else and is **not run**; `full` runs it with five draws.
 
 # %%
 no_outside_data = scenarios.run_no_outside_data(study, tasks)
@@ -203,8 +200,7 @@ print(f"{no_outside_data.draws * len(tasks)} generators, each of n = {settings.s
 # ## The primary contrast and the controls
 #
 # In each task, over the n real images with augmentation, by both families. "Real, n + N" is what the generator's own
-# training images would have done in the regression. Circles to the right of zero with their whole interval: synthetic
-# images helped.
+# training images would have done in the regression. Circles wholly to the right of zero: synthetic images helped.
 
 # %%
 pairs = ((released, learned), (no_outside_data, no_outside_learned))
@@ -214,8 +210,7 @@ f06_augmentation.gains(compared, judged, figures, released.test_images)
 # %% [markdown]
 # ## Verdict
 #
-# A claim for each scenario. Bad images may do no harm, or help by chance: below a floor of quality, the coverage of
-# real images by each of two encoders, nothing is supported.
+# A claim for each scenario. Below a floor of quality, coverage of real images by two encoders, nothing is supported.
 
 # %%
 covered = coverage_of_generator(judged)
@@ -248,10 +243,8 @@ print(verdicts(claims))
 # ## Limits
 #
 # - The networks are small and start from random weights; a large network trained on other images before may differ.
-# - The validation images, that settings are chosen on, are more than the smallest n. A user with so few images would
-#   not have them. All arms are treated alike.
-# - Several images may be of one patient. Draws share images, at the largest n half of them, so intervals there are a
-#   little too narrow.
-# - Draws share the generator, too: with one training seed the intervals speak for this generator, not for the recipe.
+# - The validation images, that settings are chosen on, are more than the smallest n: a user would not have them.
+# - Several images may be of one patient. Draws share images, so intervals at the largest n are a little too narrow.
+# - Draws share the generator: with one training seed the intervals speak for it, not for the recipe.
 # - The frozen features know ImageNet in every arm; the small networks do not.
 # - With a given `generator` N is not known here; n + N then stands for the data's generator role.

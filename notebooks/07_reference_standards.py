@@ -37,6 +37,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME: its grades join the table
 generator: str = ""  # whose fundus images join the training, as in 01
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 grades: str = ""  # a CSV file of real grades (image,grader,grade,gradable), or the Messidor-2 adjudicated table
 
@@ -68,7 +69,7 @@ from medisyn_lib.pipeline.study import Study
 from medisyn_lib.reporting.estimate_tables import in_words
 from medisyn_lib.reporting.figures import f07_reference_standards
 
-start, study = time.perf_counter(), Study(profile, data)
+start, study = time.perf_counter(), Study(profile, data, base=base)
 folder, settings = study.out_folder(out), study.settings.grading
 print(*(f"{rule.id}: {rule.text}\n" for rule in c07_reference_standards.RULES), sep="\n")
 

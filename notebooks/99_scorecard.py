@@ -25,6 +25,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # unused here
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -33,7 +34,7 @@ from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import store
 
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 folder = study.out_folder(out)
 rows = scorecard(folder / "results")
 table = scorecard_markdown(rows)

@@ -92,8 +92,8 @@ def publish(folder: str, *names: str) -> str:
     out, chosen = from_shell(folder), select_notebooks(names)
     _check_finished(out, chosen)
     results = results_of(out)
-    profile, source = _profile_and_source(out, results)
-    name = run_name(profile, source)
+    profile, source, base = _profile_source_and_base(out, results)
+    name = run_name(profile, source, base)
     files = {
         "results": [out / "results" / f"{stem}.json" for stem in results],
         "figures": publishable_figures(out / "figures", source),
@@ -117,13 +117,17 @@ def _check_finished(out: Path, notebooks: Sequence[Path]) -> None:
             raise InputError(f"run {out}: {path.stem} is not finished; {mend}")
 
 
-def _profile_and_source(out: Path, results: Mapping[str, Result]) -> tuple[str, str]:
-    """Return profile and data source of a run. Raises InputError unless it is one, of another profile than tiny."""
+def _profile_source_and_base(out: Path, results: Mapping[str, Result]) -> tuple[str, str, str]:
+    """Return profile, data source and base (empty: none) of a run.
+
+    Raises InputError unless it is one run, of another profile than tiny.
+    """
     runs = set()
     for result in results.values():
         provenance = result.provenance
-        runs.add((str(provenance.get("profile")), str(provenance.get("data"))))
-    if len(runs) != 1 or runs & {(TOY_PROFILE, source) for _, source in runs}:
+        names = (str(provenance.get(name, "")) for name in ("profile", "data", "base"))
+        runs.add(tuple(names))
+    if len(runs) != 1 or any(profile == TOY_PROFILE for profile, *_ in runs):
         fault = f"holds {sorted(runs)}; publish one run, of another profile than {TOY_PROFILE}"
         raise InputError(f"run {out}: {fault}")
     (found,) = runs

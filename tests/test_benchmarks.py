@@ -46,12 +46,6 @@ REFUSED = {
     "recipes.py": [["--seeds", "1"], ["--only", "luck"], ["--steps", "0"]],
     "time_to_distance.py": [[], ["--peer", "absent.py"], ["--runs", "1"]],
     "cost_model.py": [["--size", "100"], ["--pairs", "0"], ["--gpus", "0"]],
-    "fine_tune.py": [
-        [],
-        ["--base", "absent"],
-        ["--base", ".", "--rate", "2"],
-        ["--base", ".", "--data", "npz:absent"],
-    ],
 }
 
 

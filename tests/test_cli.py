@@ -240,7 +240,7 @@ def test_reproduce_hands_on_what_it_was_given(
         )
         == code
     )
-    run = {"profile": "tiny", "data": "npz:panel x", "generator": "model"}
+    run = {"profile": "tiny", "data": "npz:panel x", "generator": "model", "base": ""}
     assert calls == [
         "npz:panel x",
         (["01"], run | {"out": place / "build" / "tiny-npz-panel-x", "jobs": 3}),
@@ -294,6 +294,7 @@ def test_audit_says_a_sentence_a_claim(
         "profile": "quick",
         "data": "phantom",
         "generator": "model",
+        "base": "",
         "out": place / "new",
         "jobs": 3,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import fine_tune
 import numpy as np
 import pytest
 import torch
@@ -71,8 +70,8 @@ def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     with seeded(0):
         stable_diffusion().save_pretrained(tmp_path / "base")
-    fine_tuned = fine_tune.fine_tuned(str(tmp_path / "base"), Study("tiny", "phantom"), PLAN)
-    pipeline = sampling.load_pipeline(str(fine_tuned.folder))
+    study = Study("tiny", "phantom", base=str(tmp_path / "base"))
+    pipeline = sampling.load_pipeline(str(study.generator().folder))
     prompts, seeds = ["brain MRI, tumour", "chest X-ray, pneumonia"], [0, 1]
     sampled = sampling.sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cuda"

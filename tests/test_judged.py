@@ -18,9 +18,9 @@ from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline import flagship, judged
 from medisyn_lib.pipeline.artifacts import ImageSet
-from medisyn_lib.pipeline.denoisers import DenoiserShape
 from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
 from medisyn_lib.pipeline.judged import judged_generator
+from medisyn_lib.pipeline.origins import DenoiserShape
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.sampling.pipeline import load_pipeline, sample_images, sampling_settings
 from medisyn_lib.training.autoencoder import load_shipped

@@ -36,12 +36,13 @@ from medisyn_lib.evaluation.memorization.images import (
     rows_of_modalities,
 )
 from medisyn_lib.evaluation.memorization.membership import (
-    flow_matching_losses,
+    denoising_losses,
     membership_inference,
 )
 from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, distort
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, detection_power
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
+from medisyn_lib.models import networks
 from medisyn_lib.phantoms import draw
 from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
 from medisyn_lib.pipeline.index import Index
@@ -388,7 +389,7 @@ def test_losses_of_membership_are_those_of_training() -> None:
     rng = torch.Generator().manual_seed(0)
     latents, noise = (torch.randn(3, 4, 2, 2, generator=rng) for _ in range(2))
     text = torch.zeros(3, 1, 1)
-    each = flow_matching_losses(Halves(), latents, text, noise)
+    each = denoising_losses(Halves(), networks.scheduler(), latents, text, noise)
     trained = [
         FlowMatching(Halves())(latents, noise, torch.full((3,), time), text).item()
         for time in (0.3, 0.5, 0.7)

@@ -24,7 +24,7 @@ EXPECTED = {
     "07_reference_standards",
     "99_scorecard",
 }
-PARAMETERS = ["profile", "data", "generator", "out"]
+PARAMETERS = ["profile", "data", "generator", "base", "out"]
 CLAIMS = [path for path in PATHS if re.match(r"0[1-7]_", path.name)]
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

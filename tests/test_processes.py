@@ -18,6 +18,7 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
+from test_foreign_generators import saved
 from test_training import PLAN, Regression, make_batch
 
 from medisyn_lib.training import checkpoint, loop
@@ -239,7 +240,7 @@ from medisyn_lib.cli.main import main
 from medisyn_lib.training import loop
 
 loop.compute_dtype = lambda: torch.float32
-sys.exit(main(["train", "--profile", "tiny"]))
+sys.exit(main(["train", "--profile", "tiny", *sys.argv[3:]]))
 """
 
 
@@ -280,19 +281,22 @@ def test_there_is_a_configuration_for_each_kind_of_machine() -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(1200)
-def test_the_whole_suite_comes_out_alike_on_two_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_base", [False, True], ids=["from-scratch", "from-a-base"])
+def test_the_whole_suite_comes_out_alike_on_two_processes(tmp_path: Path, from_base: bool) -> None:
     """`medisyn train`: autoencoder, text encoder, generalist, specialist, their images and features."""
-    done = launched(2, tmp_path / "2", SUITE)
+    base = ["--base", str(saved(tmp_path / "bases") / "sd15")] if from_base else []
+    done = launched(2, tmp_path / "2", SUITE, *base)
     assert done.returncode == 0, done.stderr[-2000:]
     own = os.environ | {"MEDISYN_STORE": str(tmp_path / "1" / "store"), "OMP_NUM_THREADS": "1"}
-    alone = subprocess.run([sys.executable, "-c", SUITE], env=own, capture_output=True, text=True)
+    command = [sys.executable, "-c", SUITE, "", "", *base]
+    alone = subprocess.run(command, env=own, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr[-2000:]
     two, one = (tmp_path / number / "store" for number in "21")
     assert [len(run.stdout.split()) for run in (done, alone)] == [
         2,
         2,
     ]  # the generators' folders, said once
-    for path in [*one.glob("latents-*/latents.npy"), *one.glob("text-*/embeddings.npy")]:
+    for path in [*one.glob("latents-*/latents.npy"), *one.glob("*text-*/embeddings.npy")]:
         both = (np.load(place / path.relative_to(one)).astype(np.float32) for place in (one, two))
         np.testing.assert_allclose(*both, atol=0.02)
     for path in one.glob("*/history.csv"):

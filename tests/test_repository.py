@@ -28,6 +28,7 @@ TREES = {path: ast.parse(path.read_text(), str(path)) for path in MODULES}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(text) for text in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+ADAPTERS = [Requirement(text) for text in PROJECT["optional-dependencies"]["lora"]]
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
 LOCKED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in LOCK}
 
@@ -130,14 +131,14 @@ def test_the_lock_pins_everything_and_names_no_place() -> None:
             ), name
 
 
-@pytest.mark.parametrize("requirement", DIRECT + DEVELOPMENT, ids=str)
+@pytest.mark.parametrize("requirement", DIRECT + ADAPTERS + DEVELOPMENT, ids=str)
 def test_the_lock_satisfies_each_direct_dependency(requirement: Requirement) -> None:
     assert requirement.specifier, "a direct dependency needs a lower bound"
     assert requirement.specifier.contains(LOCKED[canonicalize_name(requirement.name)])
 
 
 def test_the_lock_holds_what_the_dependencies_need_and_nothing_else() -> None:
-    todo, seen = [*DIRECT, *DEVELOPMENT], set()
+    todo, seen = [*DIRECT, *ADAPTERS, *DEVELOPMENT], set()
     while todo:
         requirement = todo.pop()
         key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
@@ -193,7 +194,8 @@ def test_conda_resolves_to_the_lock() -> None:
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     homes = importlib.metadata.packages_distributions()
-    declared = {canonicalize_name(requirement.name) for requirement in DIRECT} | {"medisyn-lib"}
+    stated = [*DIRECT, *ADAPTERS]
+    declared = {canonicalize_name(requirement.name) for requirement in stated} | {"medisyn-lib"}
     for path, tree in TREES.items():
         for top in {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names:
             assert declared & {canonicalize_name(home) for home in homes.get(top, [])}, (

@@ -227,6 +227,12 @@ def test_one_folder_holds_one_run(root: Path):
     run_notebooks.check_folder(out, "full", "npz:../shared/real_panel")
     with pytest.raises(InputError, match="holds results of profile 'full' on 'npz:real_panel'"):
         run_notebooks.check_folder(out, "tiny", "phantom")
+    with pytest.raises(InputError, match="on 'npz:real_panel'; give another"):
+        run_notebooks.check_folder(out, "full", "npz:real_panel", "owner/name")
+    write_result(out / "results" / "01_training.json", provenance | {"base": "owner/name"}, [claim])
+    run_notebooks.check_folder(out, "full", "npz:real_panel", "owner/name")
+    with pytest.raises(InputError, match="on 'npz:real_panel' from 'owner/name'; give another"):
+        run_notebooks.check_folder(out, "full", "npz:real_panel")
 
 
 def test_the_scorecard_knows_the_notebooks_that_exist():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from test_disks import MAY_MOUNT, OWN
+from test_foreign_generators import saved
+from test_interruptions import damaged, results, strike, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDISYN = str(Path(sys.executable).with_name("medisyn"))
@@ -89,6 +93,65 @@ def runs_agree(tmp_path: Path, settings: dict[str, dict[str, str]]) -> None:
     diff = [MEDISYN, "diff", *(str(tmp_path / name) for name in settings)]
     compared = subprocess.run(diff, capture_output=True, text=True)
     assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+def from_base(place: Path, base: Path, *more: str, threads: str = "1") -> subprocess.Popen:
+    """Starts all notebooks, or `more`, on generators fine-tuned from a miniature, away from the network."""
+    offline = {"PYTHONPATH": str(Path(__file__).with_name("offline"))}
+    own = {"MEDISYN_STORE": str(place / "store"), "OMP_NUM_THREADS": threads}
+    network = {"NETWORK_LOG": str(place / "reached")}
+    options = ["--profile", "tiny", "--base", str(base), "--out", str(place / "out")]
+    with (place / "out.log").open("a") as log:
+        return subprocess.Popen(
+            [MEDISYN, "reproduce", *more, *options],
+            env=os.environ | offline | own | network,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def is_training(place: Path) -> bool:
+    """Whether a denoiser's training has left a snapshot in its unfinished entry."""
+    return any((place / "store").glob("fine_tuned-*.tmp/step-*.safetensors"))
+
+
+@pytest.mark.runs
+@pytest.mark.timeout(1800)
+def test_all_notebooks_run_from_a_base_killed_and_resumed(tmp_path: Path) -> None:
+    base = saved(tmp_path / "bases") / "sd15"
+    running = from_base(tmp_path, base)
+    while running.poll() is None and not is_training(tmp_path):
+        time.sleep(0.1)
+    assert running.poll() is None, (tmp_path / "out.log").read_text()[-3000:]
+    strike(running, signal.SIGKILL)
+    assert damaged(tmp_path) == []
+    assert from_base(tmp_path, base).wait() == 0, (tmp_path / "out.log").read_text()[-3000:]
+    assert not (tmp_path / "reached").exists()
+    found = results(tmp_path)
+    assert len(found) == 7
+    assert {one["provenance"]["base"] for one in found.values()} == {"sd15"}
+    said = "all fine-tuned from sd15, which has seen more than any of them"
+    for name in ("02_quality.json", "03_compute_efficiency.json"):
+        assert all(said in claim["statement"] for claim in found[name]["claims"])
+    assert "fine-tuned in its scheduler's own terms" in (tmp_path / "out/model_card.md").read_text()
+    assert not list((tmp_path / "store").glob("denoiser-*"))  # nothing was trained from scratch
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_killed_often_from_a_base_it_ends_with_the_same(tmp_path: Path) -> None:
+    base = saved(tmp_path / "bases") / "sd15"
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for place in (whole, cut):
+        place.mkdir()
+    assert from_base(whole, base, "01", "02").wait() == 0, (whole / "out.log").read_text()[-3000:]
+    for seconds in (15, 30, 45, 60):
+        running = from_base(cut, base, "01", "02")
+        time.sleep(seconds)
+        if running.poll() is None:
+            strike(running, signal.SIGKILL)
+    assert from_base(cut, base, "01", "02").wait() == 0, (cut / "out.log").read_text()[-3000:]
+    assert weights(cut) == weights(whole) and results(cut) == results(whole)
 
 
 def test_the_network_is_refused_and_noted(tmp_path: Path) -> None:

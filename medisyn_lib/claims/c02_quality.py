@@ -22,7 +22,7 @@ from medisyn_lib.claims.claim import (
 )
 from medisyn_lib.claims.floor import better_covered, coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
-from medisyn_lib.claims.words import listed
+from medisyn_lib.claims.words import from_base, listed
 from medisyn_lib.evaluation.comparison import (
     BUDGETS,
     Budget,
@@ -206,6 +206,7 @@ def budget_claim(
     coverage: Mapping[str, Estimate],
     controls: Sequence[Control],
     evidence: str,
+    base: str = "",
 ) -> Claim:
     """Make the claim of one budget.
 
@@ -221,6 +222,8 @@ def budget_claim(
         Of real images, by the better of the two, by encoder.
     controls, evidence
         As of `Claim`.
+    base
+        What all models were fine-tuned from; empty: trained from scratch.
     """
     mean, effects = mean_effect(by_modality), simultaneous(by_modality)
     seeds = max((len(one.effects) for one in by_modality.values()), default=0)
@@ -239,7 +242,7 @@ def budget_claim(
         RULE,
         decide,
         id=budget.name.replace(" ", "-"),
-        statement=f"{RULE.statement}, at {budget.name}",
+        statement=f"{RULE.statement}, at {budget.name}{from_base(base)}",
         source=SOURCE,
         evidence=evidence,
         primary="log_ratio",
@@ -273,6 +276,7 @@ def quality_claims(
     coverage: Mapping[str, Mapping[str, Estimate]],
     controls: Sequence[Control],
     evidence: str,
+    base: str = "",
 ) -> list[Claim]:
     """Make the claims of all budgets, from comparisons by two encoders; `coverage` is of each arm, by encoder."""
     claims = []
@@ -284,5 +288,5 @@ def quality_claims(
         arms = [coverage[arm] for arm in (GENERALIST, budget.specialists) if arm in coverage]
         better = better_covered(*arms)
         checked = controls if effects else []
-        claims.append(budget_claim(budget, effects, second, better, checked, evidence))
+        claims.append(budget_claim(budget, effects, second, better, checked, evidence, base))
     return claims

@@ -21,6 +21,7 @@ from medisyn_lib.claims.claim import (
 )
 from medisyn_lib.claims.floor import coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
+from medisyn_lib.claims.words import from_base
 from medisyn_lib.evaluation.efficiency import BreakEven, factor_in_words, planted_saving
 from medisyn_lib.evaluation.planted_sharing import PlantedSharing
 from medisyn_lib.evaluation.serving import MachineCosts
@@ -104,6 +105,7 @@ def efficiency_claim(
     *,
     seeds: int,
     evidence: str,
+    base: str = "",
 ) -> Claim:
     """Make the claim. Logarithms are kept in the result: a saving of 2 is 0.69.
 
@@ -119,11 +121,14 @@ def efficiency_claim(
         As of `Claim`.
     seeds
         Training seeds.
+    base
+        What all models were fine-tuned from; empty: trained from scratch.
     """
     return make_claim(
         RULE,
         decide,
         id="less-compute",
+        statement=f"{RULE.statement}{from_base(base)}",
         source=SOURCE,
         evidence=evidence,
         controls=controls,

@@ -17,3 +17,8 @@ def listed(names: Sequence[str]) -> str:
     if len(words) < 2:
         return words[0] if words else "none"
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def from_base(base: str) -> str:
+    """Say behind a claim's statement that its models were fine-tuned from a base; nothing where there is none."""
+    return f" (all fine-tuned from {base}, which has seen more than any of them)" if base else ""

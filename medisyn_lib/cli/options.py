@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeAlias
 
@@ -21,12 +23,14 @@ __all__ = [
     "OneLineParser",
     "Range",
     "Verbs",
+    "add_base",
     "add_jobs",
     "add_out",
     "add_profile",
     "add_seed",
     "add_source_options",
     "check_ranges",
+    "checked_base",
     "checked_folder",
     "checked_images",
     "checked_model",
@@ -124,6 +128,55 @@ def add_jobs(
 ) -> None:
     """Add `--jobs`, how much is done at a time."""
     verb.add_argument("--jobs", type=int, default=default, choices=JOBS, help=help_text)
+
+
+def add_base(verb: argparse.ArgumentParser) -> None:
+    """Add `--base`, what generators are fine-tuned from."""
+    verb.add_argument(
+        "--base",
+        default="",
+        help="fine-tune all generators from this pipeline, a folder or hub id, of the Stable Diffusion 1.5 or 2.1 "
+        "kind, by adapters; with ?whole behind it the whole denoiser (default: train from scratch)",
+    )
+
+
+def checked_base(text: str, profile: str, parts: Sequence[str]) -> str:
+    """Return a base as notebooks take it, found, checked and with room for what follows from it.
+
+    A base of another image size than the profile's is said to be so, on stderr.
+
+    Parameters
+    ----------
+    text : str
+        What was typed; empty stays empty.
+    profile : str
+        Name of the run's profile.
+    parts : sequence of str
+        What will be run, as of `disk_space.check_room`.
+
+    Raises
+    ------
+    InputError
+        As `bases.find_base` and `disk_space.check_room`.
+    """
+    if not text:
+        return ""
+    from medisyn_lib.models import bases
+    from medisyn_lib.pipeline.disk_space import check_room
+    from medisyn_lib.profiles import named_profile
+
+    model, whole = bases.split_base(text)
+    model = checked_model(model, "--base", or_images=False)
+    suffix, size = bases.WHOLE if whole else "", named_profile(profile).size
+    base = bases.find_base(model + suffix, size)
+    check_room(base, profile, parts)
+    if base.shape.pixels not in (0, size):
+        fault = f"was made for images of {base.shape.pixels} pixels"
+        print(
+            f"medisyn: base {base.label}: {fault}; trained on, and sampled, at {size}",
+            file=sys.stderr,
+        )
+    return (from_root(model) if Path(model).is_absolute() else model) + suffix
 
 
 def add_source_options(verb: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medisyn_lib.cli import options, run_notebooks
+from medisyn_lib.models import bases
 from medisyn_lib.runtime.paths import from_root, resolve_out
 from medisyn_lib.runtime.provenance import run_name
 from medisyn_lib.runtime.store import preflight_store
@@ -35,18 +36,23 @@ def add_verb(verbs: options.Verbs) -> None:
         help="what to judge: flagship, trained (here), a diffusers folder or hub id "
         "(default: flagship with phantoms in quick, else trained)",
     )
+    options.add_base(verb)
     options.add_jobs(verb)
     verb.add_argument("--out", help="output folder (default: build/<profile>-<data>)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what was given and run the notebooks; return the exit code."""
-    run_notebooks.select_notebooks(arguments.names)
+    chosen = run_notebooks.select_notebooks(arguments.names)
     generator = arguments.generator
     if generator not in ("", options.FLAGSHIP, options.TRAINED):
         generator = options.checked_model(generator, "--generator")
+    numbers = [path.name[:2] for path in chosen]
+    base = options.checked_base(arguments.base, arguments.profile, numbers)
     if arguments.out is None:
-        out = resolve_out(f"build/{run_name(arguments.profile, arguments.data)}")
+        out = resolve_out(
+            f"build/{run_name(arguments.profile, arguments.data, bases.base_label(base))}"
+        )
     else:
         out = options.checked_folder(arguments.out)
     arguments.out = str(out)  # where `main` keeps the traceback of an unforeseen error
@@ -55,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         data=arguments.data,
         generator=generator,
+        base=base,
         out=out,
         jobs=arguments.jobs,
     )
@@ -73,6 +80,7 @@ def reproduce(
     generator: str,
     out: Path,
     jobs: int,
+    base: str = "",
     seed: int = 0,
     encoder: str = "",
 ) -> int:
@@ -90,6 +98,8 @@ def reproduce(
         Absolute output folder.
     jobs : int
         How many notebooks run at a time.
+    base : str
+        What generators are fine-tuned from, checked (`options.checked_base`); empty: trained from scratch.
     seed : int
         Of the first image sampled, for notebooks that take one; 0 leaves their own default.
     encoder : str
@@ -113,6 +123,7 @@ def reproduce(
         profile=profile,
         data=data,
         generator=generator,
+        base=base,
         out=out,
         jobs=jobs,
         **parameters,

@@ -14,6 +14,7 @@ from typing import Any
 from medisyn_lib.claims.results import read_result
 from medisyn_lib.cli.kernels import run_side_by_side
 from medisyn_lib.errors import InputError
+from medisyn_lib.models.bases import base_label
 from medisyn_lib.reporting import audit_report, web_pages
 from medisyn_lib.runtime.paths import from_root, project_root
 from medisyn_lib.runtime.provenance import data_label
@@ -53,15 +54,18 @@ def select_notebooks(names: Sequence[str] = (), suffix: str = ".ipynb") -> list[
     return sorted({by_name[name] for name in names}) or present
 
 
-def check_folder(out: Path, profile: str, data: str) -> None:
-    """Raise InputError where `out` holds results of another profile or data source: they would mix."""
+def check_folder(out: Path, profile: str, data: str, base: str = "") -> None:
+    """Raise InputError where `out` holds results of another profile, data source or base: they would mix."""
     for path in sorted((out / "results").glob("[0-9][0-9]_*.json")):
         try:
             provenance = read_result(path).provenance
         except InputError:
             continue  # a damaged result is made anew, or named by the scorecard
-        if (provenance.get("profile"), provenance.get("data")) != (profile, data_label(data)):
-            other = f"profile {provenance.get('profile')!r} on {provenance.get('data')!r}"
+        found = [provenance.get(name) for name in ("profile", "data", "base")]
+        if found != [profile, data_label(data), base_label(base) or None]:
+            other = f"profile {found[0]!r} on {found[1]!r}" + (
+                f" from {found[2]!r}" if found[2] else ""
+            )
             raise InputError(f"output folder {out}: holds results of {other}; give another --out")
 
 
@@ -72,6 +76,7 @@ def reproduce(
     data: str,
     generator: str,
     out: Path,
+    base: str = "",
     jobs: int = 3,
     **own_parameters: int | str,
 ) -> list[Outcome]:
@@ -87,6 +92,8 @@ def reproduce(
         Parameters of every notebook.
     out : Path
         Absolute output folder.
+    base : str
+        Another; a notebook need not have it where it is empty.
     jobs : int
         How many run at a time.
     **own_parameters : int or str
@@ -103,12 +110,13 @@ def reproduce(
         Before anything runs, for an unknown notebook or parameter or a mixed `out`.
     """
     notebooks = select_notebooks(names)
-    check_folder(out, profile, data)
+    check_folder(out, profile, data, base)
     parameters: dict[str, Any] = {
         "profile": profile,
         "data": data,
         "generator": generator,
         "out": from_root(out),
+        **({"base": base} if base else {}),
         **own_parameters,
     }
     _check_parameters(notebooks, parameters)

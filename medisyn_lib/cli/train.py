@@ -16,6 +16,7 @@ def add_verb(verbs: options.Verbs) -> None:
         help="train generalist and specialists, draw and describe their images; also on many processes or machines",
     )
     verb.set_defaults(run=run)
+    options.add_base(verb)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     preflight_store()
     sources.preflight(arguments.data)
-    folders = suite(Study(arguments.profile, arguments.data))
+    base = options.checked_base(arguments.base, arguments.profile, ["train"])
+    folders = suite(Study(arguments.profile, arguments.data, base=base))
     accelerator().print(*folders, sep="\n")
     distributed.close_processes()
     return 0

@@ -25,7 +25,7 @@ def serving_table(study: Study, generator: Path, modalities: int) -> pd.DataFram
     """Tabulate parameters and bytes of one generalist and of a suite with a denoiser per modality."""
     import pandas as pd
 
-    denoiser = study.denoiser_shape.new(study.settings.seeds[0])
+    denoiser = study.denoiser_origin.random(study.settings.seeds[0])
     parameters = sum(tensor.numel() for tensor in denoiser.parameters())
     sizes = _bytes_by_part(generator)
     shared = sum(sizes.values()) - sizes["unet"]

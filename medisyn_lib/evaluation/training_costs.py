@@ -12,11 +12,9 @@ import torch
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.arms import GENERALIST, SPECIALIST
 from medisyn_lib.pipeline.denoisers import StoredDenoiser, denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.suite import TrainedModel
 from medisyn_lib.training.autoencoder import AUTOENCODER_WIDTHS
-from medisyn_lib.training.denoiser import FlowMatching
 from medisyn_lib.training.flops import count_flops
 
 if TYPE_CHECKING:
@@ -109,11 +107,7 @@ def suite_costs(
 
 def denoiser_operations(study: Study) -> tuple[int, dict[str, int]]:
     """Count one training image's operations in the denoiser (`training.flops.count_flops`)."""
-    side = study.settings.size // networks.DOWNSCALE
-    latents = torch.zeros(1, networks.LATENT_CHANNELS, side, side)
-    text = torch.zeros(1, networks.CONTEXT, TEXT_WIDTH)
-    loss = FlowMatching(study.denoiser_shape.new(study.settings.seeds[0]))
-    return count_flops(lambda: loss(latents, latents, torch.zeros(1), text).backward())
+    return study.denoiser_origin.operations(study.denoiser_origin.new(study.settings.seeds[0]))
 
 
 def uncounted_in_words(uncounted: Mapping[str, int]) -> str:
@@ -134,8 +128,18 @@ def autoencoder_operations(size: int) -> int:
     return flops
 
 
+def autoencoder_in_words(study: Study) -> str:
+    """Say what a training step of the shared autoencoder costs, or that it is a base's."""
+    if study.base:
+        return f"autoencoder: that of {study.base_label}, which is not trained here"
+    operations = autoencoder_operations(study.settings.size)
+    return f"autoencoder: {operations / 1e9:.2f} GFLOP an image and training step"
+
+
 def _shared_autoencoder_flops(study: Study) -> int:
-    """Operations of training the autoencoder: the shipped one, adapted to other data."""
+    """Operations of training the autoencoder: the shipped one, adapted to other data; a base's is not trained."""
+    if study.base:
+        return 0
     images = SHIPPED_AUTOENCODER_IMAGES
     if study.source != "phantom":
         images += AUTOENCODER_BATCH * study.settings.autoencoder_steps

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+# Setting of a tokenizer whose model was trained on captions cut to its context, and reads prompts so.
+CUTS = "cuts_long_prompts"
 
 
 def learn_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPTokenizer:
@@ -62,18 +64,23 @@ def _clip_tokenizer(numbers: dict[str, int], merges: list[tuple[str, str]]) -> C
 def token_numbers(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
     """Return token numbers, int64 (n, context), padded to the tokenizer's context.
 
+    A tokenizer of the setting `CUTS` cuts longer prompts.
+
     Raises
     ------
     InputError
         As `check_lengths`.
     """
-    check_lengths(tokenizer, prompts)
-    return tokenizer(list(prompts), padding="max_length", return_tensors="pt")["input_ids"]
+    cuts = bool(tokenizer.init_kwargs.get(CUTS))
+    if not cuts:
+        check_lengths(tokenizer, prompts)
+    written = tokenizer(list(prompts), padding="max_length", truncation=cuts, return_tensors="pt")
+    return written["input_ids"]
 
 
 def check_lengths(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> None:
     """Raise InputError where prompts are longer than the model reads: how many, and what would fit."""
-    long = _too_long(tokenizer, prompts)
+    long = too_long(tokenizer, prompts)
     if not long:
         return
     fits = _words_that_fit(tokenizer, long)
@@ -84,8 +91,8 @@ def check_lengths(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> None:
     )
 
 
-def _too_long(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
-    """The prompts that have more tokens than the tokenizer's context."""
+def too_long(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
+    """Return the prompts that have more tokens than the tokenizer's context."""
     if not prompts:
         return []
     numbers = tokenizer(list(prompts), verbose=False)["input_ids"]  # else it warns by itself
@@ -99,5 +106,5 @@ def _words_that_fit(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> int:
     while too_many - fits > 1:
         tried = (fits + too_many) // 2
         cut = [" ".join(prompt.split()[:tried]) for prompt in prompts]
-        fits, too_many = (fits, tried) if _too_long(tokenizer, cut) else (tried, too_many)
+        fits, too_many = (fits, tried) if too_long(tokenizer, cut) else (tried, too_many)
     return fits

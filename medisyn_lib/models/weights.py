@@ -19,18 +19,34 @@ def save_weights(model: torch.nn.Module, path: Path) -> None:
     save_file(tensors, path)
 
 
-def load_weights(model: torch.nn.Module, path: Path, prefix: str = "") -> None:
+def load_weights(
+    model: torch.nn.Module, path: Path, prefix: str = "", *, trained_alone: bool = False
+) -> None:
     """Read a module's weights; every name, less `prefix`, and every shape must match.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place.
+    path : Path
+        The safetensors file.
+    prefix : str
+        What stands before every name in the file.
+    trained_alone : bool
+        Whether the file holds the trainable weights alone; the frozen ones stay.
 
     Raises
     ------
     RuntimeError
-        If they do not.
+        If they do not match.
     """
     from safetensors.torch import load_file
 
-    tensors = load_file(path)
-    model.load_state_dict({name.removeprefix(prefix): x for name, x in tensors.items()})
+    tensors = {name.removeprefix(prefix): x for name, x in load_file(path).items()}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    if trained_alone and tensors.keys() != trained:
+        raise RuntimeError(f"{path}: holds other weights than are trained")
+    model.load_state_dict(tensors, strict=not trained_alone)
 
 
 def shipped_weights() -> Path:

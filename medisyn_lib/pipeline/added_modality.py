@@ -15,21 +15,18 @@ from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.pipeline.denoisers import (
-    Denoiser,
     StoredDenoiser,
+    TrainedDenoiser,
     denoiser_plan,
     snapshot_steps,
     write_compute,
 )
-from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.embeddings import StoredEmbeddings
+from medisyn_lib.pipeline.origins import DenoiserOrigin, TrainingImages
 from medisyn_lib.training import autoencoder, denoiser, loop
-from medisyn_lib.training.autoencoder import encode
-from medisyn_lib.training.denoiser import train_denoiser
-from medisyn_lib.training.text_encoder import embed_prompts
 
 if TYPE_CHECKING:
     import datasets
-    from diffusers import UNet2DConditionModel
 
     from medisyn_lib.pipeline.study import Study
 
@@ -47,14 +44,6 @@ class Learner(NamedTuple):
 TUNED_GENERALIST = Learner("tuned generalist", from_generalist=True, rate_divisor=3)
 NEW_SPECIALIST = Learner("new specialist", from_generalist=False, rate_divisor=1)
 LEARNERS = (TUNED_GENERALIST, NEW_SPECIALIST)
-
-
-class TrainingImages(NamedTuple):
-    """What a denoiser is trained on."""
-
-    latents: np.ndarray  # float (n, channels, h, w)
-    embeddings: np.ndarray  # float (m + 1, tokens, width), the last of the empty prompt
-    caption: np.ndarray  # int (n,): which embedding belongs to each image
 
 
 def choose_origin(present: Sequence[str], compared: Sequence[str]) -> str:
@@ -89,7 +78,7 @@ def with_angiogram_captions(images: datasets.Dataset) -> datasets.Dataset:
 def added_plan(study: Study, learner: Learner) -> loop.TrainingPlan:
     """Plan the training of a learner; both take the same number of steps."""
     plan = denoiser_plan(study.settings)
-    learning_rate = plan.learning_rate / learner.rate_divisor
+    learning_rate = study.denoiser_origin.learning_rate / learner.rate_divisor
     return replace(plan, steps=study.settings.eleventh_steps, learning_rate=learning_rate)
 
 
@@ -103,31 +92,29 @@ class AddedModalityDenoiser(StoredDenoiser):
     learner: Learner
     origin: str  # modality whose images the new one is made from
     latents: Latents
-    embeddings: Embeddings
-    generalist: Denoiser
+    embeddings: StoredEmbeddings
+    generalist: TrainedDenoiser
     images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
 
-    def untrained(self) -> UNet2DConditionModel:
-        """Return the network that the generalist started from."""
-        return self.generalist.untrained()
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What the generalist started from."""
+        return self.generalist.denoiser_origin
+
+    @property
+    def seed(self) -> int:
+        """The generalist's."""
+        return self.generalist.seed
 
     def make(self, folder: Path) -> None:
         """Train it; store weights, the loss history and what the training cost."""
-        images = self._new_images()
+        images, snapshots = self._new_images(), snapshot_steps(self.plan)
         if self.learner.from_generalist:
-            net = self.generalist.load()
+            net = self.generalist.trainable()
             images = self._with_old_images(images)
         else:
-            net = self.untrained()
-        train_denoiser(
-            net,
-            images.latents,
-            images.embeddings,
-            images.caption,
-            self.plan,
-            folder,
-            snapshot_steps(self.plan),
-        )
+            net = self.generalist.trainable(0)
+        self.denoiser_origin.train(net, images, self.plan, folder, snapshots)
         write_compute(folder, self.plan, self.generalist.compute()["flops_per_image"])
 
     def _new_images(self) -> TrainingImages:
@@ -136,11 +123,9 @@ class AddedModalityDenoiser(StoredDenoiser):
         rows = np.flatnonzero(np.array(images["modality"][:]) == self.origin)
         pixels, captions = angiograms(images.select(rows))
         unique, caption = np.unique(captions, return_inverse=True)
-        tokenizer, text_encoder = self.embeddings.load_encoder()
-        new = embed_prompts(tokenizer, text_encoder, unique.tolist())
+        new = self.embeddings.embed(unique.tolist())
         embeddings = np.concatenate([new, self.embeddings.load().embeddings])
-        latents = encode(self.latents.autoencoder.load(), pixels)
-        return TrainingImages(latents, embeddings, caption)
+        return TrainingImages(self.latents.encode(pixels), embeddings, caption)
 
     def _with_old_images(self, new: TrainingImages) -> TrainingImages:
         """As many of the generalist's old images beside the new ones, evenly spaced."""

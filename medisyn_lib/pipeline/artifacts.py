@@ -15,7 +15,7 @@ from dataclasses import Field, asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 TRAINING_CODE: tuple[ModuleType, ...] = (loop, batches, schedules)
 # Metadata of a field that changes nothing about the outcome and is left out of the key.
 UNKEYED = {"keyed": False}
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A field that says itself how it stands in a key."""
+
+    def key(self) -> dict[str, Any]:
+        """Return JSON values: what it is, whatever it is called on this machine."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,6 @@ def _artifacts_in(value: Any) -> list[Artifact]:
 
 def _as_json(value: Any) -> Any:
     """A field's value as it stands in the key."""
-    if isinstance(value, (ImageSet, Pixels)):
+    if isinstance(value, Keyed):
         return value.key()
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.models import networks, wavelet_start
+from medisyn_lib.models.bases import Base
 from medisyn_lib.models.weights import shipped_weights
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, ArrayArtifact, Artifact, ImageSet, Pixels
 from medisyn_lib.profiles import Profile
@@ -25,6 +26,8 @@ from medisyn_lib.training.autoencoder import (
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
+
+PIXELS_AT_ONCE = 64**3  # that an autoencoder encodes: 64 images of 64 x 64
 
 
 class Autoencoder(Artifact):
@@ -74,8 +77,30 @@ class TrainedAutoencoder(Autoencoder):
 
 
 @dataclass(frozen=True, eq=False)
+class BaseAutoencoder(Autoencoder):
+    """The autoencoder of a base, as it is."""
+
+    code = ()
+    base: Base
+
+    def make(self, folder: Path) -> None:
+        """Write it as a diffusers folder, in float32."""
+        from diffusers import AutoencoderKL
+
+        if not accelerator().is_main_process:
+            return
+        vae = AutoencoderKL.from_pretrained(
+            self.base.folder,
+            subfolder="vae",
+            use_safetensors=True,
+            variant=self.base.variant("vae"),
+        )
+        vae.float().save_pretrained(folder / "vae")
+
+
+@dataclass(frozen=True, eq=False)
 class Latents(ArrayArtifact):
-    """Latents of images, float16 (n, c, h, w)."""
+    """Latents of images, float16 (n, c, h, w), scaled as the autoencoder's own settings say."""
 
     step = "latents"
     code = (autoencoder,)
@@ -88,8 +113,13 @@ class Latents(ArrayArtifact):
 
     def block(self, rows: np.ndarray) -> np.ndarray:
         """Encode the images of some rows."""
+        return self.encode(self.images.pixels(rows)).astype(np.float16)
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Return latents float32 (n, c, h, w) of images uint8 (n, side, side, 3)."""
         vae = self.autoencoder.load_on_device()
-        return encode(vae, self.images.pixels(rows)).astype(np.float16)
+        at_once = max(1, PIXELS_AT_ONCE // pixels.shape[1] ** 2)
+        return encode(vae, pixels, at_once) * np.float32(vae.config.scaling_factor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +137,9 @@ class Reconstruction(ArrayArtifact):
 
     def block(self, rows: np.ndarray) -> np.ndarray:
         """Encode and decode some images."""
-        vae = self.autoencoder.load_on_device()
-        return decode(vae, encode(vae, self.images.array[rows]))
+        vae, pixels = self.autoencoder.load_on_device(), self.images.array[rows]
+        at_once = max(1, PIXELS_AT_ONCE // pixels.shape[1] ** 2)
+        return decode(vae, encode(vae, pixels, at_once), at_once)
 
 
 def shipped_sha256() -> str:

@@ -23,7 +23,7 @@ from medisyn_lib.pipeline.arms import (
     ArmKey,
     Images,
 )
-from medisyn_lib.pipeline.denoisers import Denoiser, denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import TrainedDenoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.judged import TRAINED, judged_generator
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
@@ -118,7 +118,7 @@ def control_images(
 
 def long_specialist_images(
     study: Study,
-    denoisers: Mapping[TrainedModel, Denoiser],
+    denoisers: Mapping[TrainedModel, TrainedDenoiser],
     split: datasets.Dataset,
     own_best: Mapping[str, OwnBest],
 ) -> Images:
@@ -139,7 +139,7 @@ def long_specialist_images(
 
 def choose_own_best(
     study: Study,
-    denoisers: Mapping[TrainedModel, Denoiser],
+    denoisers: Mapping[TrainedModel, TrainedDenoiser],
     calibration: datasets.Dataset,
     measure: Callable[..., float],
 ) -> dict[str, OwnBest]:
@@ -184,7 +184,7 @@ def _distance(
     return measure(real=real, synthetic=cached_features(sampled[modality]))
 
 
-def _checkpoints(study: Study, model: TrainedModel, denoiser: Denoiser) -> dict[str, Path]:
+def _checkpoints(study: Study, model: TrainedModel, denoiser: TrainedDenoiser) -> dict[str, Path]:
     """Generators of a long specialist's checkpoints, and the specialist of equal exposure."""
     checkpoints = {}
     for step in snapshot_steps(denoiser_plan(study.settings)):

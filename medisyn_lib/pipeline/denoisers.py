@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,38 +19,38 @@ from medisyn_lib.models import networks
 from medisyn_lib.models.weights import load_weights
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
-from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.embeddings import StoredEmbeddings
+from medisyn_lib.pipeline.origins import (
+    DenoiserOrigin,
+    DenoiserShape,
+    FineTuning,
+    TrainingImages,
+)
 from medisyn_lib.profiles import Profile
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import denoiser, flops, loop
-from medisyn_lib.training.denoiser import denoiser_flops, train_denoiser
 
 if TYPE_CHECKING:
     import pandas as pd
     from diffusers import UNet2DConditionModel
 
 
-@dataclass(frozen=True)
-class DenoiserShape:
-    """What an untrained denoiser follows from, but its seed."""
-
-    size: int  # pixels of an image side
-    widths: tuple[int, ...]
-    text_width: int
-
-    def new(self, seed: int) -> UNet2DConditionModel:
-        """Return a denoiser with random weights of this seed."""
-        with seeded(seed):
-            return networks.denoiser(self.size, self.widths, text_width=self.text_width)
-
-
 class StoredDenoiser(Artifact):
     """A folder of a trained denoiser: `step-N.safetensors`, `history.csv`, `compute.json`."""
 
+    @property
     @abstractmethod
-    def untrained(self) -> UNet2DConditionModel:
-        """Return the network as it was before any training."""
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What its training started from."""
+
+    def modules(self) -> tuple[ModuleType, ...]:
+        """Return the modules whose code decides the outcome, those of its training included."""
+        return (*self.code, *self.denoiser_origin.code)
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """The seed of the weights that are random at first."""
 
     def compute(self) -> dict[str, Any]:
         """Return what the training cost: steps, images, FLOPs an image and in all, seconds."""
@@ -61,46 +62,52 @@ class StoredDenoiser(Artifact):
 
         return pd.read_csv(self.folder / loop.HISTORY)
 
-    def load(self, step: int | None = None) -> UNet2DConditionModel:
-        """Return the denoiser after `step` steps, by default all of its plan; 0 is the untrained one."""
-        net = self.untrained()
+    def trainable(self, step: int | None = None) -> UNet2DConditionModel:
+        """Return the denoiser after `step` steps, to train on; 0 is the one that training started from.
+
+        By default after all steps of its plan.
+        """
+        net = self.denoiser_origin.new(self.seed)
         if step is None:
             step = self.compute()["steps"]
         if step:
-            load_weights(net, self.folder / f"step-{step}.safetensors", prefix="denoiser.")
-        return net.eval()
+            file = self.folder / f"step-{step}.safetensors"
+            load_weights(net, file, prefix="denoiser.", trained_alone=True)
+        return net
+
+    def load(self, step: int | None = None) -> UNet2DConditionModel:
+        """Return the denoiser after `step` steps (as `trainable`) as plain diffusers knows it."""
+        return self.denoiser_origin.finished(self.trainable(step)).eval()
 
 
 @dataclass(frozen=True, eq=False)
-class Denoiser(StoredDenoiser):
-    """The generalist's denoiser, or with a `modality` a specialist's, trained from scratch."""
+class TrainedDenoiser(StoredDenoiser):
+    """The generalist's denoiser, or with a `modality` a specialist's."""
 
-    step = "denoiser"
-    code = (networks, *TRAINING_CODE, denoiser, flops)
     plan: loop.TrainingPlan
-    shape: DenoiserShape
     modality: str | None
     latents: Latents
-    embeddings: Embeddings
+    embeddings: StoredEmbeddings
     images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
     snapshots: tuple[int, ...] = field(kw_only=True)  # steps after which weights are stored
 
-    def untrained(self) -> UNet2DConditionModel:
-        """Return the network that generalist and specialists of a seed all start from."""
-        return self.shape.new(self.plan.seed)
+    @property
+    def seed(self) -> int:
+        """The training seed."""
+        return self.plan.seed
 
     def make(self, folder: Path) -> None:
         """Train it; store weights, the loss history and what the training cost."""
-        latents, (embeddings, caption) = self.latents.array(), self.embeddings.load()
+        images = TrainingImages(self.latents.array(), *self.embeddings.load())
         if self.modality is not None:
             rows = self._rows_of_modality()
-            latents, caption = latents[rows], caption[rows]
-        net = self.untrained()
-        flops_per_image = denoiser_flops(net, latents.shape[-1], self.shape.text_width)
+            images = images._replace(latents=images.latents[rows], caption=images.caption[rows])
+        net = self.denoiser_origin.new(self.seed)
+        flops_per_image, _ = self.denoiser_origin.operations(net)
         start = time.perf_counter()
-        train_denoiser(net, latents, embeddings, caption, self.plan, folder, self.snapshots)
+        self.denoiser_origin.train(net, images, self.plan, folder, self.snapshots)
         seconds = time.perf_counter() - start  # of the last run, where it was interrupted
-        write_compute(folder, self.plan, flops_per_image, seconds)
+        write_compute(folder, self.plan, float(flops_per_image), seconds)
 
     def _rows_of_modality(self) -> np.ndarray:
         rows = np.flatnonzero(self.images.column("modality") == self.modality)
@@ -111,22 +118,69 @@ class Denoiser(StoredDenoiser):
 
 
 @dataclass(frozen=True, eq=False)
+class Denoiser(TrainedDenoiser):
+    """One that is trained from scratch."""
+
+    step = "denoiser"
+    code = (networks, *TRAINING_CODE, denoiser, flops)
+    shape: DenoiserShape
+
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """Random weights."""
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class FineTunedDenoiser(TrainedDenoiser):
+    """One that is trained further from a base's."""
+
+    step = "fine_tuned"
+    code = (*TRAINING_CODE, flops)
+    fine_tuning: FineTuning
+
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """The base's denoiser."""
+        return self.fine_tuning
+
+
+@dataclass(frozen=True, eq=False)
 class UntrainedDenoiser(StoredDenoiser):
-    """A denoiser with random weights: a control."""
+    """A denoiser with random weights: a control. There is nothing in it to train on."""
 
     step = "untrained"
     code = (networks,)
-    shape: DenoiserShape
-    seed: int
+    like: DenoiserOrigin
+    weights_seed: int
 
-    def untrained(self) -> UNet2DConditionModel:
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What trained ones start from."""
+        return self.like
+
+    @property
+    def seed(self) -> int:
+        """The seed of its weights."""
+        return self.weights_seed
+
+    def load(self, step: int | None = None) -> UNet2DConditionModel:
         """Return the network."""
-        return self.shape.new(self.seed)
+        return self.like.random(self.weights_seed).eval()
 
     def make(self, folder: Path) -> None:
         """Store that nothing was trained."""
         nothing = {"steps": 0, "images": 0, "flops_per_image": 0.0, "flops": 0.0}
         store.write_atomic(folder / "compute.json", json.dumps(nothing))
+
+
+def trained_denoiser(origin: DenoiserOrigin, **fields: Any) -> TrainedDenoiser:
+    """Return the denoiser that a training from `origin` leads to; `fields` are those of `TrainedDenoiser`."""
+    if isinstance(origin, FineTuning):
+        return FineTunedDenoiser(fine_tuning=origin, **fields)
+    if isinstance(origin, DenoiserShape):
+        return Denoiser(shape=origin, **fields)
+    raise TypeError(f"no training starts from {type(origin).__name__}")
 
 
 def write_compute(
@@ -142,7 +196,12 @@ def write_compute(
 
 
 def denoiser_plan(
-    settings: Profile, modality: str | None = None, *, seed: int = 0, long: bool = False
+    settings: Profile,
+    modality: str | None = None,
+    *,
+    seed: int = 0,
+    long: bool = False,
+    learning_rate: float = DenoiserShape.learning_rate,
 ) -> loop.TrainingPlan:
     """Return the generalist's plan, or a specialist's.
 
@@ -153,7 +212,7 @@ def denoiser_plan(
     return loop.TrainingPlan(
         steps=max(1, settings.denoiser_steps // fraction),
         batch=settings.denoiser_batch,
-        learning_rate=1.5e-3,
+        learning_rate=learning_rate,
         seed=seed,
         ema_decay=0.999,
     )

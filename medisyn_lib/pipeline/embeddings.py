@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,10 +12,14 @@ import numpy as np
 
 from medisyn_lib import modalities
 from medisyn_lib.models import networks
+from medisyn_lib.models.bases import Base
+from medisyn_lib.models.tokens import CUTS, too_long
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.profiles import Profile
-from medisyn_lib.training import loop, text_encoder
+from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.training import fine_tuning, loop, text_encoder
+from medisyn_lib.training.fine_tuning import embed_captions
 from medisyn_lib.training.text_encoder import embed_prompts, train_text_encoder
 
 if TYPE_CHECKING:
@@ -32,12 +38,32 @@ class CaptionEmbeddings(NamedTuple):
     caption: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Embeddings(Artifact):
+class StoredEmbeddings(Artifact):
     """A tokenizer, a text encoder and the embeddings of the training captions.
 
     Its folder holds `tokenizer/`, `text_encoder/`, `embeddings.npy` and `caption.npy`.
     """
+
+    def load(self) -> CaptionEmbeddings:
+        """Return embeddings, memory-mapped, and which one belongs to each image."""
+        embeddings = np.load(self.folder / "embeddings.npy", mmap_mode="r")
+        return CaptionEmbeddings(embeddings, np.load(self.folder / "caption.npy"))
+
+    def load_encoder(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
+        """Return the tokenizer and the text encoder."""
+        from transformers import CLIPTextModel, CLIPTokenizerFast  # CLIPTokenizer, since release 5
+
+        tokenizer = CLIPTokenizerFast.from_pretrained(self.folder / "tokenizer")
+        return tokenizer, CLIPTextModel.from_pretrained(self.folder / "text_encoder")
+
+    def embed(self, captions: Sequence[str]) -> np.ndarray:
+        """Return the embeddings of captions, float32 (n, tokens, width)."""
+        return embed_prompts(*self.load_encoder(), captions)
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings(StoredEmbeddings):
+    """Those of a text encoder that is trained on the generator's images."""
 
     step = "text"
     code = (
@@ -65,17 +91,51 @@ class Embeddings(Artifact):
         np.save(folder / "embeddings.npy", embeddings.astype(np.float16))
         np.save(folder / "caption.npy", number.astype(np.int64))
 
-    def load(self) -> CaptionEmbeddings:
-        """Return embeddings, memory-mapped, and which one belongs to each image."""
-        embeddings = np.load(self.folder / "embeddings.npy", mmap_mode="r")
-        return CaptionEmbeddings(embeddings, np.load(self.folder / "caption.npy"))
 
-    def load_encoder(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
-        """Return the tokenizer and the text encoder."""
-        from transformers import CLIPTextModel, CLIPTokenizerFast  # CLIPTokenizer, since release 5
+@dataclass(frozen=True, eq=False)
+class BaseEmbeddings(StoredEmbeddings):
+    """Those of a base's own text encoder, as it is; captions longer than it reads are cut, and counted."""
 
-        tokenizer = CLIPTokenizerFast.from_pretrained(self.folder / "tokenizer")
-        return tokenizer, CLIPTextModel.from_pretrained(self.folder / "text_encoder")
+    step = "base_text"
+    code = (fine_tuning,)
+    base: Base
+    images: ImageSet
+
+    def make(self, folder: Path) -> None:
+        """Embed every caption, and store tokenizer and text encoder."""
+        if not accelerator().is_main_process:
+            return
+        tokenizer, encoder = self._load_base()
+        captions = self.images.load()["caption"][:]
+        unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
+        self._say_cut(len(too_long(tokenizer, unique.tolist())), len(unique), tokenizer)
+        tokenizer.save_pretrained(folder / "tokenizer")
+        encoder.save_pretrained(folder / "text_encoder")
+        embed_captions(tokenizer, encoder, [*unique.tolist(), ""], folder / "embeddings.npy")
+        np.save(folder / "caption.npy", number.astype(np.int64))
+
+    def _load_base(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
+        """The base's tokenizer, which from here on cuts long prompts, and its text encoder."""
+        from transformers import CLIPTextModel, CLIPTokenizerFast
+
+        folder = self.base.folder
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer")
+        tokenizer.init_kwargs[CUTS] = True
+        encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder",
+            use_safetensors=True,
+            variant=self.base.variant("text_encoder"),
+        )
+        return tokenizer, encoder.float().eval()
+
+    def _say_cut(self, cut: int, n: int, tokenizer: CLIPTokenizer) -> None:
+        """Say on stderr how many captions are cut, if any."""
+        if cut:
+            fault = (
+                f"{cut} of {n} different captions are longer than the {tokenizer.model_max_length}"
+            )
+            mend = "tokens that it reads, and are cut there (--caption-words N cuts by words)"
+            print(f"medisyn: base {self.base.name}: {fault} {mend}", file=sys.stderr)
 
 
 def text_plan(settings: Profile) -> loop.TrainingPlan:

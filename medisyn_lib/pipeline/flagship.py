@@ -12,8 +12,9 @@ from typing import Any
 from medisyn_lib.models.weights import SHIPPED
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
-from medisyn_lib.pipeline.denoisers import Denoiser, DenoiserShape
+from medisyn_lib.pipeline.denoisers import Denoiser
 from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings
+from medisyn_lib.pipeline.origins import DenoiserShape
 from medisyn_lib.training import loop
 
 SIZE = 64  # pixels of an image side

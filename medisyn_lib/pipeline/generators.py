@@ -12,7 +12,7 @@ from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
 from medisyn_lib.pipeline.autoencoders import Autoencoder
 from medisyn_lib.pipeline.denoisers import StoredDenoiser
-from medisyn_lib.pipeline.embeddings import Embeddings
+from medisyn_lib.pipeline.embeddings import StoredEmbeddings
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime import store
 from medisyn_lib.runtime.device import accelerator
@@ -20,7 +20,13 @@ from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.sampling.pipeline import SAMPLING_FILE
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
+    from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+
+# Of the model card.
+FINE_TUNED = (
+    "the denoiser of `{base}`, fine-tuned in its scheduler's own terms; its autoencoder and text encoder are as they "
+    "were, captions are cut where they are longer than that reads, and its licence and limits go on to hold"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Generator(Artifact):
     step = "generator"
     code = (networks, sys.modules[__name__])
     autoencoder: Autoencoder
-    embeddings: Embeddings
+    embeddings: StoredEmbeddings
     denoiser: StoredDenoiser
     call: SamplingCall
     profile: str
@@ -50,13 +56,14 @@ class Generator(Artifact):
     seed: int
     after: int | None
     source: str = field(metadata=UNKEYED, kw_only=True)
+    base: str = field(metadata=UNKEYED, kw_only=True, default="")  # its name; empty: from scratch
 
     def make(self, folder: Path) -> None:
         """Write the pipeline and its model card."""
         if not accelerator().is_main_process:  # transformers lets the first process alone save
             return
-        net = self.denoiser.load(self.after)
-        assemble(folder, self.autoencoder, self.embeddings, net, self.call)
+        net, scheduler = self.denoiser.load(self.after), self.denoiser.denoiser_origin.scheduler()
+        assemble(folder, self.autoencoder, self.embeddings, net, scheduler, self.call)
         store.write_atomic(folder / "README.md", self.card())
 
     def card(self) -> str:
@@ -64,9 +71,14 @@ class Generator(Artifact):
         kind = "the generalist for all modalities of its data"
         if self.modality:
             kind = f"a specialist for {self.modality}"
+        origin, licence = "from scratch, by flow matching", "apache-2.0"
+        if self.base:
+            origin, licence = FINE_TUNED.format(base=self.base), "other"
         template = Path(__file__).with_name("model_card.md").read_text("utf-8")
         return template.format(
             kind=kind,
+            origin=origin,
+            licence=licence,
             data=data_label(self.source),
             profile=self.profile,
             settings=PROFILES[self.profile],
@@ -79,8 +91,9 @@ class Generator(Artifact):
 def assemble(
     folder: Path,
     autoencoder: Autoencoder,
-    embeddings: Embeddings,
+    embeddings: StoredEmbeddings,
     net: UNet2DConditionModel,
+    scheduler: DPMSolverMultistepScheduler,
     call: SamplingCall,
 ) -> None:
     """Write a pipeline folder of stock classes only, so that it loads without this package."""
@@ -94,7 +107,7 @@ def assemble(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=net,
-        scheduler=networks.scheduler(),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

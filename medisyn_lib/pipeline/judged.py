@@ -113,8 +113,8 @@ def judged_generator(study: Study, name: str = "") -> JudgedGenerator:
     study : Study
         Profile and data.
     name : str
-        `flagship`, `trained`, a folder or a hub id. Empty is the flagship where the profile says so
-        and the data are phantoms, else the one trained here.
+        `flagship`, `trained`, a folder or a hub id. Empty is the flagship where the profile says so,
+        the data are phantoms and no base is given, else the one trained here.
 
     Raises
     ------
@@ -127,5 +127,6 @@ def judged_generator(study: Study, name: str = "") -> JudgedGenerator:
             f"generator {FLAGSHIP!r}: draws phantoms of {flagship.SIZE} pixels, not {study.source} "
             f"of {study.settings.size}; name another, or {TRAINED!r}"
         )
-    default = FLAGSHIP if fits and study.settings.judges_flagship else TRAINED
+    is_default = fits and study.settings.judges_flagship and not study.base
+    default = FLAGSHIP if is_default else TRAINED
     return JudgedGenerator(study, name or default, by_default=not name)

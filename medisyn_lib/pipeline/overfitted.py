@@ -13,21 +13,24 @@ from medisyn_lib.pipeline.artifacts import TRAINING_CODE
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
 from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
 from medisyn_lib.pipeline.denoisers import (
-    Denoiser,
-    DenoiserShape,
     StoredDenoiser,
+    TrainedDenoiser,
     UntrainedDenoiser,
     snapshot_steps,
     write_compute,
 )
-from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings
+from medisyn_lib.pipeline.embeddings import (
+    TEXT_LAYERS,
+    TEXT_WIDTH,
+    Embeddings,
+    StoredEmbeddings,
+)
 from medisyn_lib.pipeline.generators import Generator, SamplingCall
+from medisyn_lib.pipeline.origins import DenoiserOrigin, DenoiserShape, TrainingImages
 from medisyn_lib.training import denoiser, loop
-from medisyn_lib.training.denoiser import denoiser_flops, train_denoiser
 
 if TYPE_CHECKING:
     import datasets
-    from diffusers import UNet2DConditionModel
 
     from medisyn_lib.pipeline.study import Study
 
@@ -39,12 +42,12 @@ SMALL_WIDTHS = (32, 64, 96)
 NO_TEXT_TRAINING = loop.TrainingPlan(steps=0, batch=128, learning_rate=2e-3)
 
 
-def overfitted_plan(study: Study) -> loop.TrainingPlan:
+def overfitted_plan(study: Study, origin: DenoiserOrigin | None = None) -> loop.TrainingPlan:
     """The plan of overfitting: the profile's steps, a high learning rate, no weight decay."""
     return loop.TrainingPlan(
         steps=study.settings.memorization.overfit_steps,
         batch=BATCH,
-        learning_rate=2e-3,
+        learning_rate=(origin or study.denoiser_origin).overfitting_learning_rate,
         weight_decay=0.0,
     )
 
@@ -74,22 +77,28 @@ class OverfittedDenoiser(StoredDenoiser):
     code = (networks, *TRAINING_CODE, denoiser)
     plan: loop.TrainingPlan
     rows: tuple[int, ...]
-    base: Denoiser | UntrainedDenoiser
+    base: TrainedDenoiser | UntrainedDenoiser
     latents: Latents
-    embeddings: Embeddings
+    embeddings: StoredEmbeddings
 
-    def untrained(self) -> UNet2DConditionModel:
-        """Return the network that the base started from."""
-        return self.base.untrained()
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What the other denoiser started from."""
+        return self.base.denoiser_origin
+
+    @property
+    def seed(self) -> int:
+        """The other denoiser's."""
+        return self.base.seed
 
     def make(self, folder: Path) -> None:
         """Train it on; store weights, the loss history and what the training cost."""
-        net, rows = self.base.load().train(), list(self.rows)
+        net, rows = self.base.trainable(), list(self.rows)
         embeddings, caption = self.embeddings.load()
-        few, snapshots = self.latents.array()[rows], snapshot_steps(self.plan)
-        flops_per_image = denoiser_flops(net, few.shape[-1], self.base.shape.text_width)
-        train_denoiser(net, few, embeddings, caption[rows], self.plan, folder, snapshots)
-        write_compute(folder, self.plan, flops_per_image)
+        few = TrainingImages(self.latents.array()[rows], embeddings, caption[rows])
+        flops_per_image, _ = self.denoiser_origin.operations(net)
+        self.denoiser_origin.train(net, few, self.plan, folder, snapshot_steps(self.plan))
+        write_compute(folder, self.plan, float(flops_per_image))
 
 
 def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
@@ -117,10 +126,11 @@ def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoi
     images = study.image_set("generator")
     check_caption_lengths(images)
     latents = Latents(ShippedAutoencoder(shipped_sha256()), images)
+    shape = DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
     return OverfittedDenoiser(
-        overfitted_plan(study),
+        overfitted_plan(study, shape),
         tuple(rows.tolist()),
-        UntrainedDenoiser(DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH), seed=0),
+        UntrainedDenoiser(shape, weights_seed=0),
         latents,
         Embeddings(NO_TEXT_TRAINING, TEXT_WIDTH, TEXT_LAYERS, latents, images=images),
     )

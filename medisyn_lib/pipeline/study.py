@@ -1,7 +1,8 @@
 """A study: one profile on one data source, and every artifact that follows from the two.
 
 Images -> autoencoder -> latents; captions and latents -> text encoder -> embeddings; both -> one denoiser for
-all modalities (the generalist) or for one (a specialist) -> a pipeline folder. A study asks for each once.
+all modalities (the generalist) or for one (a specialist) -> a pipeline folder. A study asks for each once. With a
+base, autoencoder and text encoder are the base's, and every denoiser starts from the base's.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medisyn_lib.data import sources
+from medisyn_lib.errors import InputError
+from medisyn_lib.models.bases import Base, find_base
 from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
 from medisyn_lib.pipeline.autoencoders import (
     Autoencoder,
+    BaseAutoencoder,
     Latents,
     Reconstruction,
     ShippedAutoencoder,
@@ -27,14 +31,22 @@ from medisyn_lib.pipeline.autoencoders import (
 from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
 from medisyn_lib.pipeline.classifiers import Classifier, FittedLinearClassifier, classifier_plan
 from medisyn_lib.pipeline.denoisers import (
-    Denoiser,
-    DenoiserShape,
     StoredDenoiser,
+    TrainedDenoiser,
     denoiser_plan,
     snapshot_steps,
+    trained_denoiser,
 )
-from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings, text_plan
+from medisyn_lib.pipeline.embeddings import (
+    TEXT_LAYERS,
+    TEXT_WIDTH,
+    BaseEmbeddings,
+    Embeddings,
+    StoredEmbeddings,
+    text_plan,
+)
 from medisyn_lib.pipeline.generators import Generator, SamplingCall
+from medisyn_lib.pipeline.origins import DenoiserOrigin, DenoiserShape, FineTuning
 from medisyn_lib.pipeline.transformer import TransformerEncoder, transformer_plan
 from medisyn_lib.profiles import Profile, named_profile
 from medisyn_lib.runtime.paths import resolve_out
@@ -48,34 +60,58 @@ AUTOENCODER_ROLE = "first_stage"
 
 @dataclass(frozen=True)
 class Study:
-    """A profile and a data source: everything that a trained generator follows from, but its seed."""
+    """A profile, a data source and a base: everything that a trained generator follows from, but its seed."""
 
     profile: str
     source: str
     autoencoder_from_scratch: bool = False  # in place of the shipped one
+    base: str = (
+        ""  # what its generators are fine-tuned from (`models.bases`); empty: trained from scratch
+    )
 
     def __post_init__(self) -> None:
         named_profile(self.profile)  # a wrong one is refused now
+        if self.base and self.autoencoder_from_scratch:
+            fault = "brings its own autoencoder; leave out either it or `retrain_autoencoder`"
+            raise InputError(f"base {self.base!r}: {fault}")
+        _ = self.checked_base
 
     @cached_property
     def settings(self) -> Profile:
         """The profile's row of the table."""
         return named_profile(self.profile)
 
+    @cached_property
+    def checked_base(self) -> Base | None:
+        """The base, found and checked; None where generators are trained from scratch."""
+        return find_base(self.base, self.settings.size) if self.base else None
+
+    @property
+    def base_label(self) -> str:
+        """The base without the folders that lead to it; empty where there is none."""
+        return self.checked_base.label if self.checked_base else ""
+
     @property
     def scale(self) -> str:
-        """Data, profile and size in words, for the title of every figure."""
-        return f"{data_label(self.source)}, profile {self.profile}, {self.settings.size} pixels"
+        """Data, profile, size and base in words, for the title of every figure."""
+        scale = f"{data_label(self.source)}, profile {self.profile}, {self.settings.size} pixels"
+        return f"{scale}, from {self.base_label}" if self.base else scale
 
     def out_folder(self, out: str) -> Path:
-        """Return where a notebook writes: `out`, or build/<profile>-<data> where that is empty."""
-        return resolve_out(out or f"build/{run_name(self.profile, self.source)}")
+        """Return where a notebook writes: `out`, or build/<profile>-<data>, and the base if there is one."""
+        return resolve_out(out or f"build/{run_name(self.profile, self.source, self.base_label)}")
 
     def provenance(self, seconds: float, flops: float) -> dict[str, Any]:
         """Return the `provenance` of a result of this study (`medisyn_lib.runtime.provenance`)."""
         fingerprint = sources.fingerprint(self.source)
         seeds = self.settings.seeds
-        return collect(self.profile, self.source, seeds, fingerprint, seconds, flops)
+        collected = collect(self.profile, self.source, seeds, fingerprint, seconds, flops)
+        if self.checked_base:
+            collected |= {
+                "base": self.base_label,
+                "base_fingerprint": self.checked_base.fingerprint,
+            }
+        return collected
 
     def image_set(self, role: str) -> ImageSet:
         """Return which images a role has: as many per modality as the profile says."""
@@ -122,9 +158,11 @@ class Study:
     def autoencoder(self) -> Autoencoder:
         """The frozen autoencoder that all generators of this study share.
 
-        Phantoms have the shipped one; other sources fine-tune it on the generator's patients. Before
-        that, captions that the text encoder could not read are refused.
+        A base brings its own. Else phantoms have the shipped one, and other sources fine-tune it on the
+        generator's patients; before that, captions that the text encoder could not read are refused.
         """
+        if self.checked_base:
+            return BaseAutoencoder(self.checked_base)
         scratch, images = self.autoencoder_from_scratch, self.image_set(AUTOENCODER_ROLE)
         if self.source == "phantom" and not scratch:
             return ShippedAutoencoder(shipped_sha256())
@@ -142,8 +180,10 @@ class Study:
         return Latents(self.autoencoder, self.image_set("generator"))
 
     @cached_property
-    def embeddings(self) -> Embeddings:
+    def embeddings(self) -> StoredEmbeddings:
         """The text encoder and the embeddings of the generator's training captions."""
+        if self.checked_base:
+            return BaseEmbeddings(self.checked_base, self.image_set("generator"))
         return Embeddings(
             text_plan(self.settings),
             TEXT_WIDTH,
@@ -154,23 +194,31 @@ class Study:
 
     @property
     def denoiser_shape(self) -> DenoiserShape:
-        """What the untrained denoisers of this study follow from."""
+        """What denoisers from scratch follow from."""
         return DenoiserShape(self.settings.size, self.settings.denoiser_widths, TEXT_WIDTH)
 
     @cached_property
-    def _denoisers(self) -> dict[tuple[str | None, int, bool], Denoiser]:
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What all denoisers of this study start from: random weights, or the base's."""
+        if self.checked_base:
+            return FineTuning(self.checked_base, self.settings.size)
+        return self.denoiser_shape
+
+    @cached_property
+    def _denoisers(self) -> dict[tuple[str | None, int, bool], TrainedDenoiser]:
         return {}
 
     def denoiser(
         self, modality: str | None = None, *, seed: int = 0, long: bool = False
-    ) -> Denoiser:
+    ) -> TrainedDenoiser:
         """Return the generalist's denoiser, or a specialist's, with a tenth of the steps unless `long`."""
         which = modality, seed, long
         if which not in self._denoisers:
-            plan = denoiser_plan(self.settings, modality, seed=seed, long=long)
-            self._denoisers[which] = Denoiser(
+            rate = self.denoiser_origin.learning_rate
+            plan = denoiser_plan(self.settings, modality, seed=seed, long=long, learning_rate=rate)
+            self._denoisers[which] = trained_denoiser(
+                self.denoiser_origin,
                 plan=plan,
-                shape=self.denoiser_shape,
                 modality=modality,
                 latents=self.latents,
                 embeddings=self.embeddings,
@@ -211,6 +259,7 @@ class Study:
             seed=seed,
             after=after,
             source=self.source,
+            base=self.base_label,
         )
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medisyn_lib.pipeline.arms import GENERALIST, LONG_SPECIALIST, SPECIALIST
-from medisyn_lib.pipeline.denoisers import Denoiser
+from medisyn_lib.pipeline.denoisers import TrainedDenoiser
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
 
@@ -45,7 +45,7 @@ def compared_modalities(specialists: Sequence[str], reasons: Mapping[str, str]) 
 
 def train_denoisers(
     study: Study, modalities: Sequence[str], *, long_specialists: bool = False
-) -> dict[TrainedModel, Denoiser]:
+) -> dict[TrainedModel, TrainedDenoiser]:
     """Train the denoisers of generalist and specialists, for each training seed.
 
     Parameters

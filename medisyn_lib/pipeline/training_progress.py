@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medisyn_lib.pipeline.denoisers import Denoiser, denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import TrainedDenoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 
 FIRST_SEED = 7
 
 
-def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, Denoiser]:
+def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, TrainedDenoiser]:
     """Train the generalist and the profile's specialists for these modalities: by name."""
     denoisers = {"generalist": study.denoiser()}
     for name in study.settings.specialists:

@@ -32,10 +32,10 @@ def compute_dtype() -> torch.dtype:
 
     Without bfloat16 a machine is slower, not different in kind. oneDNN also accepts bfloat16 where
     AVX-512 lacks the instructions, and then emulates it at half the speed of float32: on a CPU both
-    must confirm it.
+    must confirm it. CUDA emulates it on older cards, too.
     """
     if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported()
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         supported_by_onednn = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         native = supported_by_onednn and torch.cpu._is_avx512_bf16_supported()

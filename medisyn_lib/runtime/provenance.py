@@ -43,10 +43,14 @@ def data_label(source: str) -> str:
     return source
 
 
-def run_name(profile: str, data: str) -> str:
-    """Name the folder of a run under build/, results/ and figures/, such as `full-npz-real-panel`."""
-    words = re.sub(r"[^a-z0-9]+", "-", data_label(data).lower()).strip("-")
-    return f"{profile}-{words}"
+def run_name(profile: str, data: str, base: str = "") -> str:
+    """Name the folder of a run under build/, results/ and figures/, such as `full-npz-real-panel`.
+
+    `base` is the name of what its generators are fine-tuned from, if anything: it comes last.
+    """
+    names = [data_label(data), *([base] if base else [])]
+    words = (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names)
+    return "-".join([profile, *words])
 
 
 def collect(

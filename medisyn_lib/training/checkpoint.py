@@ -27,10 +27,14 @@ class TrainingState:
 
 
 def save_checkpoint(state: TrainingState, directory: Path) -> None:
-    """Write a checkpoint: tensors as safetensors, step and history in the file's header."""
+    """Write a checkpoint: tensors as safetensors, step and history in the file's header.
+
+    Frozen weights are left out: they are what the training was given.
+    """
     from safetensors.torch import save
 
-    tensors = {f"model.{name}": x for name, x in state.objective.state_dict().items()}
+    weights, frozen = state.objective.state_dict(), _frozen(state.objective)
+    tensors = {f"model.{name}": x for name, x in weights.items() if name not in frozen}
     for number, average in enumerate(state.averaged):
         tensors[f"averaged.{number}"] = average
     for number, moments in state.optimiser.state_dict()["state"].items():
@@ -51,13 +55,14 @@ def restore_checkpoint(state: TrainingState, directory: Path) -> None:
     with safe_open(path, "pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    state.objective.load_state_dict(
-        {
-            name.removeprefix("model."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("model.")
-        }
-    )
+    weights = {
+        name.removeprefix("model."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("model.")
+    }
+    missing, unexpected = state.objective.load_state_dict(weights, strict=False)
+    if unexpected or set(missing) != _frozen(state.objective):
+        raise RuntimeError(f"{path}: is the checkpoint of another network")
     for number, average in enumerate(state.averaged):
         average.copy_(tensors[f"averaged.{number}"])
     groups = state.optimiser.state_dict()["param_groups"]
@@ -65,6 +70,11 @@ def restore_checkpoint(state: TrainingState, directory: Path) -> None:
     state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
     state.history = [(int(step), float(loss)) for step, loss in json.loads(header["history"])]
     state.step = int(header["step"])
+
+
+def _frozen(objective: torch.nn.Module) -> set[str]:
+    """The names of the parameters that are not trained."""
+    return {name for name, p in objective.named_parameters() if not p.requires_grad}
 
 
 def _moments(

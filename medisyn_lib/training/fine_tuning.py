@@ -5,42 +5,94 @@ Autoencoder and text encoder stay as they are, so images and captions go through
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from medisyn_lib.errors import InputError
 from medisyn_lib.models.tokens import token_numbers
-from medisyn_lib.runtime.device import accelerator
-from medisyn_lib.sampling.pipeline import load_pipeline
+from medisyn_lib.runtime.device import accelerator, compute_dtype
 from medisyn_lib.training import loop
-from medisyn_lib.training.autoencoder import encode
-from medisyn_lib.training.denoiser import drop_captions
-from medisyn_lib.training.text_encoder import embed_prompts
+from medisyn_lib.training.denoiser import drop_captions, noisy_latents, target_velocity
 
 if TYPE_CHECKING:
-    from diffusers import DDPMScheduler, StableDiffusionPipeline
+    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
-__all__ = ["PREDICTIONS", "DenoisingLoss", "check_captions", "fine_tune", "load_base"]
+__all__ = [
+    "DenoisingLoss",
+    "NoisyLatents",
+    "embed_captions",
+    "fine_tune",
+    "make_noisy",
+    "min_snr_weights",
+]
 
-PREDICTIONS = ("epsilon", "v_prediction")  # what a denoiser may predict
-PIXELS_AT_ONCE = 64**3  # that the autoencoder encodes at a time: 64 images of 64 x 64
+GAMMA = 5.0  # signal-to-noise ratio from which on less noisy images count for less
 PROMPTS_AT_ONCE = 32
+FLOW = "flow_prediction"
 
 
-class DenoisingLoss(nn.Module):
-    """The denoiser's loss in its scheduler's own terms: the error of noise, or of velocity.
+class NoisyLatents(NamedTuple):
+    """What a denoiser is shown, and what it is to predict; both float (n, c, h, w)."""
+
+    noisy: torch.Tensor
+    target: torch.Tensor
+
+
+def make_noisy(
+    scheduler: DDPMScheduler, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor
+) -> NoisyLatents:
+    """Add noise as a scheduler does, and say what its denoiser is to predict.
+
+    Parameters
+    ----------
+    scheduler : DDPMScheduler
+        Its `prediction_type` is `epsilon`, `v_prediction` or `flow_prediction`.
+    latents, noise : torch.Tensor
+        float (n, c, h, w).
+    time : torch.Tensor
+        Time steps of the scheduler, (n,): int64, of flow float.
 
     References
     ----------
     Noise: Ho et al., arXiv 2006.11239, equation 14. Velocity: Salimans and Ho, arXiv 2202.00512,
-    appendix D.
+    appendix D. Flow: Esser et al., arXiv 2403.03206, equation 13.
     """
+    if scheduler.config.prediction_type == FLOW:
+        noisy = noisy_latents(latents, noise, time / scheduler.config.num_train_timesteps)
+        return NoisyLatents(noisy, target_velocity(latents, noise))
+    noisy = scheduler.add_noise(latents, noise, time)
+    if scheduler.config.prediction_type == "v_prediction":
+        return NoisyLatents(noisy, scheduler.get_velocity(latents, noise, time))
+    return NoisyLatents(noisy, noise)
+
+
+def min_snr_weights(scheduler: DDPMScheduler, time: torch.Tensor) -> torch.Tensor:
+    """Return how much each image's squared error counts, float (n,): 1 for flow.
+
+    With s the signal-to-noise ratio at a time step it is min(s, 5) / s where noise is predicted and
+    min(s, 5) / (s + 1) where velocity is: both weigh the error of the clean latents by min(s, 5).
+
+    References
+    ----------
+    Hang et al., arXiv 2303.09556, section 3.4.
+    """
+    if scheduler.config.prediction_type == FLOW:
+        return torch.ones(len(time), device=time.device)
+    signal = scheduler.alphas_cumprod.to(time.device)[time]
+    ratio = signal / (1 - signal)
+    if scheduler.config.prediction_type == "v_prediction":
+        return ratio.clamp(max=GAMMA) / (ratio + 1)
+    return (GAMMA / ratio).clamp(max=1)
+
+
+class DenoisingLoss(nn.Module):
+    """The denoiser's loss in its scheduler's own terms: the weighted error of noise, velocity or flow."""
 
     def __init__(self, denoiser: nn.Module, scheduler: DDPMScheduler) -> None:
         super().__init__()
@@ -49,96 +101,91 @@ class DenoisingLoss(nn.Module):
     def forward(
         self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, text: torch.Tensor
     ) -> torch.Tensor:
-        """Return the mean squared error.
+        """Return the mean squared error, weighted by `min_snr_weights`.
 
         Parameters
         ----------
-        latents, noise : torch.Tensor
-            float (n, c, h, w).
-        time : torch.Tensor
-            Time steps of the scheduler, int64 (n,).
+        latents, noise, time
+            As of `make_noisy`.
         text : torch.Tensor
             Text embeddings, float (n, tokens, width).
         """
-        noisy = self.scheduler.add_noise(latents, noise, time)
-        if self.scheduler.config.prediction_type == "v_prediction":
-            target = self.scheduler.get_velocity(latents, noise, time)
-        else:
-            target = noise
+        noisy, target = make_noisy(self.scheduler, latents, noise, time)
         predicted = self.denoiser(noisy, time, text, return_dict=False)[0]
-        return F.mse_loss(predicted.float(), target)
-
-
-def load_base(base: str) -> tuple[StableDiffusionPipeline, DDPMScheduler]:
-    """Load a pipeline to start from, and the scheduler that adds noise in its training.
-
-    Raises
-    ------
-    InputError
-        Where there is no StableDiffusionPipeline that predicts noise or velocity.
-    """
-    from diffusers import DDPMScheduler
-
-    pipeline: Any = load_pipeline(base)
-    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-    kind, prediction = type(pipeline).__name__, scheduler.config.prediction_type
-    if kind != "StableDiffusionPipeline" or prediction not in PREDICTIONS:
-        expected = f"give a StableDiffusionPipeline that predicts {' or '.join(PREDICTIONS)}"
-        raise InputError(f"--base {base!r}: is a {kind} that predicts {prediction}; {expected}")
-    return pipeline, scheduler
-
-
-def check_captions(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> None:
-    """Raise InputError for a caption that is longer than the pipeline reads."""
-    token_numbers(pipeline.tokenizer, np.unique(np.asarray(captions, dtype=str)).tolist())
+        errors = (predicted.float() - target).square().mean((1, 2, 3))
+        return (min_snr_weights(self.scheduler, time) * errors).mean()
 
 
 def fine_tune(
-    pipeline: StableDiffusionPipeline,
+    denoiser: UNet2DConditionModel,
     scheduler: DDPMScheduler,
-    pixels: np.ndarray,
-    captions: Sequence[str],
+    latents: np.ndarray,
+    embeddings: np.ndarray,
+    caption: np.ndarray,
     plan: loop.TrainingPlan,
     directory: Path,
+    snapshots: tuple[int, ...] = (),
 ) -> None:
-    """Train a pipeline's denoiser further and save the whole pipeline into a folder.
-
-    Every process of a launch must call it; the main one saves.
+    """Train the trainable weights of `denoiser` in place, with activation checkpointing.
 
     Parameters
     ----------
-    pipeline, scheduler
-        As of `load_base`; the pipeline's denoiser is changed in place.
-    pixels : np.ndarray
-        uint8 (n, h, w, 3), h equal to w.
-    captions : sequence of str
-        Of the n images.
-    plan, directory
+    denoiser, scheduler
+        As of `DenoisingLoss`.
+    latents : np.ndarray
+        float (n, c, h, w); may be memory-mapped.
+    embeddings : np.ndarray
+        Text embeddings, float (m + 1, tokens, width), the last of the empty caption; may be
+        memory-mapped.
+    caption : np.ndarray
+        Which embedding belongs to each image, int (n,).
+    plan, directory, snapshots
         As of `loop.fit`.
     """
-    accel = accelerator()
-    unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
-    pipeline.vae.to(accel.device)
-    images_at_once = max(1, PIXELS_AT_ONCE // pixels.shape[1] ** 2)
-    latents = encode(pipeline.vae, pixels, images_at_once) * pipeline.vae.config.scaling_factor
-    embeddings = embed_prompts(
-        pipeline.tokenizer, pipeline.text_encoder, [*unique.tolist(), ""], PROMPTS_AT_ONCE
-    )
+    empty, flow = len(embeddings) - 1, scheduler.config.prediction_type == FLOW
+    steps = scheduler.config.num_train_timesteps
 
     def make_batch(rows: np.ndarray, draws: loop.Draws) -> dict[str, torch.Tensor]:
-        time = (draws.uniform() * scheduler.config.num_train_timesteps).long()
-        text = embeddings[drop_captions(number[rows], draws, empty=len(unique))]
+        time = torch.sigmoid(draws.normal()) * steps if flow else (draws.uniform() * steps).long()
+        text = embeddings[drop_captions(caption[rows], draws, empty)]
         return {
-            "latents": torch.from_numpy(latents[rows].astype(np.float32)),
-            "text": torch.from_numpy(text),
+            "latents": torch.from_numpy(latents[rows]).float(),
             "noise": draws.normal(*latents.shape[1:]),
             "time": time,
+            "text": torch.from_numpy(text).float(),
         }
 
-    pipeline.unet.enable_gradient_checkpointing()  # less memory for more time
-    loss = DenoisingLoss(pipeline.unet, scheduler)
-    loop.fit(loss, make_batch, n=len(pixels), plan=plan, directory=directory)
-    # So that it samples at the size that it was trained at.
-    pipeline.unet.register_to_config(sample_size=latents.shape[2])
-    if accel.is_main_process:
-        pipeline.to("cpu").save_pretrained(directory, safe_serialization=True)
+    _say_precision()
+    denoiser.enable_gradient_checkpointing()
+    loss = DenoisingLoss(denoiser, scheduler)
+    loop.fit(loss, make_batch, n=len(latents), plan=plan, directory=directory, snapshots=snapshots)
+
+
+def _say_precision() -> None:
+    """Say on stderr where a GPU computes in float32 for want of bfloat16: it takes longer, and more memory."""
+    accel = accelerator()
+    is_gpu = accel.device.type != "cpu"
+    if is_gpu and accel.is_main_process and compute_dtype() == torch.float32:
+        fallback = "has no bfloat16: fine-tuning computes in float32, slower and in more memory"
+        print(f"medisyn: device {accel.device}: {fallback}", file=sys.stderr)
+
+
+def embed_captions(
+    tokenizer: CLIPTokenizer, encoder: CLIPTextModel, captions: Sequence[str], path: Path
+) -> None:
+    """Write the text embeddings of captions to a `.npy` file, float16 (n, tokens, width), some at a time.
+
+    The encoder computes where Accelerate does.
+    """
+    device = accelerator().device
+    encoder.to(device)
+    width, tokens = encoder.config.hidden_size, tokenizer.model_max_length
+    embeddings = np.lib.format.open_memmap(path, "w+", np.float16, (len(captions), tokens, width))
+    with torch.inference_mode():
+        for start in range(0, len(captions), PROMPTS_AT_ONCE):
+            some = captions[start : start + PROMPTS_AT_ONCE]
+            numbers = token_numbers(tokenizer, some).to(device)
+            states = encoder(input_ids=numbers).last_hidden_state
+            embeddings[start : start + len(some)] = states.half().cpu().numpy()
+    embeddings.flush()
+    encoder.to("cpu")

@@ -9,23 +9,23 @@ import torch
 
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.images import RealImages, first_of_each_patient
-from medisyn_lib.models import networks
+from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.sampling.pipeline import load_pipeline
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import exact_proportion
 from medisyn_lib.statistics.jackknife import delete_group
 from medisyn_lib.training.autoencoder import encode
-from medisyn_lib.training.denoiser import noisy_latents, target_velocity
+from medisyn_lib.training.fine_tuning import make_noisy
 from medisyn_lib.training.text_encoder import embed_prompts
 
 if TYPE_CHECKING:
     import datasets
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
     from medisyn_lib.evaluation.memorization.overfitting import Overfitted
     from medisyn_lib.pipeline.judged import JudgedGenerator
 
-FLOW_TIMES = (0.3, 0.5, 0.7)  # of (0, 1), 1 being noise
+TIMES = (0.3, 0.5, 0.7)  # of all time steps, 1 being noise
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.05, 0.1)
 MOST = 200  # members, and non-members
 BATCH = 64
@@ -85,7 +85,7 @@ def infer_membership(
 
     Parameters
     ----------
-    model : folder of a generator that learnt by flow matching, as all that are trained here
+    model : folder of a generator that learnt flow, noise or velocity, as all that are trained here
     real : its training images, and held-out ones, of which up to 200, evenly spread, are taken
     members : int (n,), rows of the training images; if None, as many as there are non-members, one
         per patient
@@ -124,35 +124,50 @@ def evenly_spread(length: int, n: int) -> np.ndarray:
 def image_losses(
     pipeline: StableDiffusionPipeline, images: datasets.Dataset, rows: np.ndarray
 ) -> np.ndarray:
-    """Compute `flow_matching_losses` of some images with their captions: float64 (n,)."""
-    net, tokenizer, text_encoder = pipeline.unet, pipeline.tokenizer, pipeline.text_encoder
-    latents = torch.from_numpy(encode(pipeline.vae, load_pixels(images, rows)))
+    """Compute `denoising_losses` of some images with their captions: float64 (n,)."""
+    from diffusers import DDPMScheduler
+
+    device = accelerator().device
+    vae, tokenizer, text_encoder = pipeline.vae, pipeline.tokenizer, pipeline.text_encoder
+    latents = torch.from_numpy(encode(vae, load_pixels(images, rows)) * vae.config.scaling_factor)
     text = embed_prompts(tokenizer, text_encoder, images.select(list(rows))["caption"][:])
     generator = torch.Generator().manual_seed(NOISE_SEED)
     noise = torch.randn(latents.shape, generator=generator)
-    return flow_matching_losses(net, latents, torch.from_numpy(text).float(), noise)
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    net = pipeline.unet.to(device)
+    return denoising_losses(
+        net,
+        scheduler,
+        latents.to(device),
+        torch.from_numpy(text).float().to(device),
+        noise.to(device),
+    )
 
 
-def flow_matching_losses(
-    net: UNet2DConditionModel, latents: torch.Tensor, text: torch.Tensor, noise: torch.Tensor
+def denoising_losses(
+    net: UNet2DConditionModel,
+    scheduler: DDPMScheduler,
+    latents: torch.Tensor,
+    text: torch.Tensor,
+    noise: torch.Tensor,
 ) -> np.ndarray:
-    """Compute the flow-matching loss of each image, its mean over FLOW_TIMES: float64 (n,).
+    """Compute each image's squared error of what the denoiser predicts, its mean over TIMES: float64 (n,).
 
     Parameters
     ----------
+    net : the denoiser
+    scheduler : it says what the denoiser predicts, and how noise is added
     latents, noise : float32 (n, c, h, w)
     text : float32 (n, tokens, width), embeddings of the captions
     """
     losses = []
     with torch.inference_mode():
-        for time in FLOW_TIMES:
-            noisy = noisy_latents(latents, noise, torch.full((len(latents),), time))
+        for time in TIMES:
+            step = round(time * scheduler.config.num_train_timesteps)
+            steps = torch.full((len(latents),), step, device=latents.device)
+            noisy, target = make_noisy(scheduler, latents, noise, steps)
             parts = zip(noisy.split(BATCH), text.split(BATCH), strict=True)
-            flow = [
-                net(part, time * networks.TIMESTEPS, words, return_dict=False)[0]
-                for part, words in parts
-            ]
-            losses.append(
-                (torch.cat(flow) - target_velocity(latents, noise)).square().mean((1, 2, 3)).numpy()
-            )
+            predicted = [net(part, step, words, return_dict=False)[0] for part, words in parts]
+            errors = (torch.cat(predicted) - target).square().mean((1, 2, 3))
+            losses.append(errors.cpu().numpy())
     return np.stack(losses).mean(0, dtype=np.float64)

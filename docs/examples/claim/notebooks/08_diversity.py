@@ -27,6 +27,7 @@
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
 data: str = "phantom"  # phantom, npz:DIR, medmnist:NAME, folder:DIR or hub:OWNER/NAME
 generator: str = ""  # unused here: the question is about the data
+base: str = ""  # a pipeline like Stable Diffusion 1.5 or 2.1, folder or hub id, to fine-tune; empty: from scratch
 out: str = ""  # folder for results and figures; empty: build/<profile>-<data>
 
 # %%
@@ -47,7 +48,7 @@ print(c08_diversity.RULE.text)
 
 # %%
 start = time.perf_counter()
-study = Study(profile, data)
+study = Study(profile, data, base=base)
 images = {role: study.images(role) for role in ("generator", "test")}
 first_image = {
     role: np.unique(one["patient_id"][:], return_index=True)[1] for role, one in images.items()

@@ -1,0 +1,92 @@
+"""Whether the store has room for what a study fine-tuned from a base leaves there: many whole pipelines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from medisyn_lib.errors import InputError
+from medisyn_lib.profiles import Profile, named_profile
+from medisyn_lib.runtime.paths import store_dir
+
+if TYPE_CHECKING:
+    from medisyn_lib.models.bases import Base
+
+SNAPSHOTS = 8  # of a long training (`denoisers.snapshot_steps`)
+UNTRAINED = 5  # networks of random weights, a control of 01
+LEARNERS = 2  # of the eleventh modality
+SUITE = "train"  # what `medisyn train` makes
+GIGABYTE = 1e9
+Pipeline = tuple[object, ...]  # what tells one from the others
+
+
+def pipelines_of(settings: Profile) -> dict[str, set[Pipeline]]:
+    """Return which pipelines each notebook assembles, by its number: whose, of which seed, after which snapshot."""
+    seeds = settings.seeds
+    suite: set[Pipeline] = {
+        (name, seed) for seed in seeds for name in ("generalist", *settings.specialists)
+    }
+    first: set[Pipeline] = {("generalist", seeds[0])}
+    after = range(1, SNAPSHOTS + 1)
+    progress: set[Pipeline] = {("generalist", seeds[0], step) for step in (0, *after)}
+    long: set[Pipeline] = {
+        ("long", name, step) for name in settings.long_specialists for step in after
+    }
+    curves: set[Pipeline] = {("generalist", seed, step) for seed in seeds for step in after}
+    added: set[Pipeline] = {
+        ("added", learner, step) for learner in range(LEARNERS) for step in after
+    }
+    overfitted: set[Pipeline] = {
+        ("overfitted", size, step)
+        for size in (0, *settings.memorization.further_overfit_sizes)
+        for step in (*after, "finished")
+    }
+    return {
+        "01": first | progress | {("untrained", number) for number in range(UNTRAINED)},
+        "02": suite | long | {("generalist", seeds[0], 1)},
+        "03": suite | curves | added | {("added", "finished")},
+        "04": first,
+        "05": first | overfitted,
+        "06": first,
+        "07": first,
+        SUITE: suite,
+    }
+
+
+def check_room(base: Base, profile: str, parts: Sequence[str]) -> None:
+    """Check that the store's disk has room for the pipelines of some notebooks, beside those already there.
+
+    Parameters
+    ----------
+    base : Base
+        What they are fine-tuned from; with the whole denoiser trained, each snapshot is stored twice.
+    profile : str
+        Name of the run's profile.
+    parts : sequence of str
+        Numbers of notebooks, or `SUITE`.
+
+    Raises
+    ------
+    InputError
+        Where there is not.
+    """
+    assembled = pipelines_of(named_profile(profile))
+    pipelines = len(set().union(*(assembled.get(part, set()) for part in parts)))
+    each = base.size * (2 if base.whole else 1)
+    needed = pipelines * each - _already_there()
+    place = next(folder for folder in (store_dir(), *store_dir().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        fault = (
+            f"{pipelines} pipelines of profile {profile!r} from base {base.label!r} take about "
+            f"{needed / GIGABYTE:.0f} GB more, and {free / GIGABYTE:.0f} GB are free"
+        )
+        mend = "free some, set MEDISYN_STORE to another disk, or run fewer notebooks"
+        raise InputError(f"store {store_dir()}: {fault}; {mend}")
+
+
+def _already_there() -> int:
+    """Bytes of the pipelines in the store."""
+    files = store_dir().glob("generator-*/**/*.safetensors")
+    return sum(path.stat().st_size for path in files)
