@@ -161,7 +161,7 @@ print(f"with all of its training: from {fully_trained} modalities on")
 f03_compute_efficiency.break_even(even, costs, study, folder)
 
 # %% [markdown]
-# Where the rising line crosses a level one, both cost the same. The generalist's own cost for fewer modalities: unknown.
+# Where the rising line crosses a level one, both cost the same. What fewer modalities cost the generalist is not known.
 #
 # ## An eleventh modality
 #

@@ -141,7 +141,7 @@ print(scores.measures_table(released.scores, settings.smallest_n).round(2).to_st
 # %% [markdown]
 # ## Learning curves
 #
-# Both axes are logarithmic. Intervals of a panel rest on the same test patients and draws: paired gains below tell more.
+# Both axes are logarithmic. Intervals of a panel rest on the same patients and draws: paired gains below tell more.
 
 # %%
 curves = learning_curves.learning_curves(released.scores)

@@ -62,12 +62,8 @@ def write_report(
         "fingerprint": _digest(generator, finished_images),
     }
     subgroups = {name: read_subgroups(out, audit.CLAIMS[name]) for name in results}
-    said: dict[str, Any] = {
-        "results": results,
-        "untested": untested,
-        "subgroups": subgroups,
-        "noted": noted,
-    }
+    said: dict[str, Any] = {"results": results, "untested": untested}
+    said |= {"subgroups": subgroups, "noted": noted}
     _write_pages(out, results, {"about": about, **said})
     write_record(out, about, **said)
     return out / REPORT
