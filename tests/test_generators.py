@@ -101,7 +101,8 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
     n, shape = 2500, (networks.LATENT_CHANNELS, 16, 16)
     blocks: list[int] = []
 
-    def encode(vae: object, rows: np.ndarray) -> np.ndarray:
+    def encode(vae: object, images: np.ndarray, batch: int) -> np.ndarray:
+        rows = images[:, 0, 0, 0]
         blocks.append(len(rows))
         return np.stack(
             [np.random.default_rng(row).standard_normal(shape, np.float32) for row in rows]
@@ -109,7 +110,7 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
 
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(ImageSet, "load", lambda images: range(n))
-    monkeypatch.setattr(ImageSet, "pixels", lambda images, rows: rows)
+    monkeypatch.setattr(ImageSet, "pixels", lambda images, rows: rows[:, None, None, None])
     monkeypatch.setattr(autoencoders, "encode", encode)
     latents = Latents(
         ShippedAutoencoder(autoencoders.shipped_sha256()),
@@ -117,7 +118,10 @@ def test_latents_are_written_in_blocks_as_one_array_would_be(
     )
     written = (latents.folder / "latents.npy").read_bytes()
     assert blocks == [1024, 1024, 452]
-    np.save(tmp_path / "whole.npy", encode(None, np.arange(n)).astype(np.float16))
+    np.save(
+        tmp_path / "whole.npy",
+        encode(None, np.arange(n)[:, None, None, None], 1).astype(np.float16),
+    )
     assert written == (tmp_path / "whole.npy").read_bytes()
 
 
