@@ -306,7 +306,7 @@ def test_audit_says_a_sentence_a_claim(
     assert left == "alignment: not tested: was not asked for" and also_left.startswith(
         "augmentation: not tested"
     )
-    assert last == f"report in {place / 'new' / 'report.html'}"
+    assert last == f"report in {place / 'new' / 'report.html'}, as JSON in report.json"
     assert reports[0][1:3] == (str(place / "model"), False) and list(reports[0][3]) == [
         "training",
         "memorization",

@@ -94,7 +94,8 @@ def test_the_hub_takes_a_data_card(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.parent.name)
 def test_the_hub_takes_a_model_card(path: Path) -> None:
-    card = ModelCard.load(path, ignore_metadata_errors=False)
+    text = path.read_text("utf-8").replace("{licence}", "apache-2.0")  # of a template
+    card = ModelCard(text, ignore_metadata_errors=False)
     assert set(card.data.to_dict()) <= fields(ModelCardData)
     assert card.data.license in LICENCES
     assert card.data.library_name == "diffusers"

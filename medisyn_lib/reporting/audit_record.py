@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medisyn_lib.claims.results import Result
-from medisyn_lib.evaluation.subgroups import Subgroups
 from medisyn_lib.reporting import audit
 from medisyn_lib.reporting.audit_scope import copy_limit, scope
 from medisyn_lib.runtime.store import write_atomic
 
 if TYPE_CHECKING:  # it brings numpy, which the command line need not wait for
-    from medisyn_lib.reporting.subgroup_tables import SubgroupTable
+    from medisyn_lib.evaluation.subgroups import Subgroups
 
 RECORD = "report.json"
 SCHEMA = Path(__file__).with_name("audit.schema.json")
