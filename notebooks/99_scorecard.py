@@ -17,9 +17,10 @@
 # %% [markdown]
 # # 99 Scorecard: every claim, its rule and its verdict
 #
-# Reads the result files of this run and the committed ones; computes nothing. A verdict is one of *reproduced*,
-# *partly*, *not reproduced*, *not testable here*; a claim whose notebook was not run says so. All protocols are
-# our own; phantoms are not patients; not for clinical use.
+# Reads the result files of this run and the committed ones; computes nothing. A verdict is *supported*, *partly
+# supported*, *inconclusive* or *contradicted*. Where there is none, the problem is named: a control failed, images below
+# the quality floor, people are needed, not run. All protocols are our own; phantoms are not patients; not for clinical
+# use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
