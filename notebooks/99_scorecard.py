@@ -18,8 +18,8 @@
 # # 99 Scorecard: every claim, its rule and its verdict
 #
 # Reads the result files of this run and the committed ones; computes nothing. A verdict is *supported*, *partly
-# supported*, *inconclusive* or *contradicted*. Where there is none, the problem is named: a control failed, images below
-# the quality floor, people are needed, not run. All protocols are our own; phantoms are not patients; not for clinical
+# supported*, *inconclusive* or *contradicted*. Where there is none, the problem is named: a control failed, images lie
+# below the quality floor, people are needed, not run. All protocols are our own; phantoms are not patients; not for clinical
 # use.
 
 # %% tags=["parameters"]
