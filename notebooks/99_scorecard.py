@@ -19,8 +19,8 @@
 #
 # Reads the result files of this run and the committed ones; computes nothing. A verdict is *supported*, *partly
 # supported*, *inconclusive* or *contradicted*. Where there is none, the problem is named: a control failed, images lie
-# below the quality floor, people are needed, not run. All protocols are our own; phantoms are not patients; not for clinical
-# use.
+# below the quality floor, people are needed, not run. All protocols are our own. Phantoms are not patients. Not for
+# clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
