@@ -11,6 +11,7 @@ from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 
 FIRST_SEED = 7
+SHOWN = (1, 2, 4, 8)  # eighths of the training
 
 
 def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, TrainedDenoiser]:
@@ -23,15 +24,17 @@ def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, Trai
 
 
 def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarray]:
-    """Sample the generalist after some training steps, from the same seeds.
+    """Sample the generalist untrained, and after an eighth, a quarter, half and all of its training; the same seeds.
 
     Returns
     -------
     dict
         Images, uint8 (prompts, h, w, 3), by optimiser step, from 0, the untrained one.
     """
+    stored = snapshot_steps(denoiser_plan(study.settings))
+    shown = sorted({stored[min(eighths, len(stored)) - 1] for eighths in SHOWN})
     samples = {}
-    for step in (0, *snapshot_steps(denoiser_plan(study.settings))):
+    for step in (0, *shown):
         snapshot = study.generator(after=step).folder
         samples[step] = sample_prompts(snapshot, prompts, first_seed=FIRST_SEED)
     return samples
