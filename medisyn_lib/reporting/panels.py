@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH = 7.0  # inches: the text width of a page
 DPI = 100
 TITLE_WIDTH = 110  # characters
-PANELS_A_ROW = 3
+PANELS_A_ROW = 3  # at most
 LEGEND_HEIGHT = 0.7  # inches
 LEGEND_COLUMNS = 4
 THEME: dict[str, Any] = {  # seaborn's
@@ -120,8 +121,8 @@ def draw_panels(
     """
     panels = list(table.groupby("panel", sort=False))
     names = list(table["group"].unique())
-    columns = min(len(panels), PANELS_A_ROW)
-    lines = -(-len(panels) // PANELS_A_ROW)
+    lines = math.ceil(len(panels) / PANELS_A_ROW)
+    columns = math.ceil(len(panels) / lines)  # four panels make two rows of two
     shared = {side: table[f"{side}label"].nunique() == 1 for side in "xy"}
     figure, axes = new_figure(
         table,
