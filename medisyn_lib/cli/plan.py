@@ -67,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     largest = max((training.plan for training in denoisers), key=lambda plan: plan.batch)
     memory = run_plan.peak_memory(study.denoiser_origin, largest, half=device == "cuda")
     run_plan.check_memory(memory, available, arguments.profile)
-    room = run_plan.checked_room(study, NOTEBOOKS)
     rate, source = (arguments.tflops or 0) * TERA, "as given"
     if not rate:
         flops, source = denoisers[0].flops_per_image, "measured here in a few steps, no optimiser"
@@ -78,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"memory: {memory.total / GIGABYTE:.2f} GB ({memory.state / GIGABYTE:.2f} weights and optimiser, "
         f"{memory.activations / GIGABYTE:.2f} activations of {memory.batch} images) of {available / GIGABYTE:.1f}"
     )
+    room = run_plan.checked_room(study, NOTEBOOKS)
     print(f"disk: {room / GIGABYTE:.1f} GB of pipelines and snapshots")
     print(f"An estimate, at {rate / TERA:.3g} TFLOP/s ({source}), {ASSUMED}.")
     return 0

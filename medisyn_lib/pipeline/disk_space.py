@@ -102,7 +102,10 @@ def require_room(profile: str, parts: Sequence[str], each: int, made: str) -> in
             f"{pipelines} pipelines of profile {profile!r} {made} take about "
             f"{needed / GIGABYTE:.0f} GB more, and {free / GIGABYTE:.0f} GB are free"
         )
-        mend = "free some, set MEDISYN_STORE to another disk, or run fewer notebooks"
+        mend = (
+            "free some, set MEDISYN_STORE to another disk, run fewer notebooks, or name fewer seeds and specialists "
+            "in profiles.toml"
+        )
         raise InputError(f"store {store_dir()}: {fault}; {mend}")
     return pipelines * each
 
