@@ -20,6 +20,7 @@ from medisyn_lib.cli import (
     figures,
     generate,
     options,
+    plan,
     readers,
     reproduce,
     site,
@@ -29,7 +30,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import from_shell
 from medisyn_lib.runtime.store import write_atomic
 
-VERBS = (reproduce, audit, train, generate, figures, site, data, diff, readers)
+VERBS = (reproduce, plan, audit, train, generate, figures, site, data, diff, readers)
 LONGEST_MESSAGE = 300  # characters of an unforeseen error on its line
 
 

@@ -71,19 +71,43 @@ def check_room(base: Base, profile: str, parts: Sequence[str]) -> None:
     InputError
         Where there is not.
     """
+    each = base.size * (2 if base.whole else 1)
+    require_room(profile, parts, each, f"from base {base.label!r}")
+
+
+def require_room(profile: str, parts: Sequence[str], each: int, made: str) -> int:
+    """Return the bytes of the pipelines of some notebooks, those already in the store included.
+
+    Parameters
+    ----------
+    profile, parts
+        As of `check_room`.
+    each : int
+        Bytes that one pipeline takes.
+    made : str
+        What they are made from, in words.
+
+    Raises
+    ------
+    InputError
+        Where the store's disk has no room for those that are not there yet.
+    """
     assembled = pipelines_of(named_profile(profile))
     pipelines = len(set().union(*(assembled.get(part, set()) for part in parts)))
-    each = base.size * (2 if base.whole else 1)
     needed = pipelines * each - _already_there()
     place = next(folder for folder in (store_dir(), *store_dir().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
         fault = (
-            f"{pipelines} pipelines of profile {profile!r} from base {base.label!r} take about "
+            f"{pipelines} pipelines of profile {profile!r} {made} take about "
             f"{needed / GIGABYTE:.0f} GB more, and {free / GIGABYTE:.0f} GB are free"
         )
-        mend = "free some, set MEDISYN_STORE to another disk, or run fewer notebooks"
+        mend = (
+            "free some, set MEDISYN_STORE to another disk, run fewer notebooks, or name fewer seeds and specialists "
+            "in profiles.toml"
+        )
         raise InputError(f"store {store_dir()}: {fault}; {mend}")
+    return pipelines * each
 
 
 def _already_there() -> int:

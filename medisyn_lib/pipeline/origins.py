@@ -67,12 +67,16 @@ class DenoiserOrigin(ABC):
         """Return the scheduler that the finished denoiser is sampled with."""
 
     @abstractmethod
-    def loss_of_one(self, net: UNet2DConditionModel) -> torch.Tensor:
-        """Return the training loss of one image, whose latents are zeros."""
+    def outline(self) -> UNet2DConditionModel:
+        """Return a network as `new` does, on the device `meta`: all shapes, no weights."""
+
+    @abstractmethod
+    def loss_of(self, net: UNet2DConditionModel, images: int = 1) -> torch.Tensor:
+        """Return the training loss of some images, whose latents are zeros."""
 
     def operations(self, net: UNet2DConditionModel) -> tuple[int, dict[str, int]]:
         """Count one training image's operations (`training.flops.count_flops`); clears the gradients."""
-        counted = count_flops(lambda: self.loss_of_one(net).backward())
+        counted = count_flops(lambda: self.loss_of(net).backward())
         net.zero_grad(set_to_none=True)
         return counted
 
@@ -117,12 +121,18 @@ class DenoiserShape(DenoiserOrigin):
         """Return the scheduler of all generators from scratch."""
         return networks.scheduler()
 
-    def loss_of_one(self, net: UNet2DConditionModel) -> torch.Tensor:
-        """Return the flow-matching loss of one image, whose latents are zeros."""
+    def outline(self) -> UNet2DConditionModel:
+        """Return an untrained denoiser on the device `meta`."""
+        with torch.device("meta"):
+            return self.new(0)
+
+    def loss_of(self, net: UNet2DConditionModel, images: int = 1) -> torch.Tensor:
+        """Return the flow-matching loss of some images, whose latents are zeros."""
         side = self.size // networks.DOWNSCALE
-        latents = torch.zeros(1, net.config.in_channels, side, side)
-        text = torch.zeros(1, networks.CONTEXT, self.text_width)
-        return FlowMatching(net)(latents, latents, torch.zeros(1), text)
+        latents = torch.zeros(images, net.config.in_channels, side, side, device=net.device)
+        text = torch.zeros(images, networks.CONTEXT, self.text_width, device=net.device)
+        time = torch.zeros(images, device=net.device)
+        return FlowMatching(net)(latents, latents, time, text)
 
 
 @dataclass(frozen=True)
@@ -204,10 +214,19 @@ class FineTuning(DenoiserOrigin):
 
         return DPMSolverMultistepScheduler.from_config(self.base.config("scheduler"))
 
-    def loss_of_one(self, net: UNet2DConditionModel) -> torch.Tensor:
-        """Return the fine-tuning loss of one image, whose latents are zeros."""
+    def outline(self) -> UNet2DConditionModel:
+        """Return a denoiser like the base's, with its adapters if there are any, on the device `meta`."""
+        with torch.device("meta"):
+            net = self.random(0)
+            return net if self.base.whole else add_adapters(net, 0)
+
+    def loss_of(self, net: UNet2DConditionModel, images: int = 1) -> torch.Tensor:
+        """Return the fine-tuning loss of some images, whose latents are zeros."""
         side = self._latent_side
-        latents = torch.zeros(1, net.config.in_channels, side, side)
-        text = torch.zeros(1, self.base.shape.tokens, net.config.cross_attention_dim)
-        loss = DenoisingLoss(net, self.noise_scheduler())
-        return loss(latents, latents, torch.zeros(1, dtype=torch.int64), text)
+        latents = torch.zeros(images, net.config.in_channels, side, side, device=net.device)
+        width, tokens = net.config.cross_attention_dim, self.base.shape.tokens
+        text = torch.zeros(images, tokens, width, device=net.device)
+        time = torch.zeros(images, dtype=torch.int64, device=net.device)
+        with net.device:  # the scheduler keeps its noise levels where it is made
+            loss = DenoisingLoss(net, self.noise_scheduler())
+        return loss(latents, latents, time, text)

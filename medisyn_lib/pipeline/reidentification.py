@@ -10,6 +10,7 @@ from medisyn_lib.models import networks
 from medisyn_lib.models.weights import save_weights
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, ImageSet
 from medisyn_lib.pipeline.classifiers import Classifier, has_classes
+from medisyn_lib.profiles import Profile
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import classifier, loop, reidentification
 from medisyn_lib.training.reidentification import (
@@ -65,10 +66,14 @@ def reidentification_of(study: Study) -> Reidentification | None:
     images = study.image_set("evaluator")
     if len(rows_by_patient(images)) < BATCH or not has_classes(images):
         return None
-    plan = loop.TrainingPlan(
-        steps=study.settings.memorization.reidentification_steps,
+    return Reidentification(reidentification_plan(study.settings), images, study.classifier())
+
+
+def reidentification_plan(settings: Profile) -> loop.TrainingPlan:
+    """Return how a profile trains the encoder; a batch counts patients, of two images each."""
+    return loop.TrainingPlan(
+        steps=settings.memorization.reidentification_steps,
         batch=BATCH,
         learning_rate=2e-3,
         weight_decay=0.05,
     )
-    return Reidentification(plan, images, study.classifier())
