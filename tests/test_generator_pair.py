@@ -33,6 +33,7 @@ from medisyn_lib.evaluation.labelled_features import LabelledFeatures
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime.device import seeded
+from medisyn_lib.statistics.estimates import Estimate
 
 HARM = "<script>document.title='harmed'</script>"
 
@@ -40,6 +41,11 @@ HARM = "<script>document.title='harmed'</script>"
 def labelled(values: np.ndarray, modality: np.ndarray) -> LabelledFeatures:
     """Features with one patient per row."""
     return LabelledFeatures([values], modality, np.arange(len(values)).astype(str))
+
+
+def width(found: Estimate) -> float:
+    assert found.ci_low is not None and found.ci_high is not None
+    return found.ci_high - found.ci_low
 
 
 def row_of(compared: list[Compared], measure: str, modality: str = MEAN) -> Compared:
@@ -93,7 +99,7 @@ def test_what_both_have_in_common_does_not_widen_the_interval(three_sets: dict[s
     b = labelled(a.features[0] + 0.05 * draw.normal(size=(80, 6)), a.modality)
     compared = compare_nearness(real=three_sets["real"], a=a, b=b, modalities=["ct", "fundus"])
     row = row_of(compared, "KID")
-    assert row.effect.ci_high - row.effect.ci_low < (row.a.ci_high - row.a.ci_low) / row.a.value / 2
+    assert row.a.value and width(row.effect) < width(row.a) / row.a.value / 2
 
 
 def test_a_distance_that_is_not_positive_has_no_ratio() -> None:
@@ -118,7 +124,8 @@ def test_the_interval_of_proportions_is_by_patient_and_paired() -> None:
     a = np.array([1, 1, 0, 1, 0, 0, 1, 1])
     b = np.array([0, 0, 0, 1, 1, 1, 0, 0])
     patient = np.repeat(["p", "q", "r", "s"], 2)
-    labels = {"modality": np.repeat("ct", 8), "patient": patient, "modalities": ["ct"]}
+    labels: dict[str, Any] = {"modality": np.repeat("ct", 8), "patient": patient}
+    labels["modalities"] = ["ct"]
     row = row_of(compare_proportions("seen", a, b, **labels), "seen", "ct")
     assert (row.a.value, row.b.value, row.effect.value) == (0.625, 0.375, 0.25)
     half = t.ppf(0.975, 3) * np.std([1, 0, -1, 1], ddof=1) / 2
@@ -129,7 +136,7 @@ def test_the_interval_of_proportions_is_by_patient_and_paired() -> None:
 def test_the_mean_is_over_modalities_not_over_images() -> None:
     modality = np.array(["ct"] * 4 + ["fundus"] * 12)
     a = np.array([1] * 4 + [0] * 12)
-    labels = {"modality": modality, "patient": np.arange(16).astype(str)}
+    labels: dict[str, Any] = {"modality": modality, "patient": np.arange(16).astype(str)}
     compared = compare_proportions("seen", a, 0 * a, **labels, modalities=["ct", "fundus"])
     assert row_of(compared, "seen").effect.value == 0.5
 
@@ -224,6 +231,7 @@ def test_findings_are_recovered_where_the_classifier_is_in_the_store(pipelines: 
     measured = generator_pair.measure(pair)
     assert measured.left_out == []
     loaded = study.classifier().load()
+    assert pair.finding is not None
     right = [
         loaded.finding_right(loaded.scores(one), pair.modality.tolist(), pair.finding.tolist())
         for one in (pair.a, pair.b)
@@ -269,11 +277,11 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     more: tuple[str, ...],
     fault: str,
 ) -> None:
-    places = [
+    first, second = (
         next((home / name for home in (pipelines, folders) if (home / name).is_dir()), name)
         for name in (a, b)
-    ]
-    assert main.main(command(*places, tmp_path / "out", *more)) == 2
+    )
+    assert main.main(command(first, second, tmp_path / "out", *more)) == 2
     told = capsys.readouterr().err
     assert re.search(fault, told) and told.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ import numpy as np
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.comparison import mean_effect
 from medisyn_lib.evaluation.fidelity.blocks import compare
+from medisyn_lib.evaluation.fidelity.features import Features
 from medisyn_lib.evaluation.fidelity.kernel import unbiased_mmd
 from medisyn_lib.evaluation.fidelity.prdc import coverage
 from medisyn_lib.evaluation.labelled_features import LabelledFeatures, delete_patients
@@ -166,7 +167,7 @@ def _contrasts_of_nearness(
     ]
 
 
-def _nearness(real: np.ndarray, synthetic: np.ndarray, k: int) -> tuple[float, float]:
+def _nearness(real: Features, synthetic: Features, k: int) -> tuple[float, float]:
     """KID and coverage of one set."""
     compared = compare(real=real, synthetic=synthetic, k=k, unequal=True)
     return unbiased_mmd(compared), coverage(compared)
