@@ -120,17 +120,16 @@ def test_a_distance_that_is_not_positive_has_no_ratio() -> None:
 
 
 def test_the_interval_of_proportions_is_by_patient_and_paired() -> None:
-    """By hand: patients' mean differences 1, 0, -1 and 1 of two images each, with t of three degrees of freedom."""
-    a = np.array([1, 1, 0, 1, 0, 0, 1, 1])
-    b = np.array([0, 0, 0, 1, 1, 1, 0, 0])
-    patient = np.repeat(["p", "q", "r", "s"], 2)
-    labels: dict[str, Any] = {"modality": np.repeat("ct", 8), "patient": patient}
-    labels["modalities"] = ["ct"]
+    """By hand: eight patients of two images each, mean differences 1, 0, -1, 1 twice over, seven degrees."""
+    a = np.tile([1, 1, 0, 1, 0, 0, 1, 1], 2)
+    b = np.tile([0, 0, 0, 1, 1, 1, 0, 0], 2)
+    labels: dict[str, Any] = {"modality": np.repeat("ct", 16)}
+    labels |= {"patient": np.repeat(list("pqrstuvw"), 2), "modalities": ["ct"]}
     row = row_of(compare_proportions("seen", a, b, **labels), "seen", "ct")
     assert (row.a.value, row.b.value, row.effect.value) == (0.625, 0.375, 0.25)
-    half = t.ppf(0.975, 3) * np.std([1, 0, -1, 1], ddof=1) / 2
+    half = t.ppf(0.975, 7) * np.std([1, 0, -1, 1] * 2, ddof=1) / np.sqrt(8)
     assert (row.effect.ci_low, row.effect.ci_high) == pytest.approx((0.25 - half, 0.25 + half))
-    assert row.effect.n == 8
+    assert row.effect.n == 16
 
 
 def test_the_mean_is_over_modalities_not_over_images() -> None:
@@ -139,6 +138,15 @@ def test_the_mean_is_over_modalities_not_over_images() -> None:
     labels: dict[str, Any] = {"modality": modality, "patient": np.arange(16).astype(str)}
     compared = compare_proportions("seen", a, 0 * a, **labels, modalities=["ct", "fundus"])
     assert row_of(compared, "seen").effect.value == 0.5
+
+
+def test_proportions_and_their_limits_stay_proportions() -> None:
+    """Of three patients two: the t interval would reach from below 0 to above 1."""
+    labels: dict[str, Any] = {"modality": np.repeat("ct", 3), "patient": np.arange(3).astype(str)}
+    a, b = np.array([1, 1, 0]), np.array([0, 1, 1])
+    row = row_of(compare_proportions("seen", a, b, **labels, modalities=["ct"]), "seen", "ct")
+    assert (row.a.ci_low, row.a.ci_high) == (0.0, 1.0)
+    assert (row.effect.value, row.effect.ci_low, row.effect.ci_high) == (0.0, -1.0, 1.0)
 
 
 def test_modalities_with_too_few_images_are_left_out() -> None:

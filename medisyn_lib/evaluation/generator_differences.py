@@ -190,11 +190,27 @@ def _table(
 ) -> list[Compared]:
     """One measure in every modality, and in the mean."""
     rows = [
-        Compared(measure, name, *(effect_of_one_seed(contrasts[place]) for place in places))
+        _row(measure, name, *(effect_of_one_seed(contrasts[place]) for place in places))
         for name, contrasts in found.items()
     ]
     means = (
         mean_effect({name: contrasts[place] for name, contrasts in found.items()})
         for place in places
     )
-    return [*rows, Compared(measure, MEAN, *means)]
+    return [*rows, _row(measure, MEAN, *means)]
+
+
+def _row(measure: str, modality: str, a: Estimate, b: Estimate, effect: Estimate) -> Compared:
+    """A row, in which proportions lie in [0, 1] and their differences in [-1, 1], limits included."""
+    if measure == "KID":
+        return Compared(measure, modality, a, b, effect)
+    return Compared(measure, modality, _clipped(a, 0.0), _clipped(b, 0.0), _clipped(effect, -1.0))
+
+
+def _clipped(found: Estimate, lowest: float) -> Estimate:
+    """An estimate between a bound and 1, without what rounding leaves of zero."""
+    value, low, high = (
+        None if x is None else min(max(round(x, 12), lowest), 1.0) + 0.0
+        for x in (found.value, found.ci_low, found.ci_high)
+    )
+    return Estimate(value, low, high, found.n)
