@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from medisyn_lib.claims.results import Result, read_result
-from medisyn_lib.cli import options, run_notebooks
+from medisyn_lib.cli import audit_pair, options, run_notebooks
 from medisyn_lib.cli.reproduce import reproduce
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
@@ -17,10 +17,17 @@ def add_verb(verbs: options.Verbs) -> None:
     """Add `audit` to the command line."""
     verb = verbs.add_parser(
         "audit",
-        parents=[options.judged_generator()],
         help="judge a generator, with a report; exit code 0: claims supported, 1: one contradicted, 3: could not tell",
     )
     verb.set_defaults(run=run, ranges=[options.SEEDS])
+    judged = verb.add_mutually_exclusive_group(required=True)
+    options.add_generator(judged)
+    judged.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two of these (or flagship) side by side, paired by prompt and seed; no claim, no verdict",
+    )
     verb.add_argument(
         "--data",
         required=True,
@@ -44,7 +51,9 @@ def add_verb(verbs: options.Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the notebooks that can judge the generator, say what came of each, write the report."""
+    """Run the notebooks that can judge the generator, say what came of each, write the report; or compare two."""
+    if arguments.compare:
+        return audit_pair.compare(arguments)
     generator = options.checked_model(arguments.generator, "--generator")
     finished_images = options.is_image_folder(generator)
     untested = audit.choose_claims(

@@ -24,6 +24,7 @@ __all__ = [
     "Range",
     "Verbs",
     "add_base",
+    "add_generator",
     "add_jobs",
     "add_out",
     "add_profile",
@@ -98,12 +99,17 @@ def study_options() -> OneLineParser:
 def judged_generator() -> OneLineParser:
     """Return the parent of verbs that judge a generator, or images that it made."""
     parent = OneLineParser(add_help=False)
-    parent.add_argument(
-        "--generator",
-        required=True,
-        help="a diffusers folder or hub id, or a folder of images with metadata.csv",
-    )
+    add_generator(parent, required=True)
     return parent
+
+
+def add_generator(verb: argparse._ActionsContainer, **changed: bool) -> None:
+    """Add `--generator`, which is judged, or a folder of images that it made."""
+    verb.add_argument(
+        "--generator",
+        help="a diffusers folder or hub id, or a folder of images with metadata.csv",
+        **changed,
+    )
 
 
 def add_profile(verb: argparse.ArgumentParser) -> None:

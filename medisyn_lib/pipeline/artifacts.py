@@ -21,7 +21,8 @@ import numpy as np
 
 from medisyn_lib.data import sources
 from medisyn_lib.data.pixels import load_pixels
-from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime import distributed, store
+from medisyn_lib.runtime.paths import store_dir
 from medisyn_lib.training import batches, loop, schedules
 
 if TYPE_CHECKING:
@@ -107,6 +108,17 @@ class Artifact(ABC):
             inputs=[upstream.folder.name for upstream in self.upstream()],
             code=[module.__name__ for module in self.modules()],
         )
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is in the store, with all that it is made from; nothing is made."""
+        upstream = self.upstream()
+        if not all(one.is_stored for one in upstream):
+            return False
+        inputs = [one.folder.name for one in upstream]
+        code = [module.__name__ for module in self.modules()]
+        name = store.key(self.step, self.settings(), inputs, code)
+        return (store_dir() / name / store.MANIFEST).is_file()
 
     def modules(self) -> tuple[ModuleType, ...]:
         """Return the modules whose code decides the outcome."""

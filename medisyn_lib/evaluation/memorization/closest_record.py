@@ -21,24 +21,40 @@ class RecordPool(NamedTuple):
     held_out: np.ndarray
 
 
-def closest_record(pixels: np.ndarray, real: RealImages) -> Estimate:
-    """Estimate the proportion of images that lie nearest to a training image; half, if nothing is copied.
+class NearestRecords(NamedTuple):
+    """The nearest record of each of q images: `of_training` bool (q,), `record` int64 (q,), its place in the pool."""
+
+    of_training: np.ndarray
+    record: np.ndarray
+
+
+def nearest_records(pixels: np.ndarray, real: RealImages) -> NearestRecords:
+    """Find what each image lies nearest to, among as many training as held-out images of each modality.
 
     Parameters
     ----------
     pixels : uint8 (q, h, h, 3), compared by pixels
-    real : gives the pool, with as many training as held-out images of each modality
-
-    Returns
-    -------
-    Estimate, whose interval is clustered by nearest image
+    real : gives the pool
     """
     pool = balanced_pool(real, np.random.default_rng(6))
     training = load_pixels(real.training, pool.training)
     held_out = load_pixels(real.held_out, pool.held_out)
     records = centre_window(np.concatenate([training, held_out]))
     nearest = neighbours.nearest(query_windows(pixels), records, 1).row[:, 0]
-    return cluster_proportion((nearest < len(training)).astype(float), nearest)
+    return NearestRecords(nearest < len(training), nearest)
+
+
+def closest_record(pixels: np.ndarray, real: RealImages) -> Estimate:
+    """Estimate the proportion of images that lie nearest to a training image; half, if nothing is copied.
+
+    Parameters as of `nearest_records`.
+
+    Returns
+    -------
+    Estimate, whose interval is clustered by nearest image
+    """
+    found = nearest_records(pixels, real)
+    return cluster_proportion(found.of_training.astype(float), found.record)
 
 
 def balanced_pool(real: RealImages, rng: np.random.Generator) -> RecordPool:
