@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import from_root, from_shell
@@ -103,7 +103,7 @@ def judged_generator() -> OneLineParser:
     return parent
 
 
-def add_generator(verb: argparse._ActionsContainer, **changed: bool) -> None:
+def add_generator(verb: argparse._ActionsContainer, **changed: Any) -> None:
     """Add `--generator`, which is judged, or a folder of images that it made."""
     verb.add_argument(
         "--generator",

@@ -117,9 +117,9 @@ def _rows(planned: Sequence[Training], rate: float, device: str) -> list[str]:
             hours = f"{'CPU':>8}"
         work = f"{training.plan.steps:8,} {training.images:12,} {training.flops / TERA:14,.2f}"
         lines.append(f"{training.name:42} {work} {hours}  {' '.join(training.notebooks)}")
-    hours = sum(t.flops for t in planned if device == "cpu" or t.is_denoiser) / rate / HOUR
+    in_all = sum(t.flops for t in planned if device == "cpu" or t.is_denoiser) / rate / HOUR
     total = sum(training.flops for training in planned) / TERA
-    lines.append(f"{'all':42} {'':8} {'':12} {total:14,.2f} {hours:8.2f}")
+    lines.append(f"{'all':42} {'':8} {'':12} {total:14,.2f} {in_all:8.2f}")
     return lines
 
 
