@@ -64,6 +64,15 @@ def test_cells_were_run_once_and_in_order(path: Path) -> None:
 
 
 @each_notebook
+def test_no_output_is_a_widget(path: Path) -> None:
+    """A bar or a button shows nothing without its kernel, and appears only where something is made anew."""
+    shown = {
+        kind for cell in code_cells(path) for one in cell.outputs for kind in one.get("data", {})
+    }
+    assert not any("widget" in kind for kind in shown)
+
+
+@each_notebook
 def test_the_first_code_cell_holds_the_parameters(path: Path) -> None:
     """Without the tag papermill injects above the notebook's own values, which then win."""
     cells = code_cells(path)
