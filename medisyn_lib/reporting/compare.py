@@ -117,11 +117,13 @@ def _half_width(measure: dict[str, Any]) -> float:
     """Return half the interval of a measure, 0 where it has none.
 
     Those of two runs make up the interval of their difference. A proportion of fewer than ten,
-    often too few patients for an interval, counts as uncertain as one half of n is.
+    often too few patients for an interval, counts as uncertain as one half of n is; so does an AUROC
+    of too few draws for one, which the rounding of a few steps of training can move by as much.
     """
     low, high = measure["ci_low"], measure["ci_high"]
     if low is not None and high is not None:
         return (high - low) / 2
-    if _unit(measure) == "share" and 0 < measure["n"] < FEW:
-        return HALF_WIDTH_OF_ONE / math.sqrt(measure["n"])
+    unit, n = _unit(measure), measure["n"]
+    if n > 0 and (unit == "AUROC" or (unit == "share" and n < FEW)):
+        return HALF_WIDTH_OF_ONE / math.sqrt(n)
     return 0.0
