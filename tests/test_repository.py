@@ -271,7 +271,7 @@ def test_the_order_names_every_room_and_nothing_else() -> None:
 def test_imports_point_down(path: Path) -> None:
     home = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
     if home == "__init__":
-        assert not imported(TREES[path]), "the package itself imports nothing"
+        assert imported(TREES[path]) <= {"os"}, "the package itself imports nothing that takes time"
         return
     allowed = ORDER[: ORDER.index(home) + 1]
     upward = set()
