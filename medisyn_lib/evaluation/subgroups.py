@@ -47,6 +47,18 @@ class SubgroupEstimate:
     patients: int
     estimate: Estimate
 
+    def as_row(self) -> dict[str, str | int | float | None]:
+        """Return it flat, as files hold it: the estimate's value, ci_low, ci_high and n beside the rest."""
+        return {
+            "column": self.column,
+            "group": self.group,
+            "patients": self.patients,
+            "value": self.estimate.value,
+            "ci_low": self.estimate.ci_low,
+            "ci_high": self.estimate.ci_high,
+            "n": self.estimate.n,
+        }
+
 
 class Subgroups(NamedTuple):
     """One measure by subgroup.

@@ -71,14 +71,5 @@ def _result(name: str, result: Result) -> dict[str, Any]:
 
 
 def _subgroups(table: Subgroups) -> dict[str, Any]:
-    rows = [
-        {"column": row.column, "group": row.group, "patients": row.patients}
-        | {
-            "value": row.estimate.value,
-            "ci_low": row.estimate.ci_low,
-            "ci_high": row.estimate.ci_high,
-            "n": row.estimate.n,
-        }
-        for row in table.rows
-    ]
+    rows = [row.as_row() for row in table.rows]
     return {"measure": table.measure, "unit": table.unit, "rows": rows}

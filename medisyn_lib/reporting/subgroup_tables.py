@@ -71,24 +71,12 @@ def write_subgroups(out: Path, notebook: str, found: Subgroups) -> Path:
     Path
         `OUT/subgroups/NOTEBOOK.json`.
     """
-    lines = [
-        {
-            "column": row.column,
-            "group": row.group,
-            "patients": row.patients,
-            "value": row.estimate.value,
-            "ci_low": row.estimate.ci_low,
-            "ci_high": row.estimate.ci_high,
-            "n": row.estimate.n,
-        }
-        for row in found.rows
-    ]
     path = out / FOLDER / f"{notebook}.json"
     content = {
         "measure": found.measure,
         "unit": found.unit,
         "stated": list(found.stated),
-        "rows": lines,
+        "rows": [row.as_row() for row in found.rows],
     }
     write_atomic(path, json.dumps(content, indent=1, allow_nan=False))
     return path
