@@ -132,11 +132,6 @@ def set_tests_of_overfitted(
     )
 
 
-def flagged_by_step(overfitted: Overfitted) -> dict[str, Estimate]:
-    """Return the proportion flagged of what an overfitted model generates, by its optimiser steps in words."""
-    return {f"{one.step} steps": proportion_flagged(one.flagged) for one in overfitted.snapshots}
-
-
 def flagged_during_training(
     judged: JudgedGenerator,
     detectors: Sequence[Detector],
