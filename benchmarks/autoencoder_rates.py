@@ -6,8 +6,8 @@ Linear maps are principal components of square patches. Learnt ones start from r
 images and by the loss of the shipped one, each for as many minutes of one processor core; `stock` starts from the
 initial weights of diffusers instead of a wavelet transform. All are judged on `--images` phantoms of each modality of
 the role `test`: PSNR, then means over modalities of KID and of coverage (k = 5), EfficientNet-Lite0 at 128 pixels, the
-worst modality's coverage, the spectrum and the small lesions of the fundus (`medisyn_lib.evaluation.reconstruction`).
-The shipped autoencoder stands below them.
+worst modality's coverage, the spectrum, the small lesions of the fundus and the contrast of thin vessels
+(`medisyn_lib.evaluation.reconstruction`). The shipped autoencoder stands below them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,17 @@ TRIED: dict[str, Linear | Learnt] = {
     "learnt, 8 x 8 x 32": Learnt((16, 32, 96, 192), 32),
 }
 SHIPPED = "shipped"
-COLUMNS = ["autoencoder", "numbers", "PSNR, dB", "KID", "coverage", "worst", "spectrum", "lesions"]
+COLUMNS = [
+    "autoencoder",
+    "numbers",
+    "PSNR, dB",
+    "KID",
+    "coverage",
+    "worst",
+    "spectrum",
+    "lesions",
+    "lines",
+]
 
 
 def by_linear(tried: Linear, training: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -124,6 +134,7 @@ def row(name: str, numbers: int, decoded: np.ndarray, held_out: ImageSet) -> lis
         f"{table['coverage'].min():.2f}",
         f"{farthest:.2f}",
         lesions,
+        f"{table['lines'].min():.2f}",
     ]
     return [name, numbers, *values]
 

@@ -38,7 +38,7 @@ class LatentShape:
 
 # Trained from scratch; the first, our own shape, is the reference for the others.
 SHAPES = {
-    "8 channels, 4 times smaller": LatentShape(),
+    "16 channels, 4 times smaller": LatentShape(),
     "4 channels, 4 times smaller": LatentShape(4),
     "16 channels, 8 times smaller": LatentShape(16, (16, 32, 64, 96)),
 }

@@ -22,7 +22,7 @@ from medisyn_lib.training.autoencoder import AUTOENCODER_WIDTHS, train_autoencod
 SIZE = 64  # pixels of an image side
 ROLE = "first_stage"  # which no generator, evaluator or test uses
 IMAGES = 3000  # phantoms per modality
-BOTH_HALVES = loop.TrainingPlan(steps=7500, batch=16, learning_rate=1e-3, ema_decay=0.999)
+BOTH_HALVES = loop.TrainingPlan(steps=10_000, batch=16, learning_rate=1e-3, ema_decay=0.999)
 DECODER = loop.TrainingPlan(steps=1200, batch=16, learning_rate=5e-4, seed=1, ema_decay=0.995)
 WEIGHTS = "autoencoder.safetensors"
 

@@ -50,7 +50,7 @@ def draw(indices: Iterable[int]) -> tuple[torch.Tensor, list[str]]:
 
 images, captions = draw(range(options.images))
 
-# 2. Autoencoder: 64 x 64 x 3 pixels to 16 x 16 x 8 latents; frozen. Notebook 01 trains it.
+# 2. Autoencoder: 64 x 64 x 3 pixels to 16 x 16 x 16 latents; frozen. Notebook 01 trains it.
 vae = AutoencoderKL.from_pretrained(SHIPPED / "flagship" / "vae").float().requires_grad_(False)
 latents = torch.cat([vae.encode(part).latent_dist.mode() for part in images.split(64)])
 
@@ -72,8 +72,8 @@ place = torch.nn.Parameter(torch.randn(longest, width) * 0.1)
 # 4. Denoiser: a U-Net that sees noisy latents, the time and the words.
 denoiser = UNet2DConditionModel(
     sample_size=16,
-    in_channels=8,
-    out_channels=8,
+    in_channels=16,
+    out_channels=16,
     block_out_channels=(32, 64),
     layers_per_block=1,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -95,7 +95,7 @@ optimiser = torch.optim.AdamW(learnt, lr=learning_rate)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, options.steps + 1)
 for step in range(options.steps):
     chosen = torch.randint(len(latents), (batch,))
-    clean, noise = latents[chosen], torch.randn(batch, 8, 16, 16)
+    clean, noise = latents[chosen], torch.randn(batch, 16, 16, 16)
     text = texts[chosen] * (torch.rand(batch, 1) >= captions_dropped)
     time = torch.sigmoid(torch.randn(batch))
     t = time[:, None, None, None]
@@ -110,7 +110,7 @@ for step in range(options.steps):
 # 6. Sampling, for captions of new patients: from noise back along the path, farther than the words alone would go.
 real, prompts = draw(range(3000, 3000 + 3 * rows, 3))
 asked = tokens(prompts).repeat_interleave(columns, 0)
-x = torch.randn(len(asked), 8, 16, 16)
+x = torch.randn(len(asked), 16, 16, 16)
 times = torch.linspace(1, 0, sampling_steps + 1)
 times = 2.5 * times / (1 + 1.5 * times)  # more of the steps where noise is strong
 with torch.inference_mode():

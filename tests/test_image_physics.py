@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from medisyn_lib.evaluation.image_physics import (
     find_blobs,
+    line_contrast_kept,
     local_contrast,
     match_blobs,
     power_spectrum,
@@ -89,6 +90,19 @@ def test_blobs_that_are_kept_lost_and_invented_by_hand() -> None:
     assert (match.decoded, match.invented) == (3, 2)
 
 
+def test_contrast_of_lines_by_hand() -> None:
+    columns = np.arange(64)
+    profile = np.exp(-((columns - 20) ** 2) / 2)  # of a standard deviation of 1 pixel
+    real = np.tile(150 - 80 * profile, (1, 64, 1))
+    faint, reversed_ = (np.tile(150 + height * profile, (1, 64, 1)) for height in (-40, 80))
+    assert line_contrast_kept(real=grey(real), decoded=grey(real)) == 1
+    assert line_contrast_kept(real=grey(real), decoded=grey(faint)) == pytest.approx(0.5, abs=0.01)
+    assert line_contrast_kept(real=grey(real), decoded=grey(reversed_)) == pytest.approx(-1, 0.05)
+    flat = np.full((1, 64, 64), 150.0)
+    assert line_contrast_kept(real=grey(real), decoded=grey(flat)) == pytest.approx(0, abs=0.01)
+    assert np.isnan(line_contrast_kept(real=grey(flat), decoded=grey(real)))
+
+
 def test_the_table_says_what_blur_loses(fundus: np.ndarray) -> None:
     modality = np.array(["fundus"] * len(fundus))
     same = reconstruction_table(real=fundus, decoded=fundus, modality=modality).loc["fundus"]
@@ -98,3 +112,4 @@ def test_the_table_says_what_blur_loses(fundus: np.ndarray) -> None:
     assert np.isnan(same["speckle"]) and same["KID"] < 0.01 and same["coverage"] == 1
     assert soft["KID"] > 0.1 and soft["kept"] < 0.9
     assert soft["psnr"] < same["psnr"]
+    assert same["lines"] == 1 and 0.2 < soft["lines"] < 0.8

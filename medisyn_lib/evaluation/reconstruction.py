@@ -18,6 +18,7 @@ __all__ = ["reconstruction_table"]
 
 LESIONS = "fundus"  # the modality whose small lesions are counted
 SPECKLED = ("breast_ultrasound", "retinal_oct")
+LINED = ("fundus", "endoscopy")  # with vessels
 
 
 def reconstruction_table(
@@ -39,7 +40,8 @@ def reconstruction_table(
         `spectrum`, the farthest ratio of power up to half the Nyquist frequency; of ultrasound and
         OCT `speckle`, the ratio of local contrast; of the fundus `kept`, the proportion of small
         spots that are still seen, and `invented`, the proportion of those in reconstructions that
-        the image does not have. NaN elsewhere.
+        the image does not have; of fundus and endoscopy `lines`, how much of the contrast of thin
+        vessels is kept. NaN elsewhere.
     """
     table = nearness_by_modality(
         real=encoders.features(real), synthetic=encoders.features(decoded), modality=modality
@@ -58,6 +60,7 @@ def _physics(name: str, *, real: np.ndarray, decoded: np.ndarray) -> dict[str, f
         "speckle": float("nan"),
         "kept": float("nan"),
         "invented": float("nan"),
+        "lines": float("nan"),
     }
     if name in SPECKLED:
         contrasts = [np.median(image_physics.local_contrast(images)) for images in (decoded, real)]
@@ -66,4 +69,6 @@ def _physics(name: str, *, real: np.ndarray, decoded: np.ndarray) -> dict[str, f
         match = image_physics.match_blobs(real=real, decoded=decoded)
         row["kept"] = match.kept / max(1, match.real)
         row["invented"] = match.invented / max(1, match.decoded)
+    if name in LINED:
+        row["lines"] = image_physics.line_contrast_kept(real=real, decoded=decoded)
     return row

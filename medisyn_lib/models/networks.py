@@ -1,7 +1,7 @@
 """The networks: autoencoder, text encoder, denoiser; and the scheduler that samples with them.
 
 All are stock diffusers and transformers classes, so that what is trained here loads without this
-package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 8, h / 4, w / 4).
+package. Images are (n, 3, h, w) in [-1, 1] inside; latents are (n, 16, h / 4, w / 4).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "text_encoder",
 ]
 
-LATENT_CHANNELS = 8
+LATENT_CHANNELS = 16
 DOWNSCALE = 4  # pixels of the image side per latent
 CONTEXT = 48  # tokens of a prompt, begin and end marks included
 TIMESTEPS = 1000  # flow time 0..1 is shown to the denoiser as 0..1000
