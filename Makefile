@@ -44,7 +44,7 @@ notebooks: env
 	OMP_NUM_THREADS=1 MEDISYN_STORE="$(TEST_STORE)" $(PYTEST) --nbval notebooks/99*.ipynb
 
 runs: env
-	$(PYTEST) tests/test_tiny_runs.py -m runs
+	$(PYTEST) tests/test_tiny_runs.py tests/test_parts.py -m runs
 
 test-full: test
 	OMP_NUM_THREADS=2 MEDISYN_STORE="$(CURDIR)/build/store-two-threads" $(PYTEST) --nbval notebooks

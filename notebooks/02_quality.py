@@ -60,10 +60,10 @@ from medisyn_lib.claims.evidence import evidence_of_training
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import findings_of, published, verdicts
 from medisyn_lib.data import check
-from medisyn_lib.evaluation.comparison import compare, measure_arms
-from medisyn_lib.evaluation.fidelity import kernel_distance
+from medisyn_lib.evaluation.comparison import ArmComparison, measure_arms
 from medisyn_lib.evaluation.judged_coverage import coverage_of_arms
 from medisyn_lib.evaluation.nearness import nearness_by_modality
+from medisyn_lib.evaluation.own_best import choose_own_best
 from medisyn_lib.evaluation.training_costs import training_costs
 from medisyn_lib.pipeline import comparison_images
 from medisyn_lib.pipeline.denoisers import flops_of
@@ -79,7 +79,6 @@ start = time.perf_counter()
 study = Study(profile, data, base=base)
 folder = study.out_folder(out)
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
-calibration = evaluation_splits(study, "calibration")[0]  # other patients'
 modalities = compared_modalities(study.settings.specialists, check.testable(splits[0]))
 print(
     f"{study.scale}: {len(modalities)} modalities with a specialist, "
@@ -109,10 +108,11 @@ print(by_model[["images seen", "TFLOP"]].agg(["count", "mean"]).round(1).to_stri
 # ## The same prompts, the same seeds
 #
 # Each held-out real image lends its caption; generalist and specialist sample it from the same noise. Training seeds
-# get different patients' captions where there are enough ([code](../medisyn_lib/pipeline/comparison_images.py)).
+# get different patients' captions where there are enough ([code](../medisyn_lib/pipeline/comparison_images.py)). Here
+# it is said whose images are compared; they are sampled below, unless the measurement is there already.
 
 # %%
-images = comparison_images.paired_images(study, splits, modalities, generator)
+arms = comparison_images.paired_arms(study, modalities, generator)
 
 # %% [markdown]
 # For the controls, with the first training seed: the generalist after an eighth of its steps, and from other noise;
@@ -120,17 +120,18 @@ images = comparison_images.paired_images(study, splits, modalities, generator)
 # that any generator here can do.
 
 # %%
-images |= comparison_images.control_images(study, splits[0], calibration, modalities)
+arms |= comparison_images.control_arms(study, modalities)
 
 # %% [markdown]
 # A long specialist's own best checkpoint is the one whose images of calibration captions lie nearest to the calibration
 # images; the one of equal exposure is among the candidates.
 
 # %%
-own_best = comparison_images.choose_own_best(study, denoisers, calibration, kernel_distance)
-images |= comparison_images.long_specialist_images(study, denoisers, splits[0], own_best)
-for name, chosen in own_best.items():
-    print(f"{name:18} own best of {chosen.candidates} checkpoints: {chosen.checkpoint}")
+own_best = choose_own_best(study, modalities)
+candidates = len(comparison_images.long_checkpoints(study))
+for name, checkpoint in own_best.items():
+    arms |= comparison_images.long_specialist_arms(study, name, checkpoint)
+    print(f"{name:18} own best of {candidates} checkpoints: {checkpoint}")
 if not own_best:
     print("no specialist was trained beyond equal exposure in this profile")
 
@@ -138,7 +139,7 @@ if not own_best:
 # Each column is a patient's image and what the two models make of its caption: the first prompts, not chosen by eye.
 
 # %%
-f02_quality.side_by_side(images, splits[0], modalities, study, folder)
+f02_quality.side_by_side(arms, splits[0], modalities, study, folder)
 
 # %% [markdown]
 # ## What a distance sees
@@ -170,8 +171,7 @@ print((toy[["KID", "coverage"]].round(1) + 0.0).to_string())
 # patients with replacement would spoil nearest neighbours.
 
 # %% tags=["nbval-ignore-output"]
-comparison = compare(images, splits, modalities)
-measured = measure_arms(comparison)
+measured = measure_arms(arms)
 wide = measured.pivot_table(index=["label", "group"], columns="panel", values="value", sort=False)
 print(wide.rename(columns=lambda name: name.replace("_efflite0", "")).round(2).to_string())
 
@@ -183,12 +183,9 @@ f02_quality.measures(measured, study, folder)
 #
 # The quality floor is the coverage of real images in 100 a side, by this encoder and by one of another family, a small
 # transformer that was trained on evaluator patients of these data; the median over modalities, for each encoder alone.
-# And the same distances by the second: where the two disagree, the summary says so.
 
 # %% tags=["nbval-ignore-output"]
-transformer = study.transformer_encoder()
-by_transformer = compare(images, splits, modalities, transformer.features)
-coverage = coverage_of_arms(study, images, comparison.patients)
+coverage = coverage_of_arms(study, arms)
 for arm, covered in coverage.items():
     by_encoder = ", ".join(f"{one.value:.0%} ({encoder})" for encoder, one in covered.items())
     print(f"{arm:24} covers of real images: {by_encoder}")
@@ -197,9 +194,12 @@ for arm, covered in coverage.items():
 # ## Generalist against specialist
 #
 # The effect of each modality, paired by prompt and seed: the log-ratio of KID, at each budget. There is a claim for
-# each ([code](../medisyn_lib/claims/c02_quality.py)); budgets that this profile has no specialist for are not run.
+# each ([code](../medisyn_lib/claims/c02_quality.py)); budgets that this profile has no specialist for are not run. And
+# the same distances by the second encoder: where the two disagree, the summary says so.
 
 # %% tags=["nbval-ignore-output"]
+comparison = ArmComparison(modalities, arms)
+by_transformer = ArmComparison(modalities, arms, study.transformer_encoder())
 controls = c02_quality.quality_controls(comparison)
 evidence = evidence_of_training(study)
 claims = c02_quality.quality_claims(

@@ -57,12 +57,11 @@ from medisyn_lib.claims.floor import better_covered
 from medisyn_lib.claims.results import write_result
 from medisyn_lib.claims.scorecard import findings_of, published, verdicts
 from medisyn_lib.data import check
-from medisyn_lib.evaluation import efficiency, serving, training_costs
+from medisyn_lib.evaluation import efficiency, quality_curves, serving, training_costs
 from medisyn_lib.evaluation.added_modality import distances_while_learning, forgetting
 from medisyn_lib.evaluation.judged_coverage import coverage_of_pair
-from medisyn_lib.evaluation.own_best import CHOOSING_IMAGES, choose_checkpoints
+from medisyn_lib.evaluation.own_best import choose_checkpoints
 from medisyn_lib.evaluation.planted_sharing import plant_sharing
-from medisyn_lib.evaluation.quality_curves import curve_points, sample_quality_curves
 from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_denoiser, choose_origin
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.paired_samples import evaluation_splits
@@ -80,7 +79,7 @@ seeds = study.settings.seeds
 splits = evaluation_splits(study)  # held-out real images, one split per training seed
 present = check.testable(splits[0])
 modalities = compared_modalities(study.settings.specialists, present)
-images_per_point = min(100, study.settings.quality_images)  # per checkpoint, modality and seed
+per_point = quality_curves.images_per_point(study.settings)  # per checkpoint, modality and seed
 print(f"{study.scale}, training seeds: {len(seeds)}")
 print(f"{len(modalities)} of {len(present)} modalities have a specialist")
 
@@ -113,8 +112,7 @@ print(training_costs.autoencoder_in_words(study))
 
 # %%
 denoisers = train_denoisers(study, modalities)
-calibration = evaluation_splits(study, "calibration", CHOOSING_IMAGES)
-chosen = choose_checkpoints(study, calibration, modalities)
+chosen = choose_checkpoints(study, modalities)
 costs = training_costs.suite_costs(study, denoisers, len(present), chosen)
 cost_table = training_costs.cost_table(denoisers, costs, watts)
 print(cost_table["TFLOP"].round(1).to_string())
@@ -129,8 +127,9 @@ print(cost_table.drop(columns="TFLOP").round(1).to_string())
 # same prompts from the same noise. The autoencoder's cost, which is the same for both, is left out.
 
 # %%
-curves = sample_quality_curves(study, splits, modalities, images_per_point, chosen)
-f03_compute_efficiency.frontier(curve_points(curves, costs), images_per_point, study, folder)
+curves = quality_curves.measure_quality_curves(study, modalities, per_point, chosen)
+points = quality_curves.curve_points(curves, costs)
+f03_compute_efficiency.frontier(points, per_point, study, folder)
 
 # %% [markdown]
 # Lower is nearer to real images. Below the specialist's point the generalist has reached that quality, for all at once.
@@ -173,7 +172,7 @@ f03_compute_efficiency.break_even(even, costs, study, folder)
 # %% tags=["nbval-ignore-output"]
 origin = choose_origin(present, modalities)
 added = [added_modality_denoiser(study, learner, origin) for learner in LEARNERS]
-learning = distances_while_learning(study, splits[0], origin, images_per_point)
+learning = distances_while_learning(study, origin, per_point)
 print(learning[["model", "images seen", "KID"]].round(2).to_string(index=False))
 f03_compute_efficiency.eleventh(learning, study, folder)
 
@@ -181,23 +180,24 @@ f03_compute_efficiency.eleventh(learning, study, folder)
 # What the tuning did to the old modalities: log-ratio of KID after to before, above zero worse.
 
 # %% tags=["nbval-ignore-output"]
-forgotten = forgetting(study, splits[0], origin, curves)
+forgotten = forgetting(study, origin, modalities, per_point)
 for name, effect in forgotten.items():
     print(f"{name:18} {'none' if effect.value is None else f'{effect.value:+.2f}'}")
 
 # %% [markdown]
 # ## Serving ten modalities
 #
-# Parameters and bytes; then latency on this machine. A suite keeps all denoisers in memory, or loads another each time.
+# Parameters and bytes; then latency on the machine that served the generalist first. A suite keeps all denoisers in
+# memory, or loads another each time.
 
 # %%
-finished = study.generator(seed=seeds[0]).folder
-print(serving.serving_table(study, finished, len(present)).round(0).to_string())
+served = serving.serving_costs(study)
+print(serving.serving_table(study, served, len(present)).round(0).to_string())
 
 # %% tags=["nbval-ignore-output"]
-machine = serving.machine_costs(study, finished, splits[0]["caption"][0])
+machine = serving.machine_costs(served)
 print(f"one image {machine.latency:.2f} s; loading another denoiser first {machine.loading:.2f} s")
-print(f"peak memory of this process, training included: {machine.peak_memory / 1e9:.1f} GB")
+print(f"peak memory of that process, all before included: {machine.peak_memory / 1e9:.1f} GB")
 
 # %% [markdown]
 # ## Controls and verdict
@@ -208,8 +208,8 @@ print(f"peak memory of this process, training included: {machine.peak_memory / 1
 # coverage of real images by the better of generalist and specialists, by each of two encoders.
 
 # %%
-planted = plant_sharing(study, splits[0], curves)
-coverage = better_covered(*coverage_of_pair(study, splits[0], modalities))
+planted = plant_sharing(study, curves)
+coverage = better_covered(*coverage_of_pair(study, modalities))
 claim = c03_compute_efficiency.efficiency_claim(
     saving,
     coverage,
@@ -246,5 +246,5 @@ print(verdicts([claim]))
 # - "As good" is as near by KID as specialists of equal exposure; longer trained ones are better (notebook 02).
 # - Checkpoints of one training stand for shorter trainings; a schedule made for the shorter one would do better.
 # - With one seed controls plant sharing in the accounts, not in a training; learners of an eleventh take few steps.
-# - Energy is assumed watts times seconds. Memory and latency are this machine's. No rule uses them.
+# - Energy is assumed watts times seconds. Memory and latency are one machine's. No rule uses them.
 # - With a `base` the costs are of fine-tuning alone; its own training, which both start from, is not counted.

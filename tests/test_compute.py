@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,13 +31,14 @@ from medisyn_lib.claims.claim import (
     Judgement,
 )
 from medisyn_lib.claims.decisions import replay
-from medisyn_lib.evaluation import own_best
+from medisyn_lib.evaluation.arm_measures import Distances
 from medisyn_lib.evaluation.efficiency import (
     break_even,
     compute_to_reach,
     estimate_saving,
     planted_saving,
 )
+from medisyn_lib.evaluation.fidelity import kernel_distance
 from medisyn_lib.evaluation.own_best import best_until_now, choose_checkpoints
 from medisyn_lib.evaluation.planted_sharing import PlantedSharing
 from medisyn_lib.evaluation.quality_curves import QualityCurves
@@ -48,6 +47,8 @@ from medisyn_lib.models import networks
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.statistics.estimates import Estimate
+from medisyn_lib.statistics.jackknife import deal_groups
+from medisyn_lib.statistics.noninferiority import distances_without_groups
 from medisyn_lib.training.denoiser import FlowMatching, denoiser_flops
 from medisyn_lib.training.flops import count_flops
 
@@ -133,31 +134,45 @@ def costs(specialist: float = 8.0, seeds: int = 1) -> SuiteCosts:
 COSTS = costs()
 
 
+def distances(features: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+    """KID of each later column of simulated features (n, columns, d) from the first, whole and without each group."""
+    groups = 0 if group is None else int(group.max()) + 1
+    real = features[:, 0]
+    return np.array(
+        [
+            distances_without_groups(kernel_distance, real, features[:, column], group, groups)
+            for column in range(1, features.shape[1])
+        ]
+    ).T
+
+
 def simulated_curves(
     curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7),
     own: tuple[float, ...] = (1.0,),
     n: int = 300,
     best_so_far: tuple[int, ...] = (),
 ) -> QualityCurves:
-    """Simulated features: shifts of the checkpoints' images, and of the specialist's, one per training seed."""
+    """Distances of simulated features: shifts of the checkpoints' images, and of the specialist's, one per seed."""
     rng = np.random.default_rng(1)
-    features, patients = {}, {}
+    measured = {}
+    group = deal_groups(n, np.arange(n) // 3)
     for number, of_specialist in enumerate(own):
         shifts = np.array([0.0, *curve, of_specialist])[None, :, None]
         for name in NAMES:
-            features[name, number] = rng.normal(size=(n, len(curve) + 2, 16)) + shifts
-            patients[name, number] = np.arange(n) // 3
+            features = rng.normal(size=(n, len(curve) + 2, 16)) + shifts
+            measured[name, number] = distances(features, group)
+    together = {} if len(own) > 1 else {name: measured[name, 0] for name in NAMES}
     best = dict.fromkeys(range(len(own)), best_so_far or tuple(range(len(curve))))
-    return QualityCurves(NAMES, len(own), n, features, patients, best)
+    return QualityCurves(NAMES, len(own), n, measured, together, best)
 
 
 def planted_sharing(
     curve: tuple[float, ...] = (2.0, 1.5, 1.0, 0.7), half: float = 1.0, n: int = 300
 ) -> PlantedSharing:
-    """Simulated features of a second training's checkpoints, and of the half-trained first network."""
+    """Distances of a second training's checkpoints, and of the half-trained first network, by simulated features."""
     shifts = np.array([0.0, *curve, half])[None, :, None]
     features = np.random.default_rng(2).normal(size=(n, len(curve) + 2, 16)) + shifts
-    return PlantedSharing(features, STEPS, half=4)
+    return PlantedSharing(distances(features)[0], STEPS, half=4)
 
 
 NEVER, AT_ONCE = (
@@ -339,7 +354,7 @@ def test_03_each_control_can_fail_and_leaves_no_verdict() -> None:
 
 def test_03_an_encoder_that_sees_nothing_leaves_no_verdict() -> None:
     again = planted_sharing()
-    controls = efficiency_controls([again._replace(features=np.ones_like(again.features))])
+    controls = efficiency_controls([again._replace(distances=np.zeros_like(again.distances))])
     claim = claimed(estimate_saving(simulated_curves(), COSTS), controls=controls)
     assert (claim.verdict, claim.problem) == (None, CONTROL_FAILED)
 
@@ -369,28 +384,21 @@ def test_the_best_so_far_is_the_first_of_the_least() -> None:
     assert best_until_now([3.0, 2.0, 2.5, 2.0, 1.0]) == (0, 1, 1, 1, 4)
 
 
-def test_own_best_checkpoints_of_a_small_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_best_checkpoints_of_a_small_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """Distances ordered by hand: the generalist is best at its second checkpoint, the specialist at its first."""
     study = Study("tiny", "phantom")
     general = snapshot_steps(denoiser_plan(study.settings))
     special = snapshot_steps(denoiser_plan(study.settings, "fundus"))
-    distances = {**dict.fromkeys(general, 5.0), general[1]: 1.0}
-    monkeypatch.setattr(
-        own_best,
-        "_log_distance",
-        lambda folder, split, names: (
-            float(folder.name) if names == ["fundus"] else distances.get(int(folder.name), 9.0)
-        ),
-    )
 
-    class Made(NamedTuple):
-        folder: Path
+    def by_hand(self: Distances) -> dict[str, list[list[float]]]:
+        of_steps = [arm.generator.after for arm in self.arms]
+        if self.arms[0].generator.modality is None:
+            values = [1.0 if step == general[1] else 5.0 for step in of_steps]
+        else:
+            values = [float(step) for step in of_steps]
+        return {name: [[value] for value in values] for name in self.arms[0].modalities}
 
-    monkeypatch.setattr(
-        Study, "generator", lambda self, name=None, **how: Made(Path(str(how["after"])))
-    )
-    chosen = choose_checkpoints(study, [["a split"]], ["fundus", "ct"])
+    monkeypatch.setattr(Distances, "value", property(by_hand))
+    chosen = choose_checkpoints(study, ["fundus", "ct"])
     assert chosen.best_so_far == {0: (0, *[1] * (len(general) - 1))}
     assert chosen.specialists["fundus", 0] == special[0]

@@ -34,13 +34,14 @@ from medisyn_lib.evaluation.comparison import (
     EQUAL_EXPOSURE,
     OWN_BEST_BUDGET,
     Budget,
-    Comparison,
+    FeatureComparison,
     mean_effect,
 )
 from medisyn_lib.models import encoders
 from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline import paired_samples
 from medisyn_lib.pipeline.arms import SECOND_SAMPLE, UNDERTRAINED, ArmKey
+from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import (
     SEEDS_APART,
@@ -90,9 +91,7 @@ def test_each_seed_has_other_images_where_there_are_enough(monkeypatch: pytest.M
         {"modality": ["a", "b"] * 5 + ["b"] * 2, "image_id": list(range(12))}
     )
     monkeypatch.setattr(
-        paired_samples.sources,
-        "load",
-        lambda *_, **how: table if how["per_modality"] == 6 else None,
+        ImageSet, "load", lambda images: table if images.per_modality == 6 else None
     )
     study = Study("gpu", "phantom")  # three seeds
     splits = [list(split["image_id"]) for split in evaluation_splits(study, n=2)]
@@ -140,7 +139,7 @@ COVERED = Estimate(0.5, 0.4, 0.6, 300)
 ENCODERS = ("efflite0", "transformer")
 
 
-def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Comparison:
+def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> FeatureComparison:
     """Simulated features of every arm, some of them moved."""
     rng = np.random.default_rng(0)
     names = {"undertrained": UNDERTRAINED, "second_sample": SECOND_SAMPLE}
@@ -152,14 +151,14 @@ def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> Compari
         for number in range(seeds)
     }
     patients = {(name, number): np.arange(n) // 3 for name in NAMES for number in range(seeds)}
-    return Comparison(NAMES, features, patients)
+    return FeatureComparison(NAMES, features, patients)
 
 
 def claim_at(
     budget: Budget,
-    comparison: Comparison,
+    comparison: FeatureComparison,
     *,
-    second: Comparison | None = None,
+    second: FeatureComparison | None = None,
     coverage: Estimate = COVERED,
     evidence: str = EXPLORATORY,
 ) -> Claim:

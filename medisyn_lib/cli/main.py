@@ -19,6 +19,7 @@ from medisyn_lib.cli import (
     diff,
     figures,
     generate,
+    keep,
     options,
     plan,
     readers,
@@ -30,7 +31,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.runtime.paths import from_shell
 from medisyn_lib.runtime.store import write_atomic
 
-VERBS = (reproduce, plan, audit, train, generate, figures, site, data, diff, readers)
+VERBS = (reproduce, plan, keep, audit, train, generate, figures, site, data, diff, readers)
 LONGEST_MESSAGE = 300  # characters of an unforeseen error on its line
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medisyn_lib.cli import options
@@ -57,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from medisyn_lib.pipeline import run_plan
+    from medisyn_lib.pipeline.parts import parts_folder
     from medisyn_lib.pipeline.study import Study
+    from medisyn_lib.runtime.provenance import run_name
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     available = _available(device, arguments.memory, arguments.tflops)
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     largest = max((training.plan for training in denoisers), key=lambda plan: plan.batch)
     memory = run_plan.peak_memory(study.denoiser_origin, largest, half=device == "cuda")
     run_plan.check_memory(memory, available, arguments.profile)
+    label = run_name(arguments.profile, arguments.data, study.base_label)
     rate, source = (arguments.tflops or 0) * TERA, "as given"
     if not rate:
         flops, source = denoisers[0].flops_per_image, "measured here in a few steps, no optimiser"
@@ -79,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     room = run_plan.checked_room(study, NOTEBOOKS)
     print(f"disk: {room / GIGABYTE:.1f} GB of pipelines and snapshots")
+    print(*_finished(study, planned, rate, parts_folder(label)), sep="\n")
     print(f"An estimate, at {rate / TERA:.3g} TFLOP/s ({source}), {ASSUMED}.")
     return 0
 
@@ -134,5 +139,39 @@ def _notebooks(planned: Sequence[Training], study: Study) -> list[str]:
         sampled = len(pipelines.get(number, ()))
         lines.append(
             f"{number}: needs {needed} trainings, assembles and samples {sampled} pipelines"
+        )
+    return lines
+
+
+def _finished(study: Study, planned: Sequence[Training], rate: float, folder: Path) -> list[str]:
+    """What of notebooks 02 and 03 is finished, in the store or the checkout, and what remains, seed by seed."""
+    from medisyn_lib.evaluation.study_steps import study_steps
+    from medisyn_lib.pipeline.parts import stale_parts
+    from medisyn_lib.runtime.paths import store_dir
+
+    in_checkout = any(folder.glob("*.json"))
+    if not in_checkout and not any(store_dir().glob("training_record-*")):
+        return ["finished: nothing yet; `medisyn keep` goes step by step"]
+    hours = {training.name: training.flops / rate / HOUR for training in planned}
+    steps = study_steps(study)
+    open_steps = [step for step in steps if not step.is_finished]
+    lines = []
+    for seed in dict.fromkeys(step.seed for step in steps):
+        of_seed = [step for step in steps if step.seed == seed]
+        left = [step for step in open_steps if step.seed == seed]
+        remaining = sum(hours.get(step.name, 0.0) for step in left)
+        said = f"{len(of_seed) - len(left)} of {len(of_seed)} steps finished"
+        lines.append(f"seed {seed}: {said}, {remaining:.2f} hours of training remain")
+    if open_steps:
+        longest = max(open_steps, key=lambda step: hours.get(step.name, 0.0))
+        lines.append(
+            f"next: {open_steps[0].name}; longest: {longest.name}, {hours.get(longest.name, 0.0):.2f} hours"
+        )
+    stale = stale_parts(folder, (part for step in steps for part in step.finished_parts()))
+    if stale:
+        changed = sorted({module for modules in stale.values() for module in modules})
+        why = ", ".join(changed) or "no code: settings or data"
+        lines.append(
+            f"{len(stale)} parts in {folder} fit no more; changed since: {why}; delete them"
         )
     return lines

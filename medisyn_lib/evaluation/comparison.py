@@ -1,14 +1,22 @@
-"""Generalist against specialists: features of every arm, and the effects in each modality."""
+"""Generalist against specialists: distances of every arm, and the effects in each modality."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from medisyn_lib.evaluation.fidelity import kernel_distance, measures
+from medisyn_lib.evaluation.arm_measures import (
+    Distances,
+    Fidelity,
+    Groups,
+    cut_to_shortest,
+    deal_patients,
+)
+from medisyn_lib.evaluation.fidelity import kernel_distance
 from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
@@ -21,16 +29,18 @@ from medisyn_lib.pipeline.arms import (
     SPECIALIST,
     UNDERTRAINED,
     ArmKey,
-    Images,
+    Arms,
 )
-from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.paired_samples import patients_of
+from medisyn_lib.pipeline.transformer import TransformerEncoder
 from medisyn_lib.statistics.estimates import Estimate, student
-from medisyn_lib.statistics.jackknife import delete_group
-from medisyn_lib.statistics.noninferiority import Contrast, FeatureTriple, contrast
+from medisyn_lib.statistics.jackknife import jackknife_of
+from medisyn_lib.statistics.noninferiority import (
+    Contrast,
+    contrast_of_distances,
+    distances_without_groups,
+)
 
 if TYPE_CHECKING:
-    import datasets
     import pandas as pd
 
 MEASURED_ARMS = (
@@ -43,9 +53,6 @@ MEASURED_ARMS = (
     LONG_SPECIALIST,
     OWN_BEST,
 )
-Encode = Callable[[np.ndarray], FeatureSet]  # images uint8 (n, h, w, 3) to their features
-NEIGHBOURS = 5  # of precision, recall, density and coverage
-JACKKNIFE_GROUPS = 10  # of patients, of the intervals of all measures
 
 
 class Budget(NamedTuple):
@@ -62,44 +69,106 @@ BUDGETS = (EQUAL_EXPOSURE, EQUAL_COMPUTE, OWN_BEST_BUDGET)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Features of every arm.
+class Comparison(ABC):
+    """What is measured of every arm.
 
     Attributes
     ----------
     modalities
         Those with a specialist.
-    features
-        By arm, modality and evaluation split.
-    patients
-        The patient of each row (n,), by modality and evaluation split.
     """
 
     modalities: Sequence[str]
+
+    @abstractmethod
+    def keys(self) -> Collection[ArmKey]:
+        """Return the arms that there are, by modality and evaluation split."""
+
+    @abstractmethod
+    def patients(self, key: ArmKey) -> np.ndarray:
+        """Return the patient of each image of an arm that has a real one beside it, (n,)."""
+
+    @abstractmethod
+    def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
+        """Return an arm's kernel distance from real images: of all, then without each group, (1 + groups,)."""
+
+
+@dataclass(frozen=True)
+class FeatureComparison(Comparison):
+    """A comparison of features in memory.
+
+    Attributes
+    ----------
+    features
+        By arm, modality and evaluation split.
+    real_patients
+        The patient of each row (n,), by modality and evaluation split.
+    """
+
     features: Mapping[ArmKey, FeatureSet]
-    patients: Mapping[tuple[str, int], np.ndarray]
+    real_patients: Mapping[tuple[str, int], np.ndarray]
+
+    def keys(self) -> Collection[ArmKey]:
+        """Return the arms that there are."""
+        return self.features.keys()
+
+    def patients(self, key: ArmKey) -> np.ndarray:
+        """Return the patient of each image of an arm that has a real one beside it."""
+        return self.real_patients[key.modality, key.split][: len(self.features[key])]
+
+    def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
+        """Measure an arm's distances from real images."""
+        x, y = cut_to_shortest(self.features[key._replace(arm=REAL)], self.features[key])
+        group, count = groups.by_modality[key.modality], groups.counts[key.modality]
+        return np.array(distances_without_groups(kernel_distance, x.values, y.values, group, count))
 
 
-def compare(
-    images: Images,
-    splits: Sequence[datasets.Dataset],
-    modalities: Sequence[str],
-    encode: Encode = cached_features,
-) -> Comparison:
-    """Compute the features of all arms' images, by EfficientNet-Lite0 or another encoder."""
-    features = {key: encode(pixels) for key, pixels in images.items()}
-    patients = {
-        (name, number): patients_of(split, name)
-        for number, split in enumerate(splits)
-        for name in modalities
-    }
-    return Comparison(modalities, features, patients)
+@dataclass(frozen=True)
+class ArmComparison(Comparison):
+    """A comparison whose distances are parts of the study, measured once for all modalities of an arm.
+
+    Attributes
+    ----------
+    arms
+        By arm, modality and evaluation split.
+    encoder
+        None: EfficientNet-Lite0.
+    """
+
+    arms: Arms
+    encoder: TransformerEncoder | None = None
+
+    def keys(self) -> Collection[ArmKey]:
+        """Return the arms that there are."""
+        return self.arms.keys()
+
+    def patients(self, key: ArmKey) -> np.ndarray:
+        """Return the patient of each image of an arm that has a real one beside it."""
+        real = self.arms[key._replace(arm=REAL)]
+        return real.patients(key.modality)[: self.arms[key].count(key.modality)]
+
+    def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
+        """Return an arm's distances from real images."""
+        return self.part(key, groups).of(key.modality)[:, 0]
+
+    def part(self, key: ArmKey, groups: Groups) -> Distances:
+        """Return the part that holds them."""
+        images, real = self.arms[key], self.arms[key._replace(arm=REAL)]
+        groups = groups.of(images.modalities)
+        return Distances(
+            replace(real, modalities=images.modalities), (images,), groups, self.encoder
+        )
 
 
-def cut_to_shortest(*arms: FeatureSet) -> list[FeatureSet]:
-    """Cut features to as many rows as the shortest has."""
-    n = min(len(rows) for rows in arms)
-    return [rows[:n] for rows in arms]
+def grouped_patients(comparison: Comparison, *arms: str) -> dict[int, Groups]:
+    """Deal the patients of all splits that have some arms into groups to leave out, by number of the split."""
+    numbers = sorted({key.split for key in comparison.keys() if key.arm == arms[0]})
+    by_split: dict[int, dict[str, np.ndarray]] = {number: {} for number in numbers}
+    for name in comparison.modalities:
+        for number in _splits_with(comparison, name, *arms):
+            keys = [ArmKey(arm, name, number) for arm in arms]
+            by_split[number][name] = min(map(comparison.patients, keys), key=len)
+    return deal_patients({number: found for number, found in by_split.items() if found})
 
 
 def contrasts(
@@ -110,7 +179,7 @@ def contrasts(
     Parameters
     ----------
     comparison
-        Features of all arms.
+        Of all arms.
     candidate, reference
         Arms; above zero the candidate is worse.
     ratio
@@ -121,25 +190,26 @@ def contrasts(
     dict
         By modality.
     """
-    found = {}
+    groups, found = grouped_patients(comparison, candidate, reference), {}
     for name in comparison.modalities:
-        sets, patients = [], []
-        for number in _splits_with(comparison, name, candidate, reference):
-            arms = [ArmKey(arm, name, number) for arm in (REAL, candidate, reference)]
-            features = cut_to_shortest(*(comparison.features[arm] for arm in arms))
-            triple = FeatureTriple(*(part.values for part in features))
-            sets.append(triple)
-            patients.append(comparison.patients[name, number][: len(triple.real)])
-        if sets:
-            found[name] = contrast(kernel_distance, sets, patients, ratio)
+        numbers = list(_splits_with(comparison, name, candidate, reference))
+        if numbers:
+            distances = {
+                arm: [comparison.distances(ArmKey(arm, name, one), groups[one]) for one in numbers]
+                for arm in (candidate, reference)
+            }
+            n = sum(len(groups[one].by_modality[name]) for one in numbers)
+            found[name] = contrast_of_distances(
+                distances[candidate], distances[reference], n, ratio
+            )
     return found
 
 
 def _splits_with(comparison: Comparison, modality: str, *arms: str) -> Iterator[int]:
     """Numbers of the evaluation splits in which a modality has all these arms."""
-    for name, number in comparison.patients:
-        keys = [ArmKey(arm, modality, number) for arm in arms]
-        if name == modality and all(key in comparison.features for key in keys):
+    present = comparison.keys()
+    for number in sorted({key.split for key in present}):
+        if all(ArmKey(arm, modality, number) in present for arm in (REAL, *arms)):
             yield number
 
 
@@ -148,18 +218,13 @@ def floors(comparison: Comparison) -> dict[str, Contrast]:
 
     It may be negative, so that its mean over modalities is at zero where there is no distance.
     """
+    (groups,) = grouped_patients(comparison, OTHER_PATIENTS).values()
     found = {}
     for name in comparison.modalities:
-        real, others = cut_to_shortest(
-            comparison.features[ArmKey(REAL, name, 0)],
-            comparison.features[ArmKey(OTHER_PATIENTS, name, 0)],
-        )
-        values, variances, degrees = delete_group(
-            lambda x, y: kernel_distance(real=x, synthetic=y),
-            [real.values, others.values],
-            comparison.patients[name, 0][: len(real)],
-        )
-        found[name] = Contrast(values.tolist(), float(variances[0]), degrees, len(real))
+        distances = comparison.distances(ArmKey(OTHER_PATIENTS, name, 0), groups)
+        values, variances, degrees = jackknife_of(distances[:, None])
+        n = len(groups.by_modality[name])
+        found[name] = Contrast(values.tolist(), float(variances[0]), degrees, n)
     return found
 
 
@@ -189,7 +254,17 @@ def mean_effect(by_modality: Mapping[str, Contrast], level: float = 0.95) -> Est
     return student(float(effects.mean()), float(variance), degrees_of_freedom, n, level)
 
 
-def measure_arms(comparison: Comparison) -> pd.DataFrame:
+def measured_arms(arms: Arms) -> dict[ArmKey, Fidelity]:
+    """Return the part that measures each arm with real images, for the first training seed."""
+    found = {}
+    for key, images in arms.items():
+        if key.arm in MEASURED_ARMS and key.split == 0:
+            real = arms[key._replace(arm=REAL)]
+            found[key] = Fidelity(replace(real, modalities=images.modalities), images)
+    return found
+
+
+def measure_arms(arms: Arms) -> pd.DataFrame:
     """Measure the distance and overlap of each arm with real images, for the first training seed.
 
     Returns
@@ -200,24 +275,7 @@ def measure_arms(comparison: Comparison) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for key, features in comparison.features.items():
-        if key.arm in MEASURED_ARMS and key.split == 0:
-            real, synthetic = cut_to_shortest(
-                comparison.features[ArmKey(REAL, key.modality, 0)], features
-            )
-            patients = comparison.patients[key.modality, 0][: len(real)]
-            for name, one in _measured(real, synthetic, patients).items():
-                numbers = (one.value, one.ci_low, one.ci_high)
-                rows.append((key.modality, key.arm, name, *numbers, len(real)))
+    for key, part in measured_arms(arms).items():
+        for name, one in part.of(key.modality).items():
+            rows.append((key.modality, key.arm, name, *astuple(one)))
     return pd.DataFrame(rows, columns=["label", "group", "panel", "value", "low", "high", "n"])
-
-
-def _measured(real: FeatureSet, synthetic: FeatureSet, patients: np.ndarray) -> dict[str, Estimate]:
-    """All measures of fidelity with intervals by patient, over few enough neighbours for the n."""
-    return measures(
-        real=real,
-        synthetic=synthetic,
-        k=max(1, min(NEIGHBOURS, len(real) // 4)),
-        clusters=patients,
-        groups=JACKKNIFE_GROUPS,
-    )

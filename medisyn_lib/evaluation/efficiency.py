@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medisyn_lib.evaluation.quality_curves import QualityCurves, distances_from_real
+from medisyn_lib.evaluation.quality_curves import QualityCurves
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import t_interval
-from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.statistics.jackknife import jackknife_of
 
 if TYPE_CHECKING:
     from medisyn_lib.evaluation.planted_sharing import PlantedSharing
@@ -58,21 +58,21 @@ def compute_to_reach(*, compute: ArrayLike, distance: ArrayLike, target: float) 
     return float(np.exp(np.interp(target, curve[ends], logs[ends])))
 
 
-def compute_to_match(features: np.ndarray, checkpoints: Sequence[float]) -> float:
+def compute_to_match(distances: np.ndarray, checkpoints: Sequence[float]) -> float:
     """Find the compute at which the generalist is as good as the specialist of a modality.
 
-    `features` is float64 (n, 1 + checkpoints + 1, d), as in `QualityCurves`.
+    `distances` holds those of its checkpoints and, last, of the specialist, (checkpoints + 1,).
     """
-    *curve, target = distances_from_real(features)
+    *curve, target = distances
     return compute_to_reach(compute=checkpoints, distance=curve, target=target)
 
 
-def compute_to_match_most(features: Sequence[np.ndarray], checkpoints: Sequence[float]) -> float:
+def compute_to_match_most(distances: Sequence[np.ndarray], checkpoints: Sequence[float]) -> float:
     """Find the compute at which the generalist is as good in at least 80% of the modalities.
 
-    `features` holds one array per modality.
+    `distances` holds one array per modality, as of `compute_to_match`.
     """
-    computes = sorted(compute_to_match(of_modality, checkpoints) for of_modality in features)
+    computes = sorted(compute_to_match(of_modality, checkpoints) for of_modality in distances)
     return computes[math.ceil(MATCHED * len(computes) - 1e-9) - 1]
 
 
@@ -82,8 +82,8 @@ def proportion_to_match(curves: QualityCurves, costs: SuiteCosts) -> dict[str, f
     For the first training seed; infinite where it never does.
     """
     return {
-        name: compute_to_match(features, costs.checkpoints) / costs.checkpoints[-1]
-        for name, features in zip(curves.modalities, curves.at_own_best(0), strict=True)
+        name: compute_to_match(distances, costs.checkpoints) / costs.checkpoints[-1]
+        for name, distances in zip(curves.modalities, curves.at_own_best(0), strict=True)
     }
 
 
@@ -94,13 +94,13 @@ class LogSaving(NamedTuple):
     censored: bool
 
 
-def log_saving(features: Sequence[np.ndarray], costs: SuiteCosts) -> LogSaving:
+def log_saving(distances: Sequence[np.ndarray], costs: SuiteCosts) -> LogSaving:
     """Compare what the suite's denoisers cost with what the generalist's needed to be as good.
 
     Parameters
     ----------
-    features
-        One array per modality, as in `QualityCurves`.
+    distances
+        One array per modality, as of `compute_to_match`.
     costs
         Of training the denoisers.
 
@@ -110,7 +110,7 @@ def log_saving(features: Sequence[np.ndarray], costs: SuiteCosts) -> LogSaving:
         Where the generalist never gets there it needs more than all of its training: the saving is
         then at most that of its whole cost.
     """
-    needed = compute_to_match_most(features, costs.checkpoints)
+    needed = compute_to_match_most(distances, costs.checkpoints)
     censored = needed == math.inf
     cost = costs.checkpoints[-1] if censored else needed
     return LogSaving(math.log(costs.suite / cost), censored)
@@ -143,15 +143,9 @@ def estimate_saving(curves: QualityCurves, costs: SuiteCosts) -> Estimate:
 
 def _saving_over_patients(curves: QualityCurves, costs: SuiteCosts) -> tuple[Estimate, float]:
     """The saving of the first training seed, with its interval over patients, and its variance."""
-
-    def statistic(*features: np.ndarray) -> float:
-        found = log_saving(features, costs)
-        return math.nan if found.censored else found.value
-
-    features = curves.at_own_best(0)
-    paired = len({len(of_modality) for of_modality in features}) == 1
-    patients = curves.patients[curves.modalities[0], 0] if paired else None
-    values, variances, degrees = delete_group(statistic, features, patients)
+    by_group = [log_saving(distances, costs) for distances in curves.together_at_own_best()]
+    found = [math.nan if one.censored else one.value for one in by_group]
+    values, variances, degrees = jackknife_of(np.array(found)[:, None])
     variance = float(variances[0])
     return student(float(values[0]), variance, degrees, curves.images), variance
 
@@ -189,7 +183,7 @@ def planted_saving(again: Sequence[PlantedSharing], networks: int) -> float:
     logs = []
     for one in again:
         compute = np.multiply(networks, one.steps)
-        needed = min(compute_to_match(one.features, compute.tolist()), float(compute[-1]))
+        needed = min(compute_to_match(one.distances, compute.tolist()), float(compute[-1]))
         logs.append(math.log(PLANTED_COPIES * one.half / needed))
     return math.exp(float(np.mean(logs)))
 

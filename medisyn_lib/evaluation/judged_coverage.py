@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.evaluation.arm_measures import CoveredImages
 from medisyn_lib.evaluation.fidelity.features import encoder_of
 from medisyn_lib.evaluation.labelled_features import LabelledFeatures
-from medisyn_lib.evaluation.quality_floor import NEIGHBOURS, quality_floor
-from medisyn_lib.pipeline.arms import REAL, ArmKey, Images
-from medisyn_lib.pipeline.comparison_images import paired_images
-from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.paired_samples import patients_of
+from medisyn_lib.evaluation.quality_floor import NEIGHBOURS, median_coverage, quality_floor
+from medisyn_lib.pipeline.arms import REAL, Arms
+from medisyn_lib.pipeline.comparison_images import seed_arms
+from medisyn_lib.pipeline.features import ENCODER, cached_features
 from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.pipeline.transformer import ENCODER as SECOND_ENCODER
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
+ENCODERS = (ENCODER, SECOND_ENCODER)
 ANY = "any"  # stands for the modality where that of the images is not known
 Coverage = dict[str, Estimate]  # by encoder
 
@@ -95,52 +98,44 @@ def coverage_of_images(study: Study, images: JudgedImages) -> Coverage:
     )
 
 
-def coverage_of_pair(
-    study: Study, split: datasets.Dataset, modalities: Sequence[str]
-) -> list[Coverage]:
+def coverage_of_pair(study: Study, modalities: Sequence[str]) -> list[Coverage]:
     """Return how much of the real images of the first training seed its generalist and its specialists cover."""
-    images = paired_images(study, [split], modalities)
-    patients = {(name, 0): patients_of(split, name) for name in modalities}
-    return list(coverage_of_arms(study, images, patients).values())
+    return list(coverage_of_arms(study, seed_arms(study, 0, modalities)).values())
 
 
-def coverage_of_arms(
-    study: Study, images: Images, patients: Mapping[tuple[str, int], np.ndarray]
-) -> dict[str, Coverage]:
+def covered_parts(study: Study, arms: Arms) -> dict[str, list[CoveredImages]]:
+    """Return for each arm the parts that measure how much of the real images it covers, in the first split."""
+    found: dict[str, list[CoveredImages]] = {}
+    for arm in dict.fromkeys(key.arm for key in arms if key.arm != REAL):
+        keys = [key for key in arms if key.arm == arm and key.split == 0]
+        names = tuple(key.modality for key in keys)
+        found[arm] = []
+        for images in dict.fromkeys(arms[key] for key in keys):
+            real = replace(arms[keys[0]._replace(arm=REAL)], modalities=images.modalities)
+            part = CoveredImages(real, images, names, study.transformer_encoder())
+            found[arm].append(part)
+    return found
+
+
+def coverage_of_arms(study: Study, arms: Arms) -> dict[str, Coverage]:
     """Return how much of the real images each arm covers, over the modalities that it has.
 
     Parameters
     ----------
     study : Study
         As of `labelled`.
-    images : dict
+    arms : dict
         By arm, modality and evaluation split; the first split is looked at.
-    patients : mapping
-        The patient of each image (n,), by modality and evaluation split.
     """
-    arms = dict.fromkeys(key.arm for key in images if key.arm != REAL)
     found = {}
-    for arm in arms:
-        names = [key.modality for key in images if key.arm == arm and key.split == 0]
-        real, made = (_joined(study, images, patients, one, names) for one in (REAL, arm))
-        found[arm] = coverage(real=real, synthetic=made)
+    for arm, parts in covered_parts(study, arms).items():
+        covered = {name: np.array(rows) for part in parts for name, rows in part.value.items()}
+        if covered:
+            estimates = median_coverage(covered, parts[0].n)
+        else:
+            estimates = [Estimate(None, None, None, 0)] * len(ENCODERS)
+        found[arm] = dict(zip(ENCODERS, estimates, strict=True))
     return found
-
-
-def _joined(
-    study: Study,
-    images: Images,
-    patients: Mapping[tuple[str, int], np.ndarray],
-    arm: str,
-    names: Sequence[str],
-) -> LabelledFeatures:
-    """The images of one arm, modality after modality, with their labels."""
-    parts = [images[ArmKey(arm, name, 0)] for name in names]
-    modality = np.repeat(names, [len(part) for part in parts])
-    people = [
-        np.resize(patients[name, 0], len(part)) for name, part in zip(names, parts, strict=True)
-    ]
-    return labelled(study, np.concatenate(parts), modality, np.concatenate(people))
 
 
 def _of_any(side: LabelledFeatures) -> LabelledFeatures:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from medisyn_lib.evaluation.quality_curves import SPECIALIST_COLUMN, QualityCurves
-from medisyn_lib.pipeline.comparison_images import SECOND_SPLIT
+from medisyn_lib.evaluation.arm_measures import Distances
+from medisyn_lib.evaluation.quality_curves import SPECIALIST_COLUMN, QualityCurves, curves_split
+from medisyn_lib.pipeline.comparison_images import SECOND_SPLIT, sampled_arm
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.features import cached_features
-from medisyn_lib.pipeline.paired_samples import sample_modalities
 from medisyn_lib.pipeline.study import Study
-
-if TYPE_CHECKING:
-    import datasets
 
 
 class PlantedSharing(NamedTuple):
@@ -22,34 +19,46 @@ class PlantedSharing(NamedTuple):
 
     Attributes
     ----------
-    features
-        float64 (n, 1 + checkpoints + 1, d): of the real images, of each checkpoint's images of their captions,
-        and of the other's after half of its training.
+    distances
+        KID, (checkpoints + 1,): of each checkpoint's images from the real ones of their captions, and of the other's
+        after half of its training.
     steps
         After which the checkpoints were taken, rising.
     half
         The step of the half-trained one.
     """
 
-    features: np.ndarray
+    distances: np.ndarray
     steps: tuple[int, ...]
     half: int
 
 
-def plant_sharing(
-    study: Study, split: datasets.Dataset, curves: QualityCurves
-) -> list[PlantedSharing]:
-    """Sample another generalist half-way through its training, for the first seed's real images.
+def half_trained_distances(study: Study, modalities: Sequence[str], limit: int) -> Distances:
+    """Return the part with another generalist's distances, half-way through its training, from the first seed's images.
 
     It is the one of the second training seed, really trained apart; where the profile has a single seed, the
     same network from other noise.
+    """
+    seeds, several = study.settings.seeds, len(study.settings.seeds) > 1
+    seed, noise = (seeds[1], 0) if several else (seeds[0], SECOND_SPLIT)
+    other = study.generator(seed=seed, after=half_way(study))
+    real = curves_split(study, 0, modalities, limit)
+    arm = sampled_arm(other, real.split, real.modalities, noise, limit, sampled=limit)
+    return Distances(real, (arm,))
+
+
+def half_way(study: Study) -> int:
+    """Return the step half-way through the generalist's training."""
+    return max(1, denoiser_plan(study.settings).steps // 2)
+
+
+def plant_sharing(study: Study, curves: QualityCurves) -> list[PlantedSharing]:
+    """Set another generalist half-way through its training beside the first seed's curves.
 
     Parameters
     ----------
     study
         Profile and data.
-    split
-        Real images of the first training seed.
     curves
         Of which the first seed's checkpoints are taken.
 
@@ -58,16 +67,11 @@ def plant_sharing(
     list of PlantedSharing
         One per modality of the curves.
     """
-    plan = denoiser_plan(study.settings)
-    half, several = max(1, plan.steps // 2), len(study.settings.seeds) > 1
-    seed, noise = (
-        (study.settings.seeds[1], 0) if several else (study.settings.seeds[0], SECOND_SPLIT)
-    )
-    other = study.generator(seed=seed, after=half).folder
-    sampled = sample_modalities(other, split, curves.modalities, noise, curves.images)
+    steps = snapshot_steps(denoiser_plan(study.settings))
+    of_other = half_trained_distances(study, curves.modalities, curves.images)
     planted = []
     for name in curves.modalities:
-        of_other = cached_features(sampled[name]).values[:, None]
-        features = np.concatenate([curves.features[name, 0][:, :SPECIALIST_COLUMN], of_other], 1)
-        planted.append(PlantedSharing(features, snapshot_steps(plan), half))
+        on_the_way = curves.distances[name, 0][0, :SPECIALIST_COLUMN]
+        distances = np.append(on_the_way, of_other.of(name)[0])
+        planted.append(PlantedSharing(distances, steps, half_way(study)))
     return planted

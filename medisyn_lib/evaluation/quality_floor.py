@@ -13,7 +13,7 @@ and so do images that are much too smooth. Blur by a single pixel lowers it less
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +23,12 @@ from medisyn_lib.evaluation.fidelity.blocks import compare
 from medisyn_lib.evaluation.fidelity.features import Pair
 from medisyn_lib.evaluation.fidelity.prdc import coverage
 from medisyn_lib.evaluation.labelled_features import (
+    JACKKNIFE_GROUPS,
     LabelledFeatures,
     checked_features,
-    delete_patients,
 )
 from medisyn_lib.statistics.estimates import Estimate, student
+from medisyn_lib.statistics.jackknife import deal_groups, jackknife_of
 
 __all__ = ["NEIGHBOURS", "SUBSET", "coverage_by_modality", "quality_floor"]
 
@@ -104,21 +105,112 @@ def quality_floor(
     Naeem et al., arXiv 2002.09797, equations 5 and 6.
     """
     pairs = checked_features(real=real, synthetic=synthetic)
-    subsets = _subsets(real.modality, synthetic.modality, seed)
-
-    def middling(real_left: np.ndarray, synthetic_left: np.ndarray) -> np.ndarray:
-        covered = [
-            _mean_coverage(pairs, of_modality, real_left, synthetic_left)
-            for of_modality in subsets.values()
-        ]
-        return _lower_median(np.array(covered))
-
-    values, variances, degrees = delete_patients(middling, real=real, synthetic=synthetic)
+    labels = [Labels(one.modality, one.patient) for one in (real, synthetic)]
+    deal = deal_images(labels[0], labels[1], seed)
+    covered = {
+        name: _coverage_without_groups(pairs, subsets, deal.left)
+        for name, subsets in deal.subsets.items()
+    }
     n = sum(_in_both(real.modality, synthetic.modality).values())
+    return median_coverage(covered, n, level)
+
+
+class Labels(NamedTuple):
+    """Modality and patient of n images, str (n,) each; of a synthetic one the patient whose caption was its prompt."""
+
+    modality: np.ndarray
+    patient: np.ndarray
+
+
+class ModalityDeal(NamedTuple):
+    """Which images of a modality are compared at a time, numbered within it, and which are left of them."""
+
+    subsets: Sequence[_Subset]
+    left: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def coverage(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return the coverage of all images, then without each group, (1 + groups, encoders).
+
+        `pairs` holds the modality's features by each encoder.
+        """
+        return _coverage_without_groups(pairs, self.subsets, self.left)
+
+
+class Deal(NamedTuple):
+    """Which images are compared at a time, and which are left as groups of patients are left out in turn.
+
+    Attributes
+    ----------
+    real, synthetic
+        Modality of each image, (n,) and (m,).
+    subsets
+        By modality, rows of both.
+    left
+        Which rows are left, bool (n,) and (m,): all, then those without each group.
+    """
+
+    real: np.ndarray
+    synthetic: np.ndarray
+    subsets: dict[str, list[_Subset]]
+    left: list[tuple[np.ndarray, np.ndarray]]
+
+    def of(self, modality: str) -> ModalityDeal:
+        """Return that of one modality, whose images are numbered within it."""
+        rows = [np.flatnonzero(side == modality) for side in (self.real, self.synthetic)]
+        subsets = [
+            _Subset(*(np.searchsorted(*pair) for pair in zip(rows, subset, strict=True)))
+            for subset in self.subsets[modality]
+        ]
+        return ModalityDeal(subsets, [(x[rows[0]], y[rows[1]]) for x, y in self.left])
+
+
+def deal_images(real: Labels, synthetic: Labels, seed: int = 0) -> Deal:
+    """Deal images into subsets, and patients of both sides into groups to leave out.
+
+    Raises InputError as of `coverage_by_modality`.
+    """
+    subsets = _subsets(real.modality, synthetic.modality, seed)
+    patients = np.concatenate([np.asarray(side.patient, str) for side in (real, synthetic)])
+    group = deal_groups(len(patients), patients, JACKKNIFE_GROUPS)
+    count = int(group.max()) + 1
+    left = [np.ones(len(patients), bool)]
+    left += [group != number for number in range(count)] if count > 1 else []
+    n = len(real.patient)
+    return Deal(
+        np.asarray(real.modality),
+        np.asarray(synthetic.modality),
+        subsets,
+        [(rows[:n], rows[n:]) for rows in left],
+    )
+
+
+def median_coverage(
+    covered: Mapping[str, np.ndarray], n: int, level: float = 0.95
+) -> list[Estimate]:
+    """Return the median over modalities, by each encoder (see `quality_floor`).
+
+    Parameters
+    ----------
+    covered : mapping of str to np.ndarray
+        By modality, of all images and without each group of patients, (1 + groups, encoders).
+    n : int
+        Images.
+    level : float
+        Of the interval.
+    """
+    values, variances, degrees = jackknife_of(_lower_median(np.array(list(covered.values()))))
     return [
         _clipped(student(float(value), float(variance), degrees, n, level))
         for value, variance in zip(values, variances, strict=True)
     ]
+
+
+def _coverage_without_groups(
+    pairs: Sequence[Pair],
+    subsets: Sequence[_Subset],
+    left: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    return np.array([_mean_coverage(pairs, subsets, *rows) for rows in left])
 
 
 def _clipped(found: Estimate) -> Estimate:

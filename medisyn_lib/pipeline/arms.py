@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+if TYPE_CHECKING:
+    from medisyn_lib.pipeline.arm_images import ArmImages
 
 REAL = "real"
 OTHER_PATIENTS = "other patients"  # real images of the calibration patients: the floor
@@ -26,4 +27,4 @@ class ArmKey(NamedTuple):
     split: int  # number of the evaluation split, one per training seed
 
 
-Images = dict[ArmKey, np.ndarray]  # uint8 (n, h, w, 3)
+Arms = dict[ArmKey, "ArmImages"]  # which may hold further modalities, too

@@ -101,24 +101,28 @@ class Artifact(ABC):
     @cached_property
     def folder(self) -> Path:
         """The finished folder: read from the store if it is there, else made. All processes wait for it."""
-        return distributed.cache_jointly(
-            self.step,
-            self.settings(),
-            self.make,
-            inputs=[upstream.folder.name for upstream in self.upstream()],
-            code=[module.__name__ for module in self.modules()],
-        )
+        for upstream in self.upstream():
+            upstream.ensure()
+        return distributed.cache_jointly(self.step, self.settings(), self.make, **self._origin())
+
+    @cached_property
+    def name(self) -> str:
+        """What its entry is called, from what it is made from; nothing is made."""
+        return store.key(self.step, self.settings(), **self._origin())
+
+    def _origin(self) -> dict[str, list[str]]:
+        """The names of its inputs, and the modules whose code decides the outcome."""
+        return {
+            "inputs": [upstream.name for upstream in self.upstream()],
+            "code": [module.__name__ for module in self.modules()],
+        }
 
     @property
     def is_stored(self) -> bool:
         """Whether it is in the store, with all that it is made from; nothing is made."""
-        upstream = self.upstream()
-        if not all(one.is_stored for one in upstream):
+        if not all(one.is_stored for one in self.upstream()):
             return False
-        inputs = [one.folder.name for one in upstream]
-        code = [module.__name__ for module in self.modules()]
-        name = store.key(self.step, self.settings(), inputs, code)
-        return (store_dir() / name / store.MANIFEST).is_file()
+        return (store_dir() / self.name / store.MANIFEST).is_file()
 
     def modules(self) -> tuple[ModuleType, ...]:
         """Return the modules whose code decides the outcome."""
@@ -168,9 +172,28 @@ class ArrayArtifact(Artifact):
         return np.load(self.folder / self.path_name, mmap_mode="r")
 
 
+@dataclass(frozen=True, eq=False)
+class Recipe(Artifact):
+    """What is made from artifacts whenever it is asked for, and never stored itself; it lends its name to keys."""
+
+    def make(self, folder: Path) -> None:
+        """Make nothing."""
+
+    def ensure(self) -> None:
+        """Make what it is made from."""
+        for upstream in self.upstream():
+            upstream.ensure()
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether all that it is made from is in the store."""
+        return all(one.is_stored for one in self.upstream())
+
+
 def _artifacts_in(value: Any) -> list[Artifact]:
-    """An artifact as a list of one; of anything else none."""
-    return [value] if isinstance(value, Artifact) else []
+    """An artifact as a list of one, those of a tuple of artifacts; of anything else none."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [one for one in values if isinstance(one, Artifact)]
 
 
 def _as_json(value: Any) -> Any:

@@ -1,14 +1,18 @@
-"""The images of every arm of the comparison of generalist and specialists, by modality and split."""
+"""The arms of the comparison of generalist and specialists, by modality and split: whose images each compares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from medisyn_lib.data.pixels import blurred, load_pixels
+from medisyn_lib.pipeline.arm_images import (
+    ArmImages,
+    AutoencodedImages,
+    BlurredImages,
+    GivenGenerator,
+    RealImages,
+    SampledImages,
+)
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
@@ -21,175 +25,132 @@ from medisyn_lib.pipeline.arms import (
     SPECIALIST,
     UNDERTRAINED,
     ArmKey,
-    Images,
+    Arms,
 )
-from medisyn_lib.pipeline.denoisers import TrainedDenoiser, denoiser_plan, snapshot_steps
-from medisyn_lib.pipeline.features import cached_features
+from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.judged import TRAINED, judged_generator
-from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
-from medisyn_lib.pipeline.suite import TrainedModel
+from medisyn_lib.pipeline.paired_samples import EvaluationSplit, evaluation_split
+from medisyn_lib.sampling.pipeline import model_fingerprint
 
 if TYPE_CHECKING:
-    import datasets
-
+    from medisyn_lib.pipeline.generators import Generator
     from medisyn_lib.pipeline.study import Study
 
-CHOOSING_IMAGES = 100  # calibration images that choose a specialist's checkpoint
 # Split numbers of their own, so that no claim shares their sampling seeds.
 CHOOSING_SPLIT = 8
 SECOND_SPLIT = 7
 
 
-class OwnBest(NamedTuple):
-    """A specialist's checkpoint whose images lie nearest to other patients' real ones."""
+def real_arm(
+    split: EvaluationSplit, modalities: Sequence[str], limit: int | None = None
+) -> RealImages:
+    """Return the real images of a split."""
+    return RealImages(split, tuple(modalities), limit)
 
-    checkpoint: str  # its step, or "equal exposure"
-    candidates: int
-    generator: Path
+
+def sampled_arm(
+    generator: Generator | GivenGenerator,
+    split: EvaluationSplit,
+    modalities: Sequence[str],
+    noise: int,
+    limit: int | None = None,
+    *,
+    sampled: int | None = None,
+) -> SampledImages:
+    """Return a generator's images of a split's captions (`SampledImages`)."""
+    return SampledImages(split, tuple(modalities), limit, generator, noise, sampled)
 
 
-def paired_images(
-    study: Study, splits: Sequence[datasets.Dataset], modalities: Sequence[str], generator: str = ""
-) -> Images:
-    """Sample generalist and specialists from the captions of real images, with the same seeds.
+def seed_arms(study: Study, number: int, modalities: Sequence[str], generator: str = "") -> Arms:
+    """Return real images, generalist's and specialists' of a training seed, by its number.
 
     Parameters
     ----------
     study
         Profile and data.
-    splits
-        One per training seed, of the first ones where there are fewer.
+    number
+        Of the training seed, and of the evaluation split.
     modalities
         Those with a specialist.
     generator
         Folder or hub id of a model to take the generalist's place; empty or `trained` for the one
         trained here.
-
-    Returns
-    -------
-    dict
-        Images of the arms `real`, `generalist` and `specialist`.
     """
-    images: Images = {}
-    for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=False)):
-        if generator in ("", TRAINED):
-            general = str(study.generator(seed=seed).folder)
-        else:
-            general = judged_generator(study, generator).model
-        by_generalist = sample_modalities(general, split, modalities, number)
-        for name in modalities:
-            special = study.generator(name, seed=seed).folder
-            by_specialist = sample_modalities(special, split, [name], number)
-            images[ArmKey(REAL, name, number)] = load_pixels(split, rows_of(split, name))
-            images[ArmKey(GENERALIST, name, number)] = by_generalist[name]
-            images[ArmKey(SPECIALIST, name, number)] = by_specialist[name]
-    return images
-
-
-def control_images(
-    study: Study,
-    split: datasets.Dataset,
-    calibration: datasets.Dataset,
-    modalities: Sequence[str],
-) -> Images:
-    """Make the images of the controls and floors, for the first training seed.
-
-    These are the generalist's after an eighth of its steps, those of the finished one from other
-    noise, other patients' real images, those blurred by a Gaussian of one pixel, and the split's real
-    images through the autoencoder.
-    """
-    first = study.settings.seeds[0]
-    eighth, *_ = snapshot_steps(denoiser_plan(study.settings))
-    undertrained = study.generator(seed=first, after=eighth).folder
-    by_undertrained = sample_modalities(undertrained, split, modalities, 0)
-    finished = study.generator(seed=first).folder
-    again = sample_modalities(finished, split, modalities, SECOND_SPLIT)
-    images: Images = {}
+    split, seed = evaluation_split(study, number), study.settings.seeds[number]
+    general: Generator | GivenGenerator = study.generator(seed=seed)
+    if generator not in ("", TRAINED):
+        model = judged_generator(study, generator).model
+        general = GivenGenerator(model_fingerprint(model), model=model)
+    real = real_arm(split, modalities)
+    by_generalist = sampled_arm(general, split, modalities, number)
+    arms: Arms = {}
     for name in modalities:
-        others = load_pixels(calibration, rows_of(calibration, name))
-        real = load_pixels(split, rows_of(split, name))
-        images[ArmKey(UNDERTRAINED, name, 0)] = by_undertrained[name]
-        images[ArmKey(SECOND_SAMPLE, name, 0)] = again[name]
-        images[ArmKey(OTHER_PATIENTS, name, 0)] = others
-        images[ArmKey(BLURRED, name, 0)] = blurred(others)
-        images[ArmKey(AUTOENCODED, name, 0)] = study.reconstruct(real)
-    return images
+        special = study.generator(name, seed=seed)
+        arms[ArmKey(REAL, name, number)] = real
+        arms[ArmKey(GENERALIST, name, number)] = by_generalist
+        arms[ArmKey(SPECIALIST, name, number)] = sampled_arm(special, split, [name], number)
+    return arms
 
 
-def long_specialist_images(
-    study: Study,
-    denoisers: Mapping[TrainedModel, TrainedDenoiser],
-    split: datasets.Dataset,
-    own_best: Mapping[str, OwnBest],
-) -> Images:
-    """Sample the long specialists, finished and at their own best checkpoint."""
-    images: Images = {}
-    *_, finished = snapshot_steps(denoiser_plan(study.settings))
-    for model, denoiser in denoisers.items():
-        if model.kind != LONG_SPECIALIST:
-            continue
-        name = model.modality
-        long = study.generator(name, seed=model.seed, after=finished, denoiser=denoiser)
-        by_long = sample_modalities(long.folder, split, [name], 0)
-        by_best = sample_modalities(own_best[name].generator, split, [name], 0)
-        images[ArmKey(LONG_SPECIALIST, name, 0)] = by_long[name]
-        images[ArmKey(OWN_BEST, name, 0)] = by_best[name]
-    return images
+def paired_arms(study: Study, modalities: Sequence[str], generator: str = "") -> Arms:
+    """Return the arms of all training seeds (`seed_arms`): generalist and specialists sample with the same seeds."""
+    arms: Arms = {}
+    for number in range(len(study.settings.seeds)):
+        arms |= seed_arms(study, number, modalities, generator)
+    return arms
 
 
-def choose_own_best(
-    study: Study,
-    denoisers: Mapping[TrainedModel, TrainedDenoiser],
-    calibration: datasets.Dataset,
-    measure: Callable[..., float],
-) -> dict[str, OwnBest]:
-    """Choose each long specialist's best checkpoint, on calibration patients.
+def control_arms(study: Study, modalities: Sequence[str]) -> Arms:
+    """Return the controls and floors, for the first training seed.
 
-    Parameters
-    ----------
-    study
-        Profile and data.
-    denoisers
-        Of `train_denoisers`; the long specialists among them are looked at.
-    calibration
-        Real images of patients that no claim is tested on.
-    measure
-        The distance that decides, called as `measure(real=, synthetic=)`.
-
-    Returns
-    -------
-    dict
-        By modality.
+    These are the generalist after an eighth of its steps, the finished one from other noise, other
+    patients' real images, those blurred by a Gaussian of one pixel, and the split's real images through the
+    autoencoder.
     """
-    chosen = {}
-    for model, denoiser in denoisers.items():
-        if model.kind == LONG_SPECIALIST:
-            candidates = _checkpoints(study, model, denoiser)
-            distances = [
-                _distance(generator, calibration, model.modality, measure)
-                for generator in candidates.values()
-            ]
-            best = list(candidates)[int(np.argmin(distances))]
-            chosen[model.modality] = OwnBest(best, len(candidates), candidates[best])
-    return chosen
+    first, names = study.settings.seeds[0], tuple(modalities)
+    split, others = evaluation_split(study, 0), evaluation_split(study, 0, "calibration")
+    eighth, *_ = snapshot_steps(denoiser_plan(study.settings))
+    by_arm: dict[str, ArmImages] = {
+        UNDERTRAINED: sampled_arm(study.generator(seed=first, after=eighth), split, names, 0),
+        SECOND_SAMPLE: sampled_arm(study.generator(seed=first), split, names, SECOND_SPLIT),
+        OTHER_PATIENTS: real_arm(others, names),
+        BLURRED: BlurredImages(others, names, None),
+        AUTOENCODED: AutoencodedImages(split, names, None, study.autoencoder),
+    }
+    return {ArmKey(arm, name, 0): images for arm, images in by_arm.items() for name in names}
 
 
-def _distance(
-    generator: Path, calibration: datasets.Dataset, modality: str, measure: Callable[..., float]
-) -> float:
-    """How far a generator's images of calibration captions lie from the calibration images."""
-    rows = rows_of(calibration, modality, CHOOSING_IMAGES)
-    real = cached_features(load_pixels(calibration, rows))
-    sampled = sample_modalities(generator, calibration, [modality], CHOOSING_SPLIT, CHOOSING_IMAGES)
-    return measure(real=real, synthetic=cached_features(sampled[modality]))
+def long_specialists(study: Study, modalities: Sequence[str]) -> list[str]:
+    """Return the modalities whose specialist of the first seed is also trained as long as the generalist."""
+    return [name for name in study.settings.long_specialists if name in modalities]
 
 
-def _checkpoints(study: Study, model: TrainedModel, denoiser: TrainedDenoiser) -> dict[str, Path]:
-    """Generators of a long specialist's checkpoints, and the specialist of equal exposure."""
-    checkpoints = {}
-    for step in snapshot_steps(denoiser_plan(study.settings)):
-        checkpoint = study.generator(model.modality, seed=model.seed, after=step, denoiser=denoiser)
-        checkpoints[str(step)] = checkpoint.folder
-    equal_exposure = study.generator(model.modality, seed=model.seed)
-    checkpoints["equal exposure"] = equal_exposure.folder
-    return checkpoints
+def long_specialist_at(study: Study, modality: str, checkpoint: str) -> Generator:
+    """Return a long specialist after a step of its training, or the specialist of `EQUAL_EXPOSURE`."""
+    first = study.settings.seeds[0]
+    if checkpoint == EQUAL_EXPOSURE:
+        return study.generator(modality, seed=first)
+    long = study.denoiser(modality, seed=first, long=True)
+    return study.generator(modality, seed=first, after=int(checkpoint), denoiser=long)
+
+
+def long_checkpoints(study: Study) -> list[str]:
+    """Return what a long specialist's own best checkpoint is chosen from."""
+    return [*map(str, snapshot_steps(denoiser_plan(study.settings))), EQUAL_EXPOSURE]
+
+
+EQUAL_EXPOSURE = (
+    "equal exposure"  # the specialist of a tenth of the steps, as a checkpoint of a long one
+)
+
+
+def long_specialist_arms(study: Study, modality: str, own_best: str) -> Arms:
+    """Return a long specialist, finished and at its own best checkpoint."""
+    *_, finished, _ = long_checkpoints(study)
+    split = evaluation_split(study, 0)
+    return {
+        ArmKey(arm, modality, 0): sampled_arm(
+            long_specialist_at(study, modality, checkpoint), split, [modality], 0
+        )
+        for arm, checkpoint in ((LONG_SPECIALIST, finished), (OWN_BEST, own_best))
+    }

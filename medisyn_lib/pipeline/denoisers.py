@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from medisyn_lib.pipeline.origins import (
     FineTuning,
     TrainingImages,
 )
+from medisyn_lib.pipeline.parts import Part
 from medisyn_lib.profiles import Profile
 from medisyn_lib.runtime import store
 from medisyn_lib.training import denoiser, flops, loop
@@ -52,15 +55,20 @@ class StoredDenoiser(Artifact):
     def seed(self) -> int:
         """The seed of the weights that are random at first."""
 
+    @cached_property
+    def record(self) -> TrainingRecord:
+        """What stays known of a finished training without its weights."""
+        return TrainingRecord(self)
+
     def compute(self) -> dict[str, Any]:
         """Return what the training cost: steps, images, FLOPs an image and in all, seconds."""
-        return json.loads((self.folder / "compute.json").read_text("utf-8"))
+        return self.record.value["compute"]
 
     def history(self) -> pd.DataFrame:
         """Return the training loss: `step` and `loss`, at about 200 steps."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / loop.HISTORY)
+        return pd.read_csv(io.StringIO(self.record.value["history"]))
 
     def trainable(self, step: int | None = None) -> UNet2DConditionModel:
         """Return the denoiser after `step` steps, to train on; 0 is the one that training started from.
@@ -78,6 +86,23 @@ class StoredDenoiser(Artifact):
     def load(self, step: int | None = None) -> UNet2DConditionModel:
         """Return the denoiser after `step` steps (as `trainable`) as plain diffusers knows it."""
         return self.denoiser_origin.finished(self.trainable(step)).eval()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRecord(Part):
+    """What a training cost, and its loss on the way."""
+
+    step = "training_record"
+    code = ()
+    denoiser: StoredDenoiser
+
+    def measure(self) -> dict[str, Any]:
+        """Read both from the trained denoiser: `compute`, and `history` as CSV."""
+        history = self.denoiser.folder / loop.HISTORY
+        return {
+            "compute": json.loads((self.denoiser.folder / "compute.json").read_text("utf-8")),
+            "history": history.read_text("utf-8") if history.is_file() else "",
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
+from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.samples import sample_prompts
 
 if TYPE_CHECKING:
@@ -18,6 +20,74 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
 
 SEEDS_APART = 1_000_000  # between the sampling seeds of two training seeds
+
+
+@dataclass(frozen=True)
+class EvaluationSplit:
+    """Real images that one training seed is compared with, ordered by modality.
+
+    Attributes
+    ----------
+    images
+        Those of all training seeds.
+    per_seed
+        Images per modality and training seed.
+    seeds
+        Training seeds.
+    number
+        Which of them this one is.
+    """
+
+    images: ImageSet
+    per_seed: int
+    seeds: int
+    number: int
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The images: other ones for each seed, where there are enough."""
+        everything = self.images.load()
+        modality = np.array(everything["modality"][:])
+        places = np.arange(self.number * self.per_seed, (self.number + 1) * self.per_seed)
+        rows = (np.flatnonzero(modality == name) for name in dict.fromkeys(modality.tolist()))
+        # Where the images do not suffice the count begins anew.
+        chosen = [of_name[np.unique(places % len(of_name))] for of_name in rows]
+        return everything.select(np.concatenate(chosen))
+
+    @cached_property
+    def patients(self) -> dict[str, np.ndarray]:
+        """The patient of each image, by modality."""
+        modality = np.array(self.dataset["modality"][:])
+        patient = np.array(self.dataset["patient_id"][:])
+        return {name: patient[modality == name] for name in dict.fromkeys(modality.tolist())}
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        mine = {"per_seed": self.per_seed, "seeds": self.seeds, "number": self.number}
+        return {**self.images.key(), **mine}
+
+    def key(self) -> dict[str, Any]:
+        """Return what these images are."""
+        return self._content
+
+
+def evaluation_split(
+    study: Study, number: int, role: str = "test", n: int | None = None
+) -> EvaluationSplit:
+    """Name the real images that a training seed, by its number, is compared with (see `evaluation_splits`)."""
+    settings = study.settings
+    per_seed = n or settings.quality_images
+    return _evaluation_split(
+        study.source, role, settings.size, per_seed, len(settings.seeds), number
+    )
+
+
+@lru_cache(maxsize=32)  # many measurements share a split, and read its columns
+def _evaluation_split(
+    source: str, role: str, size: int, per_seed: int, seeds: int, number: int
+) -> EvaluationSplit:
+    images = ImageSet(source, role, size, per_seed * seeds)
+    return EvaluationSplit(images, per_seed, seeds, number)
 
 
 def evaluation_splits(
@@ -39,19 +109,8 @@ def evaluation_splits(
     list of datasets.Dataset
         One per training seed: other images in each, where there are enough.
     """
-    n = n or study.settings.quality_images
-    seeds = len(study.settings.seeds)
-    images = sources.load(study.source, role=role, size=study.settings.size, per_modality=n * seeds)
-    modality = np.array(images["modality"][:])
-    names = dict.fromkeys(modality.tolist())
-    rows_of_modality = [np.flatnonzero(modality == name) for name in names]
-    splits = []
-    for number in range(seeds):
-        places = np.arange(number * n, number * n + n)
-        # Where the images do not suffice the count begins anew.
-        chosen = [rows[np.unique(places % len(rows))] for rows in rows_of_modality]
-        splits.append(images.select(np.concatenate(chosen)))
-    return splits
+    numbers = range(len(study.settings.seeds))
+    return [evaluation_split(study, number, role, n).dataset for number in numbers]
 
 
 def rows_of(split: datasets.Dataset, modality: str, limit: int | None = None) -> np.ndarray:

@@ -46,7 +46,7 @@ def compared_modalities(specialists: Sequence[str], reasons: Mapping[str, str]) 
 def train_denoisers(
     study: Study, modalities: Sequence[str], *, long_specialists: bool = False
 ) -> dict[TrainedModel, TrainedDenoiser]:
-    """Train the denoisers of generalist and specialists, for each training seed.
+    """Train the denoisers of generalist and specialists, for each training seed; of finished ones a record is enough.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def train_denoisers(
                 long = study.denoiser(name, seed=first, long=True)
                 denoisers[TrainedModel(LONG_SPECIALIST, name, first)] = long
     for denoiser in denoisers.values():
-        denoiser.ensure()  # in this order
+        denoiser.record.ensure()  # in this order
     return denoisers
 
 

@@ -60,6 +60,17 @@ def cache_jointly(
     return store.store_dir() / str(message[1])
 
 
+def agreed(look: Callable[[], Any]) -> Any:
+    """Return what the first process finds, to all: they must not see a store differently that others write to."""
+    from accelerate.utils import broadcast_object_list
+
+    accel = accelerator()
+    message = [look() if accel.is_main_process else None]
+    if accel.num_processes > 1:
+        broadcast_object_list(message)
+    return message[0]
+
+
 def write_array(path: Path, n: int, block: Callable[[np.ndarray], np.ndarray]) -> None:
     """Write an array of n rows to a `.npy` file; processes take blocks of rows in turn.
 

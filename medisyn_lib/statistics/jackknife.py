@@ -90,21 +90,32 @@ def delete_group(
     ----------
     Kott, Journal of Official Statistics 2001, 17(4):521-526.
     """
-    values = np.atleast_1d(np.asarray(statistic(*arrays), dtype=np.float64))
-    group_of = {n: _groups(n, clusters, groups, seed) for n in {len(rows) for rows in arrays}}
+    group_of = {n: deal_groups(n, clusters, groups, seed) for n in {len(rows) for rows in arrays}}
     count = min(int(group.max()) + 1 for group in group_of.values())
-    if count < 2:
+    found = [statistic(*arrays)]
+    if count > 1:
+        found += [
+            statistic(*(rows[group_of[len(rows)] != left_out] for rows in arrays))
+            for left_out in range(count)
+        ]
+    return jackknife_of(np.array(found, dtype=np.float64).reshape(len(found), -1))
+
+
+def jackknife_of(found: np.ndarray) -> GroupJackknife:
+    """Return the jackknife of a statistic's values: of all rows, then without each group, float64 (1 + g, m).
+
+    Variances are NaN, and degrees of freedom 0, for fewer than two groups.
+    """
+    values, without = found[0], found[1:]
+    if len(without) < 2:
         return GroupJackknife(values, np.full(len(values), np.nan), 0)
-    without = [
-        statistic(*(rows[group_of[len(rows)] != left_out] for rows in arrays))
-        for left_out in range(count)
-    ]
-    spread = np.array(without, dtype=np.float64).reshape(count, -1).var(0)
-    return GroupJackknife(values, (count - 1) * spread, count - 1)
+    return GroupJackknife(values, (len(without) - 1) * without.var(0), len(without) - 1)
 
 
-def _groups(n: int, clusters: ArrayLike | None, groups: int, seed: int) -> np.ndarray:
-    """The group of each of n rows, int (n,): clusters in random order, dealt out in turn."""
+def deal_groups(
+    n: int, clusters: ArrayLike | None = None, groups: int = 20, seed: int = 0
+) -> np.ndarray:
+    """Return the group of each of n rows, int (n,): clusters in random order, dealt out in turn."""
     labels = np.arange(n) if clusters is None else clusters
     cluster = np.unique(labels, return_inverse=True)[1]
     order = np.random.default_rng(seed).permutation(cluster.max() + 1)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from medisyn_lib.errors import InputError
 from medisyn_lib.statistics.estimates import Estimate, student
 from medisyn_lib.statistics.intervals import simultaneous_level
-from medisyn_lib.statistics.jackknife import delete_group
+from medisyn_lib.statistics.jackknife import deal_groups, jackknife_of
 
 
 class FeatureTriple(NamedTuple):
@@ -74,36 +74,70 @@ def contrast(
             f"contrast: {len(sets)} sets, of {shapes}; give three arrays of one shape a seed"
         )
 
-    def effects_and_mean(rows: np.ndarray, seed_number: np.ndarray) -> np.ndarray:
-        triples = [rows[seed_number == number].swapaxes(0, 1) for number in range(len(sets))]
-        effects = _effects(measure, triples, ratio)
-        return np.append(effects, effects.mean())
-
-    rows = np.concatenate([np.stack(triple, 1) for triple in sets])
-    seed_number = np.repeat(np.arange(len(sets)), [len(triple[0]) for triple in sets])
-    patients = None
-    if clusters is not None:
-        patients = np.concatenate([np.asarray(labels) for labels in clusters])
-    values, variances, degrees = delete_group(effects_and_mean, [rows, seed_number], patients)
-    return Contrast(values[:-1].tolist(), float(variances[-1]), degrees, len(rows))
-
-
-def _effects(
-    measure: Callable[..., float], triples: Sequence[np.ndarray], ratio: bool
-) -> np.ndarray:
-    """The effect (seeds,) of each triple of features, (3, n, d)."""
-    distances = np.array(
+    lengths = [len(triple[0]) for triple in sets]
+    patients = None if clusters is None else np.concatenate([np.asarray(c) for c in clusters])
+    group = deal_groups(sum(lengths), patients)
+    count, by_seed = int(group.max()) + 1, np.split(group, np.cumsum(lengths)[:-1])
+    candidate, reference = (
         [
-            [
-                measure(real=real, synthetic=candidate),
-                measure(real=real, synthetic=reference),
-            ]
-            for real, candidate, reference in triples
+            distances_without_groups(measure, one[0], one[arm], of_seed, count)
+            for one, of_seed in zip(sets, by_seed, strict=True)
         ]
+        for arm in (1, 2)
     )
+    return contrast_of_distances(candidate, reference, sum(lengths), ratio)
+
+
+def distances_without_groups(
+    measure: Callable[..., float],
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    group: np.ndarray | None = None,
+    groups: int = 0,
+) -> list[float]:
+    """Measure a distance of all rows, then without each group of patients in turn: 1 + `groups` numbers.
+
+    Parameters
+    ----------
+    measure
+        A distance, called as `measure(real=, synthetic=)`.
+    real, synthetic
+        Features (n, d), paired by row.
+    group
+        The group of each row, int (n,).
+    groups
+        How many there are; fewer than two are not left out.
+    """
+    found = [measure(real=real, synthetic=synthetic)]
+    if group is not None and groups > 1:
+        for left_out in range(groups):
+            rows = group != left_out
+            found.append(measure(real=real[rows], synthetic=synthetic[rows]))
+    return found
+
+
+def contrast_of_distances(
+    candidate: Sequence[ArrayLike], reference: Sequence[ArrayLike], n: int, ratio: bool = True
+) -> Contrast:
+    """Compare distances that are measured already.
+
+    Parameters
+    ----------
+    candidate, reference
+        For each training seed those of `distances_without_groups`, by the same groups of all seeds' patients.
+    n
+        Images, of all training seeds together.
+    ratio
+        As of `contrast`.
+    """
+    distances = np.array([candidate, reference], np.float64)  # (2, seeds, 1 + groups)
     if ratio:
         distances = np.log(np.where(distances > 0, distances, np.nan))
-    return distances[:, 0] - distances[:, 1]
+    effects = distances[0] - distances[1]
+    found = jackknife_of(np.column_stack([effects.T, effects.mean(0)]))
+    return Contrast(
+        found.values[:-1].tolist(), float(found.variances[-1]), found.degrees_of_freedom, n
+    )
 
 
 def effect_of_one_seed(found: Contrast) -> Estimate:

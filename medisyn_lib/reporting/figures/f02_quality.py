@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medisyn_lib.phantoms import IMAGES_PER_PATIENT
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     GENERALIST,
     OTHER_PATIENTS,
-    REAL,
     SPECIALIST,
     UNDERTRAINED,
-    ArmKey,
-    Images,
+    Arms,
 )
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
@@ -46,15 +43,12 @@ LOG_RATIOS = FigureSpec(
     forest,
     shows="How far generalist and specialist are from real images, as a log-ratio, with the margin of non-inferiority.",
 )
-SHOWN_ARMS = (REAL, GENERALIST, SPECIALIST)
-SHOWN_PROMPTS = 8  # columns of the contact sheet
-PROMPTS_APART = IMAGES_PER_PATIENT  # so that each prompt is another phantom patient's
 MEASURED_ARMS = [OTHER_PATIENTS, AUTOENCODED, UNDERTRAINED, GENERALIST, SPECIALIST]
 PROPORTIONS = ["precision", "recall", "coverage"]  # end at 0 and 1; density only at 0
 
 
 def side_by_side(
-    images: Images,
+    arms: Arms,
     split: datasets.Dataset,
     modalities: Sequence[str],
     study: Study,
@@ -62,14 +56,32 @@ def side_by_side(
 ) -> Image | None:
     """Show real images of each modality and what generalist and specialist make of their captions.
 
-    The prompts are the first of each modality, not chosen by eye.
+    The prompts are the first of each modality, not chosen by eye. Where only numbers are left of a study of several
+    days, and no weights, it is said that the pictures are not here.
     """
     import pandas as pd
 
+    from medisyn_lib.evaluation.shown_images import (
+        PROMPTS_APART,
+        SHOWN_ARMS,
+        SHOWN_PROMPTS,
+        shown_images,
+    )
     from medisyn_lib.pipeline.paired_samples import rows_of
 
-    first = images[ArmKey(REAL, modalities[0], 0)]
-    columns = min(SHOWN_PROMPTS, len(first) // PROMPTS_APART or 1)
+    shown = shown_images(arms, modalities)
+    if not all(part.can_be_shown for parts in shown.values() for part in parts):
+        print(
+            "no pictures: of these generators the checkout holds numbers alone, the store no weights"
+        )
+        return None
+    pictures = {
+        (name, arm): part.of(name)
+        for arm, parts in shown.items()
+        for part in parts
+        for name in part.arm.modalities
+    }
+    columns = min(SHOWN_PROMPTS, len(rows_of(split, modalities[0])) // PROMPTS_APART or 1)
     cells, tiles = [], []
     lines = [(name, arm) for name in modalities for arm in SHOWN_ARMS]
     for row, (name, arm) in enumerate(lines):
@@ -78,7 +90,7 @@ def side_by_side(
         for column in range(columns):
             prompt = split["caption"][int(rows[PROMPTS_APART * column])]
             cells.append((row, column, label, prompt))
-        tiles.append(images[ArmKey(arm, name, 0)][: PROMPTS_APART * columns : PROMPTS_APART])
+        tiles.append(pictures[name, arm][:columns])
     table = pd.DataFrame(cells, columns=["row", "column", "row_label", "prompt"])
     table["title"] = (
         "Real images, and the same prompts and seeds by generalist and specialist "
