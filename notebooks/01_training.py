@@ -17,6 +17,8 @@
 # %% [markdown]
 # # 01 Training: one text-guided model for ten modalities
 #
+# images → **autoencoder → text encoder → denoisers → samples (you are here)** → judges → verdict
+#
 # > MediSyn: a text-guided latent diffusion model that generates synthetic images across 6 medical specialties and
 # > 10 imaging modalities. (after the abstract of arXiv 2405.09806, version 7)
 #
@@ -58,6 +60,7 @@ from medisyn_lib.claims.scorecard import findings_of, published, verdicts
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment
 from medisyn_lib.evaluation.judged_coverage import labelled_pair
+from medisyn_lib.evaluation.reconstruction import lost_detail
 from medisyn_lib.evaluation.spread import spread_ratio
 from medisyn_lib.pipeline.denoisers import flops_of
 from medisyn_lib.pipeline.judged import judged_generator
@@ -85,27 +88,45 @@ names = list(dict.fromkeys(modality.tolist()))
 print(f"{study.scale} | {settings.images} images per modality at most")
 
 # %% [markdown]
-# ## Autoencoder
+# ## What the autoencoder loses
 #
 # It turns 64 x 64 x 3 pixels into 16 x 16 x 8 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
-# every generator here. On phantoms it is the one shipped with this package (`retrain_autoencoder` trains it from
-# scratch); other data adapt it, on the generator's patients only; a `base` brings its own. Ours learnt from pixels
-# alone: no network that judges images here, nor one like it, took part. What it loses, in peak signal-to-noise ratio of
-# held-out images after encoding and decoding, bounds what any generator can reach.
+# every generator here ([networks.py](../medisyn_lib/models/networks.py)). On phantoms it is the one shipped with this
+# package (`retrain_autoencoder` trains it from scratch); other data adapt it, on the generator's patients only; a
+# `base` brings its own. It learns from pixels alone: no network that judges images here, nor one like it, takes part
+# ([autoencoder_loss.py](../medisyn_lib/training/autoencoder_loss.py)).
+#
+# Held-out images, encoded and decoded again, and what differs: grey is nothing, lighter too light, darker too dark.
+
+# %%
+if judged.shows_training:
+    decoded = study.reconstruct(real)
+    display(f01_training.reconstructions(real, decoded, modality, study, folder))
+
+# %% [markdown]
+# A sixth of the numbers is left, so something must go: coarse shapes stay, fine detail goes first. At 0 all is kept, at
+# 1 as much is wrong as there is ([reconstruction.py](../medisyn_lib/evaluation/reconstruction.py)).
+
+# %%
+if judged.shows_training:
+    lost = lost_detail(real=real, decoded=decoded, modality=modality)
+    display(f01_training.lost_detail(lost, study, folder))
+
+# %% [markdown]
+# One number for all of it, the peak signal-to-noise ratio, bounds what any generator can reach here.
 
 # %% tags=["nbval-ignore-output"]
 if judged.shows_training:
-    decoded = study.reconstruct(real)
     decibels = peak_signal_to_noise(real=real, decoded=decoded)
     for name in names:
         print(f"{name:18} about {np.round(decibels[modality == name].mean()):.0f} dB")
-    display(f01_training.reconstructions(real, decoded, modality, study, folder))
 
 # %% [markdown]
 # ## Text encoder and denoiser
 #
 # A byte-pair tokenizer and a small CLIP text transformer learn from captions and latents, contrastively, and are
-# frozen. The denoiser, a text-conditioned U-Net, learns by flow matching with classifier-free guidance. The
+# frozen ([text_encoder.py](../medisyn_lib/training/text_encoder.py)). The denoiser, a text-conditioned U-Net, learns by
+# flow matching ([denoiser.py](../medisyn_lib/training/denoiser.py)); what guidance does, notebook 04 shows. The
 # **generalist** sees all modalities; a **specialist** sees one, as often as the generalist does. With a `base` its text
 # encoder stays as it is, and all denoisers are fine-tuned from its own, by what its scheduler predicts.
 
@@ -146,8 +167,9 @@ f01_training.prompts(real, synthetic, held_out, shown, judged, folder)
 # %% [markdown]
 # ## Are the prompts recovered?
 #
-# Each reader judges real images, synthetic ones of the same captions, and the synthetic ones against deranged captions.
-# Of untrained denoisers there are five, as each has its own accidental answer to a word.
+# Each reader judges real images, synthetic ones of the same captions, and the synthetic ones against deranged captions
+# ([alignment.py](../medisyn_lib/evaluation/alignment.py)). Of untrained denoisers there are five, as each has its own
+# accidental answer to a word.
 
 # %%
 readers = {"cnn": study.classifier().load(), "linear": study.linear_classifier().load()}
@@ -178,7 +200,8 @@ show_subgroups(folder, "01_training", by_subgroup)
 # ## Are images of one finding as varied as real ones?
 #
 # The variance of features within a modality and finding, synthetic to real: 1 is as varied, 0 is one prototype. By two
-# encoders: EfficientNet-Lite0, and a small transformer trained on evaluator patients.
+# encoders: EfficientNet-Lite0, and a small transformer trained on evaluator patients
+# ([spread.py](../medisyn_lib/evaluation/spread.py)).
 
 # %% tags=["nbval-ignore-output"]
 real_features, synthetic_features = labelled_pair(study, held_out, synthetic)
@@ -218,6 +241,14 @@ print(published("01_training"), findings_of([claim]), sep="\n\n")
 
 # %% tags=["verdict", "nbval-check-output"]
 print(verdicts([claim]))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Blur what is decoded by one pixel (`medisyn_lib.data.pixels.blurred(decoded)`) and draw the curve of lost detail.
+#    <details><summary>Solution</summary>SOLUTION1</details>
+# 2. SECOND
+#    <details><summary>Solution</summary>SOLUTION2</details>
 
 # %% [markdown]
 # ## Limits

@@ -17,6 +17,8 @@
 # %% [markdown]
 # # 04 Text alignment and realism: does an image show what its prompt says, and can readers tell it from a real one?
 #
+# captions → samples → **words recovered → realism asked (you are here)** → verdicts
+#
 # > Expert physicians find the synthetic images realistic and aligned with their text prompts. (after the abstract of
 # > arXiv 2405.09806, version 7)
 #
@@ -51,7 +53,7 @@ from medisyn_lib.claims import c04_text_alignment, results, scorecard
 from medisyn_lib.claims.evidence import evidence_about
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment, attribute_accuracy, attributes, word_changes
-from medisyn_lib.evaluation.guidance_sweep import guidance_sweep
+from medisyn_lib.evaluation.guidance_sweep import example_images, guidance_sweep
 from medisyn_lib.evaluation.prompt_pairs import captions_naming_two, examples, prompt_pairs
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.samples import sample_prompts
@@ -88,7 +90,8 @@ print(requested.groupby("attribute", sort=False).size().to_string())
 #
 # Recovered from real images (the ceiling), from those through the autoencoder (the best that a denoiser can do with
 # it), from synthetic ones of the same captions, and from the same synthetic ones against captions of other patients of
-# the modality (chance). The classifier and the linear heads on its features saw evaluator patients only.
+# the modality (chance). The classifier and the linear heads on its features saw evaluator patients only
+# ([attributes.py](../medisyn_lib/evaluation/attributes.py)).
 
 # %%
 evaluator = attributes.load_evaluator(study)
@@ -117,7 +120,8 @@ f04_text_alignment.by_modality(per_modality, judged, folder)
 # ## Word by word
 #
 # Pairs of prompts with the same seed that differ in one thing: the side; "no" before the finding; a second finding,
-# joined by "and", that may occur together, though no training image has two; other words for the same.
+# joined by "and", that may occur together, though no training image has two; other words for the same
+# ([prompt_pairs.py](../medisyn_lib/evaluation/prompt_pairs.py)).
 
 # %%
 pairs = prompt_pairs(held_out, evaluator, modalities, settings.alignment.prompts)
@@ -141,10 +145,30 @@ f04_text_alignment.word_by_word(effects, drawn, judged, folder)
 # A word is followed where the two marks lie far apart: to the left for side and negation, to the right for a second
 # finding. A paraphrase should change nothing.
 #
+# ## What guidance does
+#
+# At each step the denoiser is asked twice, without the text and with it, and what the text changes is multiplied by the
+# scale: *guided = without + scale x (with - without)*. Where every answer is known exactly: images of one number, of
+# two findings, the second of which is asked for ([guidance_toy.py](../medisyn_lib/evaluation/guidance_toy.py)).
+
+# %%
+f04_text_alignment.guidance_toy((0, 1, 2, 8), folder)
+
+# %% [markdown]
+# With the text alone (1) the samples are distributed as the finding's images are, and some look like the other finding.
+# Stronger guidance drives them away from it, and past most images of their own, and makes them alike. The generator
+# does the same, image by image from the same noise:
+
+# %%
+prompts, guided = example_images(judged, held_out)
+f04_text_alignment.guided_images(guided, prompts, judged, folder)
+
+# %% [markdown]
 # ## Guidance: alignment against diversity
 #
-# Stronger guidance should draw the prompt more surely, and more alike. Three images per prompt and scale; diversity is
-# their mean distance in EfficientNet-Lite0 over that of as many real images of the finding, by different patients.
+# Measured: three images per prompt and scale; diversity is their mean distance in EfficientNet-Lite0 over that of as
+# many real images of the finding, by different patients
+# ([guidance_sweep.py](../medisyn_lib/evaluation/guidance_sweep.py)).
 
 # %%
 points = guidance_sweep(judged, evaluator, held_out, real)
@@ -224,6 +248,15 @@ print(scorecard.published("04_text_alignment"), scorecard.findings_of(claims), s
 
 # %% tags=["verdict", "nbval-check-output"]
 print(scorecard.verdicts(claims))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. In the toy, draw guidance 4. Where do its samples lie, and how many look like the other finding (below 0)?
+#    <details><summary>Solution</summary><code>guidance_toy((0, 1, 4, 8), folder)</code>: around 2, twice as far from 0
+#    as the finding's own images, and none below 0; of the text alone 8 in 100 are.</details>
+# 2. A reader is right in 50 of 70 pairs. Has realism failed? And with 50 of 70 in the control, both images real?
+#    <details><summary>Solution</summary>SOLUTION2</details>
 
 # %% [markdown]
 # ## Limits
