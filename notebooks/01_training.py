@@ -36,8 +36,7 @@
 # What is shown of training is of a generator trained here, for minutes. `generator = "trained"` judges that one. Where
 # `flagship`, a folder or a hub id is named, autoencoder and training are left out.
 #
-# The protocol is **our own**; the paper's is not public to us. A small model on two processor cores is not the
-# paper's model. Phantoms are not patients. Not for clinical use.
+# The protocol is **our own**; the paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
@@ -73,12 +72,10 @@ from medisyn_lib.reporting.subgroup_tables import show_subgroups
 from medisyn_lib.reporting.tables import estimate_table
 from medisyn_lib.training.autoencoder import peak_signal_to_noise
 
-# %%
 print(c01_training.RULE.text)
 
 # %%
-start = time.perf_counter()
-study = Study(profile, data, retrain_autoencoder, base)
+start, study = time.perf_counter(), Study(profile, data, retrain_autoencoder, base)
 settings, folder = study.settings, study.out_folder(out)
 judged = judged_generator(study, generator)
 held_out = study.images("test")  # of patients that no model here was trained on
@@ -126,9 +123,8 @@ if judged.shows_training:
 #
 # A byte-pair tokenizer and a small CLIP text transformer learn from captions and latents, contrastively, and are
 # frozen ([text_encoder.py](../medisyn_lib/training/text_encoder.py)). The denoiser, a text-conditioned U-Net, learns by
-# flow matching ([denoiser.py](../medisyn_lib/training/denoiser.py)); what guidance does, notebook 04 shows. The
-# **generalist** sees all modalities; a **specialist** sees one, as often as the generalist does. With a `base` its text
-# encoder stays as it is, and all denoisers are fine-tuned from its own, by what its scheduler predicts.
+# flow matching ([denoiser.py](../medisyn_lib/training/denoiser.py)). The **generalist** sees all modalities, a
+# **specialist** one, as often as the generalist does. A `base` keeps its text encoder; its denoiser is fine-tuned.
 
 # %%
 denoisers = {}
@@ -188,8 +184,8 @@ f01_training.recovered_prompts(classified, judged, folder)
 # Where synthetic images lie left of real ones, the ceiling, by more than the margin and by either reader, the model
 # does not draw that modality's findings yet.
 #
-# By subgroup, where the data state sex, age group, site, scanner or view: how much less often is the finding of a
-# group's captions recovered from synthetic images? No rule was fixed for this, so there is no verdict on it.
+# By subgroup, where the data state any: how much less often is the finding of a group's captions recovered from
+# synthetic images? No rule was fixed for this, so there is no verdict on it.
 
 # %%
 of_real, of_synthetic = classified["cnn"]["real"], classified["cnn"]["synthetic"]
@@ -223,7 +219,7 @@ play_here(study)
 # %% [markdown]
 # ## Verdict
 #
-# A failed control leaves no verdict, whatever else was measured.
+# A failed control leaves no verdict. What the committed runs found, then what this one did:
 
 # %%
 evidence = evidence_about(judged)
@@ -232,9 +228,6 @@ provenance = judged.provenance(time.perf_counter() - start, flops_of(denoisers.v
 write_result(folder / "results" / "01_training.json", provenance, [claim])
 if not judged.is_given:
     copy_model_card(judged, folder)
-
-# %% [markdown]
-# What the committed runs found, then what this one did:
 
 # %% tags=["nbval-ignore-output"]
 print(published("01_training"), findings_of([claim]), sep="\n\n")
@@ -247,8 +240,8 @@ print(verdicts([claim]))
 #
 # 1. Blur what is decoded by one pixel (`medisyn_lib.data.pixels.blurred(decoded)`) and draw the curve of lost detail.
 #    <details><summary>Solution</summary>SOLUTION1</details>
-# 2. SECOND
-#    <details><summary>Solution</summary>SOLUTION2</details>
+# 2. Why are captions deranged within a modality, and not among all?
+#    <details><summary>Solution</summary>Another modality's are wrong by that alone; within it chance is left.</details>
 
 # %% [markdown]
 # ## Limits

@@ -19,18 +19,15 @@
 #
 # training images → **neighbours → ratios → threshold → tests of the set (you are here)** → verdict
 #
-# > The synthetic images are visually distinct from real patient images. (after the abstract of arXiv 2405.09806,
-# > version 7)
+# > The synthetic images are visually distinct from real patient images. (after the abstract of arXiv 2405.09806v7)
 #
 # **Claim.** No more synthetic images lie suspiciously near to a training image than images of patients whom the
-# generator never saw. Every image is compared with **all** training images by three detectors of copies: pixels (of the
-# flipped, shifted and cropped image, too), an encoder of photographs, and, where true patients are known, one trained
-# to recognise a patient. It is *flagged* if its joint conformal p-value over the detectors, calibrated on other
-# patients, is at most 1%, so that three detectors do not triple the false alarms.
+# generator never saw. Every image is compared with **all** training images by three detectors of copies: pixels
+# (flipped, shifted and cropped, too), an encoder of photographs, and, where true patients are known, one that knows
+# patients. It is *flagged* if its joint conformal p-value, calibrated on other patients, is at most 1%.
 #
 # **Controls.** Positive: planted copies of training images, of five distortions, break the rule, and so does a model
 # overfitted to 64 images. Negative: held-out real images of yet other patients are flagged at most at the stated rate.
-#
 # The protocol is **our own**; the paper's is not public to us. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
@@ -117,8 +114,7 @@ held_out = match(detectors, load_pixels(real.held_out)).ratio
 n = study.settings.memorization.planted_copies
 planted = find_planted_copies(detectors, real.training, n, real=held_out, calibration=calibration)
 held_out_flagged = conformal.flag_copies(held_out, calibration)
-false_alarms = conformal.proportion_flagged(held_out_flagged)
-estimate_table({**planted.recall, "held-out real images": false_alarms})
+estimate_table({**planted.recall, "held out": conformal.proportion_flagged(held_out_flagged)})
 
 # %% [markdown]
 # ## The synthetic images
@@ -128,7 +124,6 @@ estimate_table({**planted.recall, "held-out real images": false_alarms})
 
 # %%
 images = judged_images(judged, seed)
-covered = coverage_of_images(study, images)
 synthetic = match(detectors, images.pixels)
 groups = {"held out": held_out, "synthetic": synthetic.ratio}
 f05_memorization.distances(groups, planted.ratio, thresholds, detectors, real, judged, folder)
@@ -149,8 +144,7 @@ print(f"of {patients.proportion.n} patients {patients.proportion.value:.1%} are 
 patients.by_modality
 
 # %% [markdown]
-# The images that are flagged or nearest, each above its nearest training image; and which patients flagged images
-# match, where the data state sex, age group, site, scanner or view.
+# Images flagged or nearest, each above its nearest training image; and, by subgroup, whose images flagged ones match.
 
 # %%
 found = (synthetic, flagged, thresholds)
@@ -224,7 +218,7 @@ findings = c05_memorization.Findings(
     nearer_to_training=nearer,
     patients_matched=patients.proportion,
     membership=membership,
-    coverage=covered,
+    coverage=coverage_of_images(study, images),
     extraction=extraction,
 )
 claim = c05_memorization.claim_not_copies(findings, evidence_about(judged))
@@ -242,8 +236,7 @@ print(verdicts([claim]))
 # ## Exercises
 #
 # 1. Make the copy by `"noise"`, then by `"flip"`, in place of `"crop"`. Is it found, and how?
-#    <details><summary>Solution</summary>Yes: cells of a few pixels each average noise away, and each image is searched
-#    for mirrored, too (<code>window_descriptors.py</code>).</details>
+#    <details><summary>Solution</summary>Yes: cells average noise away; the mirror image is searched, too.</details>
 # 2. Why the tenth nearest? Let a training set hold every image twice, and divide by the second nearest.
 #    <details><summary>Solution</summary>A copy lies as near to both: its ratio is 1, it passes unnoticed.</details>
 

@@ -34,11 +34,9 @@
 # **One primary contrast**, fixed before the data: mixed 1:1 minus real, both augmented, at the smallest n, in the area
 # under the ROC curve (AUROC; one class against the rest, mean over classes).
 # **Controls.** Positive: more real data must help. Negative: synthetic images whose classes were shuffled must not.
-#
 # The protocol is **our own**; the paper's is not public to us. The rule asks two families of classifiers: softmax
-# regressions on frozen features of EfficientNet-Lite0, trained on ImageNet, hundreds of them, so that the luck of which
-# images one has is averaged out; and small residual networks that learn their features from the run's images alone.
-# Neither is the large fine-tuned network of a paper. Phantoms are not patients. Not for clinical use.
+# regressions on frozen features of EfficientNet-Lite0, trained on ImageNet, hundreds of them, so that luck is averaged
+# out; and small residual networks, trained from scratch. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
@@ -99,7 +97,7 @@ for name, reason in untestable.items():
 print(images.roles_table(study, tasks).to_string())
 
 # %% [markdown]
-# Images (and patients) of each task by role. The classifier's pool is up to four times the largest n, so draws differ.
+# Images (and patients) by role. The classifier's pool is up to four times the largest n, so draws differ.
 #
 # ## Synthetic images
 #
@@ -182,8 +180,7 @@ by_class = gains.gains_by_class(released.scores, tasks, settings.smallest_n)
 print(by_class.round(2).to_string(index=False))
 
 # %% [markdown]
-# By subgroup, where the data state any: how many more test images of it are classified correctly? No rule was fixed
-# for this, so there is no verdict on it.
+# By subgroup, where the data state any: how many more test images are classified correctly? No rule, no verdict.
 
 # %%
 show_subgroups(folder, "06_augmentation", gains.gains_by_subgroup(released.scores, study))
@@ -248,6 +245,6 @@ print(verdicts(claims))
 # - The networks are small and start from random weights, the frozen features know ImageNet in every arm; a large
 #   network trained on other images before may differ.
 # - The validation images, that settings are chosen on, are more than the smallest n: a user would not have them.
-# - Several images may be of one patient. Draws share images, so intervals at the largest n are a little too narrow.
-# - Draws share the generator: with one training seed the intervals speak for it, not for the recipe.
+# - Several images may be of one patient. Draws share images, so intervals at the largest n are a little too narrow, and
+#   the generator: with one training seed they speak for it, not for the recipe.
 # - With a given `generator` N is not known here; n + N then stands for the data's generator role.
