@@ -127,7 +127,8 @@ def test_example_images_are_those_that_the_sweep_samples(monkeypatch: pytest.Mon
     )
     prompts, images = guidance_sweep.example_images(generator, held_out)
     assert prompts == ["caption 0", "caption 4"] and list(images) == [1, 2, 3, 8]
-    assert [image[:, 0, 0, 0].tolist() for image in images.values()] == [[0, 4]] * 4
+    shown = [image[:, :, 0, 0, 0].tolist() for image in images.values()]
+    assert shown == [[[0, 8], [4, 12]]] * 4
     assert all(len(texts) == guidance_sweep.IMAGES_PER_PROMPT * 2 * rows for texts, _ in asked)
 
 

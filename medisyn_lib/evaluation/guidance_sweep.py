@@ -123,17 +123,20 @@ def example_images(
     prompts
         str (n,), spread over the sweep's.
     images
-        By guidance scale, uint8 (n, h, h, 3).
+        By guidance scale, uint8 (n, 2, h, h, 3): two of each prompt, from the same noises at every scale.
     """
     settings = generator.study.settings
     prompts = sweep_prompts(held_out, settings.alignment.guidance_prompts)
     modality = np.array(held_out["modality"][:])[prompts.rows]
-    _, first = np.unique(modality, return_index=True)
-    first = np.sort(first)
-    places = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
+    _, one_of_each = np.unique(modality, return_index=True)
+    spread = np.linspace(0, len(one_of_each) - 1, min(most, len(one_of_each))).astype(int)
+    places = np.sort(one_of_each)[spread]
     captions = held_out.select(prompts.rows[places].tolist())["caption"][:]
     scales = guidance_scales(generator.guidance or settings.guidance)
-    images = {scale: images_at(generator, held_out, prompts, scale)[places] for scale in scales}
+    images = {}
+    for scale in scales:
+        first, second, _ = np.split(images_at(generator, held_out, prompts, scale), 3)
+        images[scale] = np.stack([first[places], second[places]], 1)
     return captions, images
 
 

@@ -175,13 +175,14 @@ def guided_images(
     judged: JudgedGenerator,
     folder: Path,
 ) -> Image | None:
-    """Show images uint8 (n, h, h, 3) of n prompts, one row each, by guidance scale."""
-    scales = list(images)
-    table = contact_sheet_table([textwrap.fill(text, LABEL_WIDTH) for text in prompts], len(scales))
+    """Show images uint8 (n, k, h, h, 3) of n prompts, one row each, by guidance scale."""
+    tiles = np.concatenate(list(images.values()), 1)
+    n_columns = tiles.shape[1]
+    scales = np.repeat(list(images), n_columns // len(images))
+    table = contact_sheet_table([textwrap.fill(text, LABEL_WIDTH) for text in prompts], n_columns)
     table["prompt"] = [prompts[row] for row in table["row"]]
     table["column_label"] = [f"guidance {scales[column]:g}" for column in table["column"]]
-    table["title"] = f"The same prompt and noise at each scale ({judged.scale}); {NOT_CLINICAL}"
-    tiles = np.stack(list(images.values()), 1)
+    table["title"] = f"The same prompts and noises at each scale ({judged.scale}); {NOT_CLINICAL}"
     tiles = tiles.reshape(-1, *tiles.shape[2:])
     real = judged.study.source != "phantom"
     return draw(GUIDED_IMAGES, table, folder / "figures", tiles, real=real)
