@@ -209,7 +209,7 @@ def guidance(
     default = f"; its own guidance {judged.guidance:g}" if judged.guidance else ""
     table["title"] = (
         f"Guidance: alignment and diversity; 95% intervals by patient ({judged.scale}, "
-        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by efflite0)"
+        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by EfficientNet-Lite0)"
     )
     return draw(GUIDANCE, table, folder / "figures")
 
