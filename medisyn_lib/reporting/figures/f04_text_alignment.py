@@ -80,7 +80,7 @@ RECOVERED = FigureSpec(
 )
 
 TOY_RANGE, TOY_BINS = (-4.0, 4.0), 64  # of the histograms
-TOY_NAMES = {0: "without text (0)", 1: "text alone (1)"}
+TOY_NAMES: dict[float, str] = {0: "without text (0)", 1: "text alone (1)"}
 LABEL_WIDTH = 22  # characters of a prompt in a line
 
 
