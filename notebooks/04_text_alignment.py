@@ -17,6 +17,8 @@
 # %% [markdown]
 # # 04 Text alignment and realism: does an image show what its prompt says, and can readers tell it from a real one?
 #
+# captions → samples → **words recovered → realism asked (you are here)** → verdicts
+#
 # > Expert physicians find the synthetic images realistic and aligned with their text prompts. (after the abstract of
 # > arXiv 2405.09806, version 7)
 #
@@ -24,15 +26,13 @@
 # names (modality and finding count in notebook 01), and single words are followed where nothing else changes, also in
 # combinations that no training image had. The third, realism, is a question to people: here is the blinded study that
 # asks them. Unless `readers` names a folder with real answers, readers are simulated, their skill is planted, and
-# realism `needs people`: only whether the analysis recovers that skill is judged. The rules, fixed before the data, are
-# shown below the imports.
+# realism `needs people`: only whether the analysis recovers that skill is judged. The rules were fixed before the data.
 #
 # **Controls.** Positive: attributes of real images are recovered half-way from chance to perfect at least; a second
 # finding drawn into a real phantom is seen; planted skill is recovered. Negative: captions deranged within a modality
 # are right by chance alone; readers who guess are not found to tell apart.
-#
-# The paper's study (readers, images, scales) is not public to us; this protocol is **our own**. A classifier that
-# recovers a word is not a physician. Phantoms are not patients. Not for clinical use.
+# The paper's study is not public to us; this protocol is **our own**. A classifier that recovers a word is not a
+# physician. Phantoms are not patients. Not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # run size: tiny, quick, full, gpu or cluster
@@ -51,7 +51,7 @@ from medisyn_lib.claims import c04_text_alignment, results, scorecard
 from medisyn_lib.claims.evidence import evidence_about
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation import alignment, attribute_accuracy, attributes, word_changes
-from medisyn_lib.evaluation.guidance_sweep import guidance_sweep
+from medisyn_lib.evaluation.guidance_sweep import example_images, guidance_sweep
 from medisyn_lib.evaluation.prompt_pairs import captions_naming_two, examples, prompt_pairs
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.samples import sample_prompts
@@ -60,7 +60,6 @@ from medisyn_lib.reader_study import analysis, answers, page_preview, planted_sk
 from medisyn_lib.reporting.figures import f04_text_alignment
 from medisyn_lib.runtime.paths import resolve_out
 
-# %%
 rules = (c04_text_alignment.ALIGNED, c04_text_alignment.WORDS, c04_text_alignment.REALISTIC)
 print(*(rule.text for rule in rules), sep="\n\n")
 
@@ -68,15 +67,12 @@ print(*(rule.text for rule in rules), sep="\n\n")
 # ## Images and captions
 #
 # One synthetic image for each caption of the held-out images, as in notebook 01. A modality with fewer than 20 test
-# patients is left out; where all have fewer, as in `tiny`, they are shown, and nothing is decided. How many captions
-# name each attribute (all are known of phantoms; of other sources it may be fewer):
+# patients is left out; where all have fewer, as in `tiny`, nothing is decided. How many captions name each attribute:
 
 # %%
-start = time.perf_counter()
-study = Study(profile, data, base=base)
+start, study = time.perf_counter(), Study(profile, data, base=base)
 settings, folder = study.settings, study.out_folder(out)
-judged = judged_generator(study, generator)
-held_out = study.images("test")
+judged, held_out = judged_generator(study, generator), study.images("test")
 real = load_pixels(held_out)
 synthetic = sample_prompts(judged.model, held_out["caption"][:], side=settings.size)
 modalities, testable = alignment.judged_modalities(held_out)
@@ -87,8 +83,8 @@ print(requested.groupby("attribute", sort=False).size().to_string())
 # ## Attribute by attribute
 #
 # Recovered from real images (the ceiling), from those through the autoencoder (the best that a denoiser can do with
-# it), from synthetic ones of the same captions, and from the same synthetic ones against captions of other patients of
-# the modality (chance). The classifier and the linear heads on its features saw evaluator patients only.
+# it), from synthetic ones of the same captions, and from these against captions of other patients of the modality
+# (chance), by networks that saw evaluator patients only ([code](../medisyn_lib/evaluation/attributes.py)).
 
 # %%
 evaluator = attributes.load_evaluator(study)
@@ -117,7 +113,7 @@ f04_text_alignment.by_modality(per_modality, judged, folder)
 # ## Word by word
 #
 # Pairs of prompts with the same seed that differ in one thing: the side; "no" before the finding; a second finding,
-# joined by "and", that may occur together, though no training image has two; other words for the same.
+# joined by "and", that no training image has ([code](../medisyn_lib/evaluation/prompt_pairs.py)); other words.
 
 # %%
 pairs = prompt_pairs(held_out, evaluator, modalities, settings.alignment.prompts)
@@ -141,10 +137,27 @@ f04_text_alignment.word_by_word(effects, drawn, judged, folder)
 # A word is followed where the two marks lie far apart: to the left for side and negation, to the right for a second
 # finding. A paraphrase should change nothing.
 #
+# ## What guidance does
+#
+# At each step the denoiser is asked twice, without the text and with it: *guided = without + scale x (with - without)*.
+# A toy in which both answers are exact: images of one number ([code](../medisyn_lib/evaluation/guidance_toy.py)).
+
+# %%
+f04_text_alignment.guidance_toy((0, 1, 2, 8), folder)
+
+# %% [markdown]
+# With the text alone (1) samples are distributed as the finding's images are, and some look like the other finding.
+# Stronger guidance drives them away from it, past most of their own, and makes them alike. So does the generator:
+
+# %%
+prompts, guided = example_images(judged, held_out)
+f04_text_alignment.guided_images(guided, prompts, judged, folder)
+
+# %% [markdown]
 # ## Guidance: alignment against diversity
 #
-# Stronger guidance should draw the prompt more surely, and more alike. Three images per prompt and scale; diversity is
-# their mean distance in EfficientNet-Lite0 over that of as many real images of the finding, by different patients.
+# Measured on three images per prompt and scale: their mean distance in EfficientNet-Lite0 over that of as many real
+# images of the finding, by different patients ([code](../medisyn_lib/evaluation/guidance_sweep.py)).
 
 # %%
 points = guidance_sweep(judged, evaluator, held_out, real)
@@ -155,27 +168,24 @@ f04_text_alignment.guidance(points, judged, folder)
 #
 # ## A blinded reader study
 #
-# `medisyn readers new` writes a page for each reader that works from a file with no network: pairs of a real and a
-# synthetic image ("which of the two is synthetic?"), pairs of two real images as a control, single images with a
-# description, some of another patient, rated for realism and alignment, and some items twice. Order and sides are each
-# reader's own; `key.json` alone unblinds. First how many pairs a margin needs; then a page in a browser, a stored
-# picture (phantoms; not for clinical use); then what `simulated_study/pages/reader-1.html` of this run shows first.
+# `medisyn readers new` writes a page for each reader, which needs no network: pairs of a real and a synthetic image
+# ("which of the two is synthetic?"), pairs of two real ones as a control, single images with a description, some of
+# another patient, rated for realism and alignment, and some items twice ([code](../medisyn_lib/reader_study/items.py)).
+# How many pairs a margin needs; a stored picture of a page (phantoms; not for clinical use); this run's first pairs.
 
 # %%
 made = resolve_out(readers) if readers else folder / "simulated_study"
-realism_margin, size = c04_text_alignment.REALISM_MARGIN, settings.alignment.study_pairs
+limit, size = c04_text_alignment.REALISM_MARGIN, settings.alignment.study_pairs
 if not readers:
-    print(
-        simulated_study.simulate_study(judged.model, data, made, pairs=size, margin=realism_margin)
-    )
+    print(simulated_study.simulate_study(judged.model, data, made, pairs=size, margin=limit))
 display(page_preview.stored_picture())
 first = page_preview.first_pairs(made / "pages" / "reader-1.html")
 f04_text_alignment.pairs(first.modalities, first.tiles, judged, folder)
 
 # %% [markdown]
 # How often the synthetic image is named in all pairs, in the control in which both are real (50% must come out), and in
-# each modality (intervals over images where fewer than five readers are fixed, else over both); ratings ("mismatched":
-# real images under another patient's description); agreement between readers, and of each over items shown twice.
+# each modality (intervals over images, from five readers on over both); ratings ("mismatched": real images under
+# another patient's description); agreement between readers, and of each over items shown twice.
 
 # %%
 answered = answers.read(made)
@@ -209,11 +219,9 @@ aligned = c04_text_alignment.claim_text_aligned(recovered, controls, evidence, t
 followed = c04_text_alignment.claim_word_by_word(effects, drawn, controls, evidence, testable)
 both_real = analysis.accuracy(analysis.grid(answered, "right", "control"), 0.999)
 reader_controls = c04_text_alignment.reader_controls(both_real, recovery, studies)
+told_apart = analysis.accuracy(correct, 0.90)
 realistic = c04_text_alignment.claim_realistic(
-    analysis.accuracy(correct, 0.90),
-    reader_controls,
-    simulated=not readers,
-    evidence=evidence,
+    told_apart, reader_controls, simulated=not readers, evidence=evidence
 )
 claims = [aligned, followed, realistic]
 provenance = judged.provenance(time.perf_counter() - start, judged.flops)
@@ -226,10 +234,17 @@ print(scorecard.published("04_text_alignment"), scorecard.findings_of(claims), s
 print(scorecard.verdicts(claims))
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. In the toy, draw guidance 4. Where do its samples lie, and how many look like the other finding (below 0)?
+#    <details><summary>Solution</summary>Around 2, twice as far out as real ones; none (8% by text alone).</details>
+# 2. In the control both images are real. What if readers name the "synthetic" one in 50 of 70 such pairs?
+#    <details><summary>Solution</summary>Something but the image gives it away: there is no verdict.</details>
+
+# %% [markdown]
 # ## Limits
 #
 # - Classifiers recognise what they learnt from real images; an image may please them and no physician.
 # - Findings joined in one prompt have no real counterpart. The classifier sees most that are drawn into phantoms.
 # - "No" is tested before findings that training captions hardly ever denied, though they say "no abnormality".
-# - Simulated readers show that the study and its analysis work. They say nothing about realism.
-# - One training seed, in every profile.
+# - Simulated readers show that the study and its analysis work, nothing of realism. There is one training seed.

@@ -67,7 +67,13 @@ CURVES = pd.DataFrame(
     {"x": [1, 2], "y": [0.3, 0.5], "low": [0.1, 0.4], "high": [0.5, 0.7], "title": "t"}
 )
 TABLES = {
-    "00_modalities": SHEET,
+    **dict.fromkeys(("00_modalities", "00_recognised", "04_guided_images", "05_neighbours"), SHEET),
+    "00_coins": FOREST,
+    "01_lost_detail": pd.DataFrame(
+        {"fineness": [5.0, 95.0], "lost": [0.0, 0.8], "modality": ["ct"] * 2, "title": "t"}
+    ),
+    "06_toy": pd.DataFrame({"n": [10, 20], "auroc": [0.7, 0.8], "arm": ["real"] * 2, "title": "t"}),
+    **dict.fromkeys(("04_guidance_toy", "05_ranks"), CURVES),
     "00_classes": pd.DataFrame(
         {"modality": ["ct", "ct"], "finding": ["a", "b"], "images": [4, 5], "title": "t"}
     ),

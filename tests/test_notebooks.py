@@ -26,6 +26,7 @@ EXPECTED = {
 }
 PARAMETERS = ["profile", "data", "generator", "base", "out"]
 CLAIMS = [path for path in PATHS if re.match(r"0[1-7]_", path.name)]
+STEPS = [path for path in PATHS if path.name != "99_scorecard.ipynb"]
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 STORED_LIMIT = 3 * 2**19  # 1.5 MiB
@@ -125,6 +126,20 @@ def test_a_notebook_begins_with_its_title_and_ends_with_its_limits(path: Path) -
     if path in CLAIMS:
         headings = re.findall(r"^## .*$", "\n".join(texts), flags=re.MULTILINE)
         assert headings[-1] == "## Limits"
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
+def test_a_notebook_is_stepped_through(path: Path) -> None:
+    """The pipeline with the reader's place in it, two exercises with solutions, links to what cells call."""
+    cells = read(path).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert 25 <= len(cells) <= 40 and cells[0].source.count("(you are here)**") == 1
+    exercises = text.partition("\n## Exercises\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^(\d)\. ", exercises, flags=re.MULTILINE) == ["1", "2"]
+    assert exercises.count("<details><summary>Solution</summary>") == 2
+    assert exercises.count("</details>") == 2
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+    assert len(links) >= 3 and [link for link in links if not (path.parent / link).is_file()] == []
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)

@@ -92,6 +92,54 @@ def diversity_ratio(synthetic: np.ndarray, real: np.ndarray, patients: np.ndarra
     return student(float(values[0]), float(variances[0]), degrees_of_freedom, len(synthetic))
 
 
+def images_at(
+    generator: JudgedGenerator, held_out: datasets.Dataset, prompts: SweepPrompts, scale: float
+) -> np.ndarray:
+    """Sample three images of each of n prompts at a guidance scale, cached.
+
+    Returns
+    -------
+    ndarray
+        uint8 (3 n, h, h, 3): the first image of every prompt, then the second, then the third; each from
+        the same noise at every scale.
+    """
+    thrice = held_out.select(np.tile(prompts.rows, IMAGES_PER_PROMPT).tolist())
+    return sample_prompts(
+        generator.model,
+        thrice["caption"][:],
+        first_seed=FIRST_SEED,
+        side=generator.study.settings.size,
+        guidance_scale=scale,
+    )
+
+
+def example_images(
+    generator: JudgedGenerator, held_out: datasets.Dataset, most: int = 4
+) -> tuple[list[str], dict[float, np.ndarray]]:
+    """Return a few prompts, of different modalities, and what the sweep samples of them.
+
+    Returns
+    -------
+    prompts
+        str (n,), spread over the sweep's.
+    images
+        By guidance scale, uint8 (n, 2, h, h, 3): two of each prompt, from the same noises at every scale.
+    """
+    settings = generator.study.settings
+    prompts = sweep_prompts(held_out, settings.alignment.guidance_prompts)
+    modality = np.array(held_out["modality"][:])[prompts.rows]
+    _, one_of_each = np.unique(modality, return_index=True)
+    spread = np.linspace(0, len(one_of_each) - 1, min(most, len(one_of_each))).astype(int)
+    places = np.sort(one_of_each)[spread]
+    captions = held_out.select(prompts.rows[places].tolist())["caption"][:]
+    scales = guidance_scales(generator.guidance or settings.guidance)
+    images = {}
+    for scale in scales:
+        first, second, _ = np.split(images_at(generator, held_out, prompts, scale), 3)
+        images[scale] = np.stack([first[places], second[places]], 1)
+    return captions, images
+
+
 def guidance_sweep(
     generator: JudgedGenerator,
     evaluator: attributes.AttributeEvaluator,
@@ -124,13 +172,7 @@ def guidance_sweep(
     requested = attributes.labels(thrice)
     points = []
     for scale in guidance_scales(generator.guidance or settings.guidance):
-        images = sample_prompts(
-            generator.model,
-            thrice["caption"][:],
-            first_seed=FIRST_SEED,
-            side=real.shape[1],
-            guidance_scale=scale,
-        )
+        images = images_at(generator, held_out, prompts, scale)
         recovered = attributes.recover(evaluator, images, requested)
         named = recovered[recovered["attribute"] != "modality"]
         ratio = diversity_ratio(diversity(images), reference, patients)

@@ -84,7 +84,7 @@ def power_spectrum(pixels: np.ndarray, rings: int = 16) -> tuple[np.ndarray, np.
     Parameters
     ----------
     pixels : np.ndarray
-        Square, uint8 (n, h, h, 3).
+        Square, uint8 (n, h, h, 3), or float differences of such images.
     rings : int
         Of equal width, from 0 to 0.5 cycles per pixel.
 

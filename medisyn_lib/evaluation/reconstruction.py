@@ -14,11 +14,12 @@ from medisyn_lib.training.autoencoder import peak_signal_to_noise
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["reconstruction_table"]
+__all__ = ["lost_detail", "reconstruction_table"]
 
 LESIONS = "fundus"  # the modality whose small lesions are counted
 SPECKLED = ("breast_ultrasound", "retinal_oct")
 LINED = ("fundus", "endoscopy")  # with vessels
+RINGS = 8  # of spatial frequency
 
 
 def reconstruction_table(
@@ -51,6 +52,37 @@ def reconstruction_table(
         kept = _physics(str(name), real=real[chosen], decoded=decoded[chosen])
         table.loc[name, list(kept)] = list(kept.values())
     return table
+
+
+def lost_detail(*, real: np.ndarray, decoded: np.ndarray, modality: np.ndarray) -> pd.DataFrame:
+    """Tabulate which detail reconstructions lose: the power of the difference over that of the image.
+
+    Parameters
+    ----------
+    real, decoded : np.ndarray
+        uint8 (n, h, h, 3); image i of both belongs together.
+    modality : np.ndarray
+        Key of each image, str (n,).
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each modality and ring of spatial frequency: `modality`; `fineness` in % of the finest that
+        pixels can show (the Nyquist frequency); `lost`, 0 where all is kept, 1 where as much is wrong as there
+        is.
+    """
+    import pandas as pd
+
+    tables = []
+    for name in dict.fromkeys(modality.tolist()):
+        chosen = modality == name
+        difference = decoded[chosen].astype(np.float64) - real[chosen]
+        frequency, power = image_physics.power_spectrum(real[chosen], RINGS)
+        _, wrong = image_physics.power_spectrum(difference, RINGS)
+        lost = wrong / np.maximum(power, 1e-12)
+        fineness = 100 * frequency / image_physics.NYQUIST
+        tables.append(pd.DataFrame({"modality": name, "fineness": fineness, "lost": lost}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _physics(name: str, *, real: np.ndarray, decoded: np.ndarray) -> dict[str, float]:

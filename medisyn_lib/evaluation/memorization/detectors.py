@@ -198,11 +198,21 @@ class Search(Artifact):
         np.save(folder / "row.npy", found.row)
 
 
+def nearest_training(
+    detector: Detector, queries: Pixels, rows: tuple[int, ...] | None = None
+) -> neighbours.Neighbours:
+    """Return the training images nearest to each of q queries, by one detector; fields (q, k).
+
+    `rows` are the only ones of the index that are searched, and what the neighbours' rows count in.
+    """
+    search = Search(detector.index, queries, rows, describe=detector.describe)
+    folder = search.folder
+    return neighbours.Neighbours(np.load(folder / "distance.npy"), np.load(folder / "row.npy"))
+
+
 def _match_one(detector: Detector, pixels: np.ndarray, rows: np.ndarray | None) -> Matches:
     """Search in one detector's index: fields (q,)."""
     within = None if rows is None else tuple(rows.tolist())
-    search = Search(detector.index, Pixels(pixels), within, describe=detector.describe)
-    distance = np.load(search.folder / "distance.npy")
-    row = np.load(search.folder / "row.npy")[:, 0]
+    distance, row = nearest_training(detector, Pixels(pixels), within)
     ratio = distance[:, 0] / np.maximum(distance[:, -1], 1e-12)
-    return Matches(ratio, row if rows is None else rows[row])
+    return Matches(ratio, row[:, 0] if rows is None else rows[row[:, 0]])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medisyn_lib.evaluation.image_physics import brightness
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
 from medisyn_lib.reporting.tables import contact_sheet_table
@@ -36,7 +37,17 @@ PROGRESS = FigureSpec(
 FIRST_STAGE = FigureSpec(
     "01_first_stage",
     contact_sheet,
-    shows="Held-out images and their reconstructions by the autoencoder: the best that a generator here can do.",
+    shows="Held-out images, what the autoencoder makes of them (the best that a generator here can do), what differs.",
+)
+LOST_DETAIL = FigureSpec(
+    "01_lost_detail",
+    curves,
+    shows="What the autoencoder loses of coarse and of fine detail.",
+    columns={"fineness": "x", "lost": "y", "modality": "group"},
+    labels={
+        "xlabel": "fineness of detail (% of the finest that pixels can show)",
+        "ylabel": "power of the difference\nover that of the image",
+    },
 )
 PROMPTS = FigureSpec(
     "01_prompts",
@@ -50,7 +61,8 @@ READ_BACK = FigureSpec(
     columns={"modality": "label", "share": "value", "images": "group", "what": "panel"},
     labels={"xlabel": "share of images read right"},
 )
-PAIRS_SHOWN = 3  # originals and reconstructions per modality
+TRIPLES_SHOWN = 2  # originals, reconstructions and differences per modality
+MAGNIFIED = 3  # differences of brightness
 PROMPTS_SHOWN = 4  # per modality
 SMOOTHED = 9  # points of a loss curve
 
@@ -58,15 +70,35 @@ SMOOTHED = 9  # points of a loss curve
 def reconstructions(
     original: np.ndarray, decoded: np.ndarray, modality: np.ndarray, study: Study, folder: Path
 ) -> Image | None:
-    """Draw pairs of an image and its reconstruction, uint8 (n, h, w, 3) both, one row per modality."""
+    """Draw an image, its reconstruction and what differs, uint8 (n, h, w, 3) both, one row per modality."""
     names = list(dict.fromkeys(modality.tolist()))
-    chosen = [row for name in names for row in _spread_rows(modality == name, PAIRS_SHOWN)]
-    tiles = np.stack([original[chosen], decoded[chosen]], 1).reshape(-1, *original.shape[1:])
-    table = contact_sheet_table([name.replace("_", " ") for name in names], 2 * PAIRS_SHOWN)
-    table["column_label"] = np.where(table["column"] % 2, "decoded", "original")
-    table["title"] = f"Held-out images and their reconstructions ({study.scale})"
+    chosen = [row for name in names for row in _spread_rows(modality == name, TRIPLES_SHOWN)]
+    before, after = original[chosen], decoded[chosen]
+    difference = 128 + MAGNIFIED * (brightness(after) - brightness(before))
+    grey = difference.round().clip(0, 255).astype(np.uint8)
+    triples = [before, after, np.repeat(grey[..., None], 3, -1)]
+    tiles = np.stack(triples, 1).reshape(-1, *original.shape[1:])
+    labels = ("original", "decoded", f"difference x {MAGNIFIED}")
+    columns = len(labels) * TRIPLES_SHOWN
+    table = contact_sheet_table([name.replace("_", " ") for name in names], columns)
+    table["column_label"] = [labels[column % len(labels)] for column in table["column"]]
+    table["title"] = f"Held-out images and their reconstructions ({study.scale}); {NOT_CLINICAL}"
     real = study.source != "phantom"
     return draw(FIRST_STAGE, table, folder / "figures", tiles, real=real)
+
+
+def lost_detail(lost: pd.DataFrame, study: Study, folder: Path) -> Image | None:
+    """Draw `reconstruction.lost_detail` of the modalities that lose least, most and, between them, the middle."""
+    order = lost.groupby("modality", sort=False)["lost"].mean().sort_values(kind="stable").index
+    chosen = list(dict.fromkeys([order[0], order[len(order) // 2], order[-1]]))
+    table = lost[lost["modality"].isin(chosen)].sort_values(
+        "modality", key=lambda names: names.map(chosen.index), kind="stable"
+    )
+    table["title"] = (
+        f"What the autoencoder loses: {len(chosen)} of {len(order)} modalities, from the one that "
+        f"loses least to the one that loses most ({study.scale}, held-out images)"
+    )
+    return draw(LOST_DETAIL, table, folder / "figures")
 
 
 def training_history(denoisers: Mapping[str, StoredDenoiser], batch: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
 from medisyn_lib.reporting.render import FigureSpec, draw
-from medisyn_lib.reporting.tables import interval_columns
+from medisyn_lib.reporting.tables import contact_sheet_table, interval_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,17 @@ WORD_BY_WORD = FigureSpec(
     "04_word_by_word",
     forest,
     shows="Prompts that differ in one word or part, same seed: what is seen before and after the change.",
+)
+GUIDANCE_TOY = FigureSpec(
+    "04_guidance_toy",
+    curves,
+    shows="A toy: where guidance takes the samples of one finding, and how alike they become.",
+    labels={"drawstyle": "steps-post", "xlabel": "image (one number)", "ylabel": "density"},
+)
+GUIDED_IMAGES = FigureSpec(
+    "04_guided_images",
+    contact_sheet,
+    shows="Prompts sampled from the same noise at several guidance scales.",
 )
 GUIDANCE = FigureSpec(
     "04_guidance",
@@ -66,6 +78,10 @@ RECOVERED = FigureSpec(
     forest,
     shows="How often the analysis of a reader study covers the skill that was planted in simulated readers.",
 )
+
+TOY_RANGE, TOY_BINS = (-4.0, 4.0), 64  # of the histograms
+TOY_NAMES: dict[float, str] = {0: "without text (0)", 1: "text alone (1)"}
+LABEL_WIDTH = 22  # characters of a prompt in a line
 
 
 def recovered_attributes(
@@ -134,6 +150,44 @@ def word_by_word(
     return draw(WORD_BY_WORD, table, folder / "figures")
 
 
+def guidance_toy(scales: Sequence[float], folder: Path) -> Image | None:
+    """Draw the samples of `guidance_toy.guided_samples` at each scale as histograms."""
+    import pandas as pd
+
+    from medisyn_lib.evaluation.guidance_toy import guided_samples
+
+    bins = np.linspace(*TOY_RANGE, TOY_BINS + 1)
+    parts = []
+    for scale in scales:
+        density = np.histogram(guided_samples(scale), bins, density=True)[0]
+        name = TOY_NAMES.get(scale, f"guidance {scale:g}")
+        parts.append(pd.DataFrame({"group": name, "x": bins[:-1], "y": density}))
+    table = pd.concat(parts)
+    table["title"] = (
+        "A toy: images of two findings lie around -1 and 1; sampled is the second one, by a perfect denoiser"
+    )
+    return draw(GUIDANCE_TOY, table, folder / "figures")
+
+
+def guided_images(
+    images: Mapping[float, np.ndarray],
+    prompts: Sequence[str],
+    judged: JudgedGenerator,
+    folder: Path,
+) -> Image | None:
+    """Show images uint8 (n, k, h, h, 3) of n prompts, one row each, by guidance scale."""
+    tiles = np.concatenate(list(images.values()), 1)
+    n_columns = tiles.shape[1]
+    scales = np.repeat(list(images), n_columns // len(images))
+    table = contact_sheet_table([textwrap.fill(text, LABEL_WIDTH) for text in prompts], n_columns)
+    table["prompt"] = [prompts[row] for row in table["row"]]
+    table["column_label"] = [f"guidance {scales[column]:g}" for column in table["column"]]
+    table["title"] = f"The same prompts and noises at each scale ({judged.scale}); {NOT_CLINICAL}"
+    tiles = tiles.reshape(-1, *tiles.shape[2:])
+    real = judged.study.source != "phantom"
+    return draw(GUIDED_IMAGES, table, folder / "figures", tiles, real=real)
+
+
 def guidance(
     points: Sequence[GuidancePoint], judged: JudgedGenerator, folder: Path
 ) -> Image | None:
@@ -155,7 +209,7 @@ def guidance(
     default = f"; its own guidance {judged.guidance:g}" if judged.guidance else ""
     table["title"] = (
         f"Guidance: alignment and diversity; 95% intervals by patient ({judged.scale}, "
-        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by efflite0)"
+        f"n = {points[0].diversity.n} prompts, three images each{default}; distances by EfficientNet-Lite0)"
     )
     return draw(GUIDANCE, table, folder / "figures")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.evaluation.memorization.conformal import FALSE_ALARM_RATE
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves
 from medisyn_lib.reporting.render import FigureSpec, draw
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from medisyn_lib.evaluation.memorization.images import RealImages
     from medisyn_lib.evaluation.memorization.overfitting import TrainingPoint
     from medisyn_lib.evaluation.memorization.set_tests import PowerPoint
+    from medisyn_lib.evaluation.memorization.worked_example import WorkedExample
     from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
@@ -29,6 +31,16 @@ DISTANCES = FigureSpec(
     shows="How near images lie to a training image: held-out real ones, synthetic ones, planted copies, by detector.",
     columns={"reference": "upright"},
     labels={"drawstyle": "steps-post"},
+)
+NEIGHBOURS = FigureSpec(
+    "05_neighbours",
+    contact_sheet,
+    shows="How a copy is found: a planted copy and another image beside the training images nearest to them.",
+)
+RANKS = FigureSpec(
+    "05_ranks",
+    curves,
+    shows="How a copy is found: the distances of both images to their nearest training images, with the threshold.",
 )
 DETECTION = FigureSpec(
     "05_detection",
@@ -51,7 +63,61 @@ LENGTH = FigureSpec(
     shows="Proportion of images flagged as copies against how often a model saw its training images.",
 )
 GALLERY_COLUMNS = 8
+SHOWN_RANKS = (
+    1,
+    2,
+    3,
+    5,
+    10,
+)  # neighbours in the worked example; the last one there is, is always shown
 BINS = np.linspace(0, 1, 26)  # of distance ratios
+
+
+def worked_example(
+    examples: Mapping[str, WorkedExample], real: RealImages, judged: JudgedGenerator, folder: Path
+) -> Image | None:
+    """Show each image, by name, beside some of the training images that lie nearest to it."""
+    import pandas as pd
+
+    first = next(iter(examples.values()))
+    last = len(first.row)
+    ranks = [rank for rank in SHOWN_RANKS if rank < last] + [last]
+    places = np.array(ranks) - 1
+    rows, tiles = [], []
+    for line, (name, example) in enumerate(examples.items()):
+        label = f"{name}\nratio {example.relative[0]:.2f}"
+        heads = ["image", *(f"nearest {rank}" for rank in ranks)]
+        rows += [(line, column, label, head) for column, head in enumerate(heads)]
+        tiles += [example.pixels[None], load_pixels(real.training, example.row[places])]
+    table = pd.DataFrame(rows, columns=["row", "column", "row_label", "column_label"])
+    table["title"] = (
+        f"Two images and the nearest of {len(real.training)} training images, by pixels "
+        f"({judged.scale}); {NOT_CLINICAL}"
+    )
+    shows_real = judged.study.source != "phantom"
+    return draw(NEIGHBOURS, table, folder / "figures", np.concatenate(tiles), real=shows_real)
+
+
+def ranks(
+    examples: Mapping[str, WorkedExample], threshold: float, judged: JudgedGenerator, folder: Path
+) -> Image | None:
+    """Draw each image's distances to its nearest training images over the last of them.
+
+    `threshold` flags an image by this detector alone; NaN for none.
+    """
+    import pandas as pd
+
+    parts = []
+    for name, example in examples.items():
+        order = np.arange(1, len(example.row) + 1)
+        parts.append(pd.DataFrame({"group": name, "x": order, "y": example.relative}))
+    table = pd.concat(parts)
+    table["reference"] = threshold
+    table["reference_label"] = "flagged, if the first lies below"
+    table["xlabel"] = "training images, the nearest first"
+    table["ylabel"] = "distance, the last one = 1"
+    table["title"] = f"Distances to the nearest training images, by pixels ({judged.scale})"
+    return draw(RANKS, table, folder / "figures")
 
 
 def distances(

@@ -26,6 +26,13 @@ IMAGES = FigureSpec(
     contact_sheet,
     shows="A classifier's real images, the same after classical augmentation, and synthetic ones.",
 )
+TOY = FigureSpec(
+    "06_toy",
+    curves,
+    shows="A toy: what synthetic images add to few and to many real ones, by what their generator knows.",
+    columns={"n": "x", "auroc": "y", "arm": "group"},
+    labels={"xlabel": "real images n", "ylabel": "AUROC", "xscale": "log"},
+)
 LEARNING = FigureSpec(
     "06_learning",
     curves,
@@ -78,6 +85,12 @@ def images(
     )
     shows_real = judged.study.source != "phantom"
     return draw(IMAGES, table, folder, np.array(tiles), real=shows_real)
+
+
+def toy(table: pd.DataFrame, folder: Path) -> Image | None:
+    """Draw the table of `toy_classifiers.toy_curves`."""
+    title = "A toy: a classifier of two classes, trained on n real images alone, and on n real and n synthetic ones"
+    return draw(TOY, table.assign(title=title), folder)
 
 
 def learning(
