@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from browsing import in_browser, left_the_page
@@ -32,9 +33,13 @@ from medisyn_lib.evaluation.generator_differences import (
 from medisyn_lib.evaluation.labelled_features import LabelledFeatures
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.study import Study
+from medisyn_lib.reporting import generator_pair_page
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.statistics.estimates import Estimate
 
+SCHEMA: Any = jsonschema.Draft202012Validator(
+    json.loads(generator_pair_page.SCHEMA.read_text("utf-8"))
+)
 HARM = "<script>document.title='harmed'</script>"
 
 
@@ -210,13 +215,52 @@ def command(a: object, b: object, out: Path, *more: str) -> list[str]:
     return ["audit", "--compare", str(a), str(b), *data, *more]
 
 
+def record_of(out: Path) -> Any:
+    """What `compare.json` holds, which keeps the published schema."""
+    record = json.loads((out / "compare.json").read_text("utf-8"))
+    SCHEMA.validate(record)
+    return record
+
+
+def test_the_schema_is_of_the_version_that_is_written_and_refuses_what_is_not_meant(
+    folders: Path, tmp_path: Path
+) -> None:
+    SCHEMA.check_schema(SCHEMA.schema)
+    properties = SCHEMA.schema["properties"]
+    assert properties["schema"]["const"] == SCHEMA.schema["$id"] == generator_pair_page.SCHEMA_ID
+    names = SCHEMA.schema["$defs"]["proportions"]["properties"]["measure"]["enum"]
+    assert names == ["coverage", generator_pair.NEARER, generator_pair.FOUND]
+    assert main.main(command(folders / "sharp", folders / "blurred", tmp_path)) == 0
+    record = record_of(tmp_path)
+    rows = {row["measure"]: row for row in record["compared"]}
+    without_number = rows["KID"] | {
+        "effect": dict.fromkeys(("value", "ci_low", "ci_high")) | {"n": 6}
+    }
+    SCHEMA.validate(record | {"compared": [without_number]})
+    beyond = rows["coverage"] | {"a": rows["coverage"]["a"] | {"value": 1.1}}
+    swapped = rows["coverage"] | {"scale": rows["KID"]["scale"]}
+    for damaged in (
+        {"schema": "x"},
+        {"verdict": "supported"},
+        {"clinical_use": True},
+        {"more": 1},
+        {"compared": []},
+        {"compared": [beyond]},
+        {"compared": [swapped]},
+        {"compared": [rows["KID"] | {"more": 1}]},
+        {"generators": {"a": record["generators"]["a"]}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            SCHEMA.validate(record | damaged)
+
+
 def test_two_pipelines_draw_the_same_captions_with_the_same_seeds(
     pipelines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main(command(pipelines / "one", pipelines / "two", tmp_path, "--seed", "5")) == 0
     told = capsys.readouterr().out
     assert "no rule was fixed" in told and "KID: A " in told and "Nearer to training: A " in told
-    record = json.loads((tmp_path / "compare.json").read_text("utf-8"))
+    record = record_of(tmp_path)
     assert record["verdict"] is None and record["clinical_use"] is False
     assert (record["pairs"], record["first"], record["last"]) == (60, "seed 5", "seed 64")
     assert [one["name"] for one in record["generators"].values()] == ["one", "two"]
@@ -251,7 +295,7 @@ def test_findings_are_recovered_where_the_classifier_is_in_the_store(pipelines: 
 def test_a_blurred_copy_of_images_lies_farther(folders: Path, tmp_path: Path) -> None:
     """And nearest to a training image as often as to a held-out one."""
     assert main.main(command(folders / "sharp", folders / "blurred", tmp_path)) == 0
-    record = json.loads((tmp_path / "compare.json").read_text("utf-8"))
+    record = record_of(tmp_path)
     mean = {row["measure"]: row for row in record["compared"] if row["modality"] == MEAN}
     assert mean["KID"]["a"]["value"] < mean["KID"]["b"]["value"] / 3
     assert mean["coverage"]["a"]["value"] > mean["coverage"]["b"]["value"]

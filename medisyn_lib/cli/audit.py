@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medisyn_lib.claims.results import Result, read_result
 from medisyn_lib.cli import audit_pair, options, run_notebooks
+from medisyn_lib.cli.ahead import made_ahead
 from medisyn_lib.cli.reproduce import reproduce
 from medisyn_lib.errors import InputError
 from medisyn_lib.reporting import audit, audit_report
@@ -68,16 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
     out = options.checked_folder(arguments.out)
     arguments.out = str(out)
     notes = _storage_notes(arguments.data, generator, finished_images)
-    failed = reproduce(
-        notebooks,
-        profile=arguments.profile,
-        data=arguments.data,
-        generator=generator,
-        out=out,
-        jobs=arguments.jobs,
-        seed=arguments.seed,
-        encoder=encoder,
-    )
+    shared = {"profile": arguments.profile, "data": arguments.data, "jobs": arguments.jobs}
+    with made_ahead(notebooks, **shared):
+        failed = reproduce(
+            notebooks,
+            **shared,
+            generator=generator,
+            out=out,
+            seed=arguments.seed,
+            encoder=encoder,
+        )
     results = _report_results(out, untested)
     notes += audit_report.notes(out, notebooks)
     for note in notes:

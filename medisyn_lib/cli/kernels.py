@@ -77,6 +77,11 @@ def _end_kernels(running: Sequence[Future]) -> None:
         time.sleep(0.1)
 
 
+def threads_each(jobs: int) -> str:
+    """Return how many threads each of several processes has: its part of the cores, or OMP_NUM_THREADS."""
+    return os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+
+
 @contextlib.contextmanager
 def kernel_of_this_interpreter(jobs: int) -> Iterator[None]:
     """While this lasts, kernel `python3` is this interpreter, whatever kernels the user has installed."""
@@ -87,12 +92,11 @@ def kernel_of_this_interpreter(jobs: int) -> Iterator[None]:
     # Quiet, since what a cell says reaches the notebook anyhow; no history, since two runs would
     # share its file.
     quiet = ["--Application.log_level=CRITICAL", "--HistoryManager.enabled=False"]
-    threads_each = max(1, (os.cpu_count() or 1) // jobs)
     # Kernels start in another folder, so relative settings are made absolute for them.
     settings = {
         "MEDISYN_ROOT": str(project_root()),
         "MEDISYN_STORE": str(store_dir()),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(threads_each),
+        "OMP_NUM_THREADS": threads_each(jobs),
     }
     with tempfile.TemporaryDirectory(prefix="medisyn-kernel-") as folder:
         write_kernel_spec(Path(folder, "kernels", "python3"), extra_arguments=quiet)

@@ -52,11 +52,6 @@ def overfitted_plan(study: Study, origin: DenoiserOrigin | None = None) -> loop.
     )
 
 
-def overfitted_steps(study: Study) -> tuple[int, ...]:
-    """The steps after which an overfitted denoiser's weights are kept, the last at the end."""
-    return snapshot_steps(overfitted_plan(study))
-
-
 def overfitted_rows(images: datasets.Dataset, n: int = OVERFITTED_IMAGES) -> np.ndarray:
     """Choose n images, one per patient and spread evenly over modalities and findings.
 

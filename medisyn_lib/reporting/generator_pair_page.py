@@ -1,4 +1,7 @@
-"""Two generators side by side: `compare.html`, which shows no real image, and the same numbers in `compare.json`."""
+"""Two generators side by side: `compare.html`, which shows no real image, and the same numbers in `compare.json`.
+
+The latter has the form that `compare.schema.json` publishes.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from medisyn_lib.runtime.store import write_atomic
 from medisyn_lib.statistics.estimates import Estimate
 
 PAGE, RECORD = "compare.html", "compare.json"
+SCHEMA = Path(__file__).with_name("compare.schema.json")
 SCHEMA_ID = "urn:medisyn-companion:compare:1"  # a change that breaks readers gets another number
 NO_VERDICT = (
     "No rule was fixed before this comparison, so that it has no verdict: it says how far apart the two are, not "

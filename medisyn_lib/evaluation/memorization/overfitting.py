@@ -21,7 +21,6 @@ from medisyn_lib.pipeline.overfitted import (
     overfitted_denoiser,
     overfitted_generator,
     overfitted_rows,
-    overfitted_steps,
     small_overfitted_denoiser,
 )
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
@@ -62,7 +61,7 @@ class Overfitted:
     rows : int (n,), the images that it was overfitted to, among those of the study's generator
     index_rows : int (n,), the same among those of the detectors' index
     calibration : float (m, l), ratios of the calibration images against these images alone
-    snapshots : after half of its steps, and at the end
+    snapshots : after half of its steps, but of a small model, and at the end
     """
 
     denoiser: OverfittedDenoiser
@@ -107,7 +106,9 @@ def overfit(
         matches = match(detectors, pixels, index_rows)
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
 
-    snapshots = tuple(sample(step) for step in overfitted_steps(study)[-2:])
+    # The report of an audit shows the end alone.
+    stages = snapshot_steps(denoiser.plan)[-1 if judged.is_given else -2 :]
+    snapshots = tuple(sample(step) for step in stages)
     model = str(overfitted_generator(study, denoiser).folder)
     return Overfitted(denoiser, model, rows, index_rows, calibration, snapshots)
 
