@@ -167,8 +167,8 @@ f05_memorization.detection(power, n, planted.ratio, real, judged, folder)
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist that notebook 01 trains, trained on with 64 images alone and asked with their captions; in an audit of
-# another generator a small model that saw nothing else. It is judged with those 64 as the training set.
+# A small model that has seen nothing but 64 images, asked with their captions; where the judged generator was trained
+# here, that one, trained on with those alone. It is judged with those 64 as the training set.
 
 # %%
 overfitted = overfitting.overfit(judged, detectors, real)
@@ -181,7 +181,7 @@ f05_memorization.pairs(*pairs, real, judged, folder)
 # %% [markdown]
 # ## How long, how few: where copying begins
 #
-# What counts is how often a model has seen each image: the generalist at four stages of training, overfitted models.
+# What counts is how often a model has seen each image: notebook 01's generalist on its way, and overfitted models.
 
 # %%
 models = [overfitted, *overfitting.overfit_further_sizes(judged, detectors, real)]

@@ -86,8 +86,8 @@ def overfit(
 ) -> Overfitted:
     """Overfit a model to n training images and ask it for them.
 
-    The model is the study's generalist; where a generator made elsewhere is judged, so that there need not
-    be one, a small model from scratch. The calibration images set a threshold against these images alone.
+    The model is the study's generalist where that is what is judged, else a small model from scratch, so that no
+    generalist needs to be there. The calibration images set a threshold against these images alone.
     """
     study = judged.study
     images = study.images("generator")
@@ -95,7 +95,7 @@ def overfit(
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
     calibration = match(detectors, load_pixels(real.calibration), index_rows).ratio
-    make_denoiser = small_overfitted_denoiser if judged.is_given else overfitted_denoiser
+    make_denoiser = overfitted_denoiser if judged.is_trained_here else small_overfitted_denoiser
     denoiser = make_denoiser(study, rows)
     n_prompts = min(len(rows), OVERFITTED_IMAGES)
     asked = rows[np.linspace(0, len(rows) - 1, n_prompts).astype(int)]
@@ -115,9 +115,9 @@ def overfit(
 def overfit_further_sizes(
     judged: JudgedGenerator, detectors: Sequence[Detector], real: RealImages
 ) -> list[Overfitted]:
-    """Overfit to the larger sets that the profile names, if any; to none where a generator made elsewhere is judged."""
+    """Overfit to the larger sets that the profile names, if any; to none but where the study's generalist is judged."""
     sizes = judged.study.settings.memorization.further_overfit_sizes
-    return [] if judged.is_given else [overfit(judged, detectors, real, n) for n in sizes]
+    return [overfit(judged, detectors, real, n) for n in sizes] if judged.is_trained_here else []
 
 
 def set_tests_of_overfitted(
@@ -191,5 +191,5 @@ def copying_curve(
         for snapshot in model.snapshots:
             passes = snapshot.step * BATCH / n
             flagged = proportion_flagged(snapshot.flagged)
-            points.append(TrainingPoint(f"then on {n} images alone", passes, flagged))
+            points.append(TrainingPoint(f"on {n} images alone", passes, flagged))
     return points
