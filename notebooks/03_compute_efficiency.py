@@ -60,7 +60,7 @@ from medisyn_lib.data import check
 from medisyn_lib.evaluation import efficiency, serving, training_costs
 from medisyn_lib.evaluation.added_modality import distances_while_learning, forgetting
 from medisyn_lib.evaluation.judged_coverage import coverage_of_pair
-from medisyn_lib.evaluation.own_best import CHOOSING_IMAGES, choose_checkpoints
+from medisyn_lib.evaluation.own_best import choose_checkpoints
 from medisyn_lib.evaluation.planted_sharing import plant_sharing
 from medisyn_lib.evaluation.quality_curves import curve_points, sample_quality_curves
 from medisyn_lib.pipeline.added_modality import LEARNERS, added_modality_denoiser, choose_origin
@@ -113,7 +113,7 @@ print(training_costs.autoencoder_in_words(study))
 
 # %%
 denoisers = train_denoisers(study, modalities)
-calibration = evaluation_splits(study, "calibration", CHOOSING_IMAGES)
+calibration = evaluation_splits(study, "calibration", study.settings.choosing_images)
 chosen = choose_checkpoints(study, calibration, modalities)
 costs = training_costs.suite_costs(study, denoisers, len(present), chosen)
 cost_table = training_costs.cost_table(denoisers, costs, watts)

@@ -380,7 +380,7 @@ def test_own_best_checkpoints_of_a_small_study(
     monkeypatch.setattr(
         own_best,
         "_log_distance",
-        lambda folder, split, names: (
+        lambda folder, split, names, n: (
             float(folder.name) if names == ["fundus"] else distances.get(int(folder.name), 9.0)
         ),
     )

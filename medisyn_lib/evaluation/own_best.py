@@ -19,7 +19,6 @@ from medisyn_lib.pipeline.study import Study
 if TYPE_CHECKING:
     import datasets
 
-CHOOSING_IMAGES = 24  # calibration images per checkpoint, modality and seed: a choice, no estimate
 LEAST_DISTANCE = 1e-3  # KID whose logarithm is taken; real images of other patients lie at 0.01
 
 
@@ -54,17 +53,18 @@ def choose_checkpoints(
         Those with a specialist.
     """
     best_so_far, specialists = {}, {}
+    n = study.settings.choosing_images
     for number, (seed, split) in enumerate(zip(study.settings.seeds, calibration, strict=True)):
         steps = snapshot_steps(denoiser_plan(study.settings))
         distances = [
-            _log_distance(study.generator(seed=seed, after=step).folder, split, modalities)
+            _log_distance(study.generator(seed=seed, after=step).folder, split, modalities, n)
             for step in steps
         ]
         best_so_far[number] = best_until_now(distances)
         for name in modalities:
             steps = snapshot_steps(denoiser_plan(study.settings, name))
             distances = [
-                _log_distance(study.generator(name, seed=seed, after=step).folder, split, [name])
+                _log_distance(study.generator(name, seed=seed, after=step).folder, split, [name], n)
                 for step in steps
             ]
             specialists[name, number] = steps[best_until_now(distances)[-1]]
@@ -76,12 +76,14 @@ def best_until_now(distances: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(np.argmin(distances[: place + 1])) for place in range(len(distances)))
 
 
-def _log_distance(generator: Path, split: datasets.Dataset, modalities: Sequence[str]) -> float:
-    """The mean over modalities of the log of KID between a generator's images and the real ones of a split."""
-    sampled = sample_modalities(generator, split, modalities, CHOOSING_SPLIT, CHOOSING_IMAGES)
+def _log_distance(
+    generator: Path, split: datasets.Dataset, modalities: Sequence[str], n: int
+) -> float:
+    """The mean over modalities of the log of KID between a generator's images and n real ones of a split."""
+    sampled = sample_modalities(generator, split, modalities, CHOOSING_SPLIT, n)
     logs = []
     for name in modalities:
-        real = cached_features(load_pixels(split, rows_of(split, name, CHOOSING_IMAGES)))
+        real = cached_features(load_pixels(split, rows_of(split, name, n)))
         distance = kernel_distance(real=real, synthetic=cached_features(sampled[name]))
         logs.append(np.log(max(distance, LEAST_DISTANCE)))
     return float(np.mean(logs))
