@@ -181,7 +181,7 @@ f05_memorization.pairs(*pairs, real, judged, folder)
 # %% [markdown]
 # ## How long, how few: where copying begins
 #
-# What counts is how often a model has seen each image: notebook 01's generalist on its way, and overfitted models.
+# What counts is how often a model has seen each image: the generalist at four stages of training, overfitted models.
 
 # %%
 models = [overfitted, *overfitting.overfit_further_sizes(judged, detectors, real)]

@@ -136,7 +136,7 @@ def load_encoder(name: str) -> Encoder:
         raise InputError(f"encoder {name}: {reason}; take {', '.join(first)} or {last}") from error
 
 
-def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 64) -> FeatureSet:
+def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 16) -> FeatureSet:
     """Return the features of images by a named encoder.
 
     Images are resized in float to the encoder's side (bicubic, antialiased, clipped). Features are

@@ -1,7 +1,7 @@
 """Prompts and seeds to images, for any diffusers text-to-image pipeline.
 
-One random generator per image, seeded by its own number: neither batch size nor order matters. Networks compute in
-bfloat16 where the machine is fastest in it, as in training.
+One random generator per image, seeded by its own number: neither batch size nor order matters. On a CPU that is
+fastest in bfloat16 networks compute in it, as in training.
 """
 
 from __future__ import annotations

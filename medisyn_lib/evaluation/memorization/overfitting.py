@@ -13,7 +13,7 @@ from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportio
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
 from medisyn_lib.evaluation.memorization.images import RealImages, sample_at_study_size
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, flag_and_test
-from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import denoiser_plan
 from medisyn_lib.pipeline.overfitted import (
     BATCH,
     OVERFITTED_IMAGES,
@@ -25,6 +25,7 @@ from medisyn_lib.pipeline.overfitted import (
     small_overfitted_denoiser,
 )
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
+from medisyn_lib.pipeline.training_progress import shown_steps
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ class Overfitted:
         return self.snapshots[-1]
 
 
+def copier(judged: JudgedGenerator, rows: np.ndarray) -> OverfittedDenoiser:
+    """Return what is overfitted to some images of a study: its generalist where that is judged, else a small one."""
+    make_denoiser = overfitted_denoiser if judged.is_trained_here else small_overfitted_denoiser
+    return make_denoiser(judged.study, rows)
+
+
 def overfit(
     judged: JudgedGenerator,
     detectors: Sequence[Detector],
@@ -95,8 +102,7 @@ def overfit(
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
     calibration = match(detectors, load_pixels(real.calibration), index_rows).ratio
-    make_denoiser = overfitted_denoiser if judged.is_trained_here else small_overfitted_denoiser
-    denoiser = make_denoiser(study, rows)
+    denoiser = copier(judged, rows)
     n_prompts = min(len(rows), OVERFITTED_IMAGES)
     asked = rows[np.linspace(0, len(rows) - 1, n_prompts).astype(int)]
     captions = images.select(asked.tolist())["caption"][:]
@@ -156,7 +162,7 @@ def flagged_during_training(
     split = evaluation_splits(study)[0]
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
-    for step in snapshot_steps(plan):
+    for step in shown_steps(study.settings):
         model = study.generator(after=step).folder
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
