@@ -87,7 +87,7 @@ class Profile:
     denoiser_steps: int = 800
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
-    denoiser_widths: tuple[int, ...] = (32, 64, 96)  # channels at each resolution
+    denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
     evaluator_steps: int = 1500
     encoder_steps: int = 550  # of the transformer, the second encoder
     specialists: tuple[str, ...] = ("chest_xray", "fundus", "blood_smear")

@@ -112,6 +112,11 @@ def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
     )
 
 
+def small_shape(study: Study) -> DenoiserShape:
+    """Return the shape of a small denoiser that copies: a quarter of the generalist's weights in `quick`."""
+    return DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
+
+
 def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
     """Return a small denoiser that has seen nothing but some rows of the generator's images.
 
@@ -126,7 +131,7 @@ def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoi
     images = study.image_set("generator")
     check_caption_lengths(images)
     latents = Latents(ShippedAutoencoder(shipped_sha256()), images)
-    shape = DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
+    shape = small_shape(study)
     return OverfittedDenoiser(
         overfitted_plan(study, shape),
         tuple(rows.tolist()),
