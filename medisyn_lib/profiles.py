@@ -83,8 +83,8 @@ class Profile:
     held_out: int = 60  # real test images, and prompts taken from their captions
     autoencoder_steps: int = 300  # to fine-tune the shipped autoencoder on another source
     autoencoder_scratch_steps: int = 1500  # to train it from scratch
-    text_steps: int = 250
-    denoiser_steps: int = 1000
+    text_steps: int = 125
+    denoiser_steps: int = 800
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
     denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
@@ -97,9 +97,12 @@ class Profile:
     # Whether notebooks judge the shipped flagship unless told otherwise; if not, the one trained here.
     judges_flagship: bool = True
     quality_images: int = 60  # 02, 03: test images, and prompts, for each training seed
+    choosing_images: int = (
+        12  # 03: calibration images that choose a checkpoint, for each modality and seed
+    )
     eleventh_steps: int = 32  # 03: to add a modality
     # Of `full` 8 to 20 are classified alike (96.5 to 96.7% of findings, n = 600), at equal distances.
-    sampling_steps: int = 10
+    sampling_steps: int = 8
     # On calibration patients 3 and 6 are classified alike (57% and 56% of findings, n = 300).
     guidance: float = 4.0
     # Whether what is trained here is shown only: trained for minutes, it is never judged.

@@ -87,7 +87,7 @@ print(f"{study.scale} | {settings.images} images per modality at most")
 # %% [markdown]
 # ## What the autoencoder loses
 #
-# It turns 64 x 64 x 3 pixels into 16 x 16 x 8 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
+# It turns 64 x 64 x 3 pixels into 16 x 16 x 16 numbers (the "first stage" of Rombach et al. 2022), frozen and shared by
 # every generator here ([networks.py](../medisyn_lib/models/networks.py)). On phantoms it is the one shipped with this
 # package (`retrain_autoencoder` trains it from scratch); other data adapt it, on the generator's patients only; a
 # `base` brings its own. It learns from pixels alone: no network that judges images here, nor one like it, takes part

@@ -166,8 +166,8 @@ f05_memorization.detection(power, n, copies, real, judged, folder)
 # %% [markdown]
 # ## A model that does copy
 #
-# The generalist of notebook 01, trained on with 64 images alone and asked with their captions; in an audit of another
-# generator a small model that saw only them ([code](../medisyn_lib/evaluation/memorization/overfitting.py)).
+# A small model that has seen nothing but 64 images, asked with their captions; where the judged generator was trained
+# here, that one, trained on with those alone ([code](../medisyn_lib/evaluation/memorization/overfitting.py)).
 
 # %%
 overfitted = overfitting.overfit(judged, detectors, real)

@@ -26,6 +26,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation import fidelity
 from medisyn_lib.models import encoders
 from medisyn_lib.phantoms import draw
+from medisyn_lib.runtime.device import seeded
 
 TIMM = "test_vit"
 SMALL = {
@@ -64,6 +65,21 @@ def test_efflite0_by_default_and_its_name_goes_with_its_features() -> None:
     )
     assert found.encoder == found[1:3].encoder == "efflite0"
     assert np.ptp(found, axis=0).max() > 0.1
+
+
+def test_folded_norms_change_nothing_but_the_time() -> None:
+    with seeded(0):
+        net = timm.create_model("tf_efficientnet_lite0").eval()
+        for norm in (one for one in net.modules() if isinstance(one, torch.nn.BatchNorm2d)):
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 2)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = net(images)
+        found = encoders._with_norms_folded(net)(images)
+    assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in net.modules())
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_timm_network_reads_its_file(weights: Path) -> None:

@@ -39,6 +39,7 @@ from medisyn_lib.evaluation.memorization.membership import (
     denoising_losses,
     membership_inference,
 )
+from medisyn_lib.evaluation.memorization.overfitting import copier
 from medisyn_lib.evaluation.memorization.planted_copies import DISTORTIONS, distort
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, detection_power
 from medisyn_lib.evaluation.memorization.window_descriptors import centre_window, query_windows
@@ -46,7 +47,7 @@ from medisyn_lib.models import networks
 from medisyn_lib.phantoms import draw
 from medisyn_lib.pipeline.artifacts import ImageSet, Pixels
 from medisyn_lib.pipeline.index import Index
-from medisyn_lib.pipeline.judged import judged_generator
+from medisyn_lib.pipeline.judged import JudgedGenerator, judged_generator
 from medisyn_lib.pipeline.overfitted import (
     OVERFITTED_IMAGES,
     overfitted_generator,
@@ -368,6 +369,14 @@ def test_the_copier_of_an_audit_needs_nothing_that_is_trained_but_itself(
     assert cost["steps"] == study.settings.memorization.overfit_steps and cost["flops"] > 0
     shown = sample_prompts(made, study.images("generator")["caption"][:2], side=64)
     assert shown.shape == (2, 64, 64, 3) and shown.std() > 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("trained", "denoiser"), ("flagship", "untrained")])
+def test_what_copies_starts_from_the_generalist_only_where_that_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
+    assert copier(JudgedGenerator(Study("tiny", "phantom"), name), np.arange(4)).base.step == kind
 
 
 def test_the_pool_of_records_is_balanced_by_modality() -> None:

@@ -45,7 +45,7 @@ __all__ = [
 FINITE = tuple(kind for kind in KINDS if kind != "phantom")
 FILES = ("npz", "folder")  # kinds whose bytes lie here and are checked before any long work
 SIZES = (16, 1024)  # smallest and largest side in pixels that a finite source is brought to
-MANY = 600  # phantoms; starting a second process takes about a second: not worth it for fewer
+MANY = 4000  # phantoms; starting two processes takes two processor seconds: not worth it for fewer
 # What every entry of the store hangs on, besides the module that reads the source.
 CODE = (
     "medisyn_lib.modalities",

@@ -22,7 +22,6 @@ from medisyn_lib.pipeline.generators import Generator
 from medisyn_lib.pipeline.paired_samples import evaluation_split
 from medisyn_lib.pipeline.study import Study
 
-CHOOSING_IMAGES = 24  # calibration images per checkpoint, modality and seed: a choice, no estimate
 LONG_CHOOSING_IMAGES = 100  # that choose a long specialist's checkpoint
 LEAST_DISTANCE = 1e-3  # KID whose logarithm is taken; real images of other patients lie at 0.01
 
@@ -59,13 +58,14 @@ def choosing_distances(
     modalities
         Those with a specialist.
     """
-    split = evaluation_split(study, number, "calibration", CHOOSING_IMAGES)
+    n = study.settings.choosing_images  # a choice, no estimate
+    split = evaluation_split(study, number, "calibration", n)
     seed, names = study.settings.seeds[number], [modality] if modality else modalities
     generators = [
         study.generator(modality, seed=seed, after=step)
         for step in snapshot_steps(denoiser_plan(study.settings, modality))
     ]
-    return _distances(generators, real_arm(split, names, CHOOSING_IMAGES))
+    return _distances(generators, real_arm(split, names, n))
 
 
 def _distances(generators: Sequence[Generator], real: RealImages) -> Distances:

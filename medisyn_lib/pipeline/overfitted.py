@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 OVERFITTED_IMAGES = 64
 BATCH = 16
-# Of the model that copies in an audit of a generator made elsewhere. Nothing else has to be trained for it: its
-# autoencoder is the shipped one, and random weights tell 64 captions apart as well as learnt ones.
+# Of the model that copies where the study's own generalist is not what is judged. Nothing else has to be trained for
+# it: its autoencoder is the shipped one, and random weights tell 64 captions apart as well as learnt ones.
 SMALL_WIDTHS = (32, 64, 96)
 NO_TEXT_TRAINING = loop.TrainingPlan(steps=0, batch=128, learning_rate=2e-3)
 
@@ -107,11 +107,16 @@ def overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
     )
 
 
+def small_shape(study: Study) -> DenoiserShape:
+    """Return the shape of a small denoiser that copies: a quarter of the generalist's weights in `quick`."""
+    return DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
+
+
 def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
     """Return a small denoiser that has seen nothing but some rows of the generator's images.
 
     It copies as one does that starts from the generalist, and spares the training of autoencoder, text
-    encoder and generalist, none of which an audit of a generator made elsewhere needs.
+    encoder and generalist, none of which an audit of another generator needs.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoi
     images = study.image_set("generator")
     check_caption_lengths(images)
     latents = Latents(ShippedAutoencoder(shipped_sha256()), images)
-    shape = DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
+    shape = small_shape(study)
     return OverfittedDenoiser(
         overfitted_plan(study, shape),
         tuple(rows.tolist()),

@@ -18,8 +18,9 @@ from medisyn_lib.pipeline import disk_space
 from medisyn_lib.pipeline.added_modality import LEARNERS, added_plan
 from medisyn_lib.pipeline.classifiers import classifier_plan
 from medisyn_lib.pipeline.denoisers import denoiser_plan
+from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.origins import DenoiserOrigin, FineTuning
-from medisyn_lib.pipeline.overfitted import overfitted_plan
+from medisyn_lib.pipeline.overfitted import overfitted_plan, small_shape
 from medisyn_lib.pipeline.reidentification import reidentification_plan
 from medisyn_lib.pipeline.transformer import transformer_plan
 from medisyn_lib.runtime.device import autocast, compute_dtype
@@ -46,6 +47,7 @@ BYTES = 4  # of a weight, in float32
 CONTEXT = 10**9  # bytes that CUDA itself takes of a card, about
 BENCHMARK_IMAGES, BENCHMARK_STEPS = 4, 2
 GIGABYTE = 1e9
+OVERFITTED = "overfitted"  # begins the names of those that are to copy
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,10 @@ def trainings(study: Study, modalities: Sequence[str] = tuple(MODALITIES)) -> li
     modalities : sequence of str
         Those of its data; a specialist for another is left out.
     """
-    origin = study.denoiser_origin
-    flops = float(origin.operations(origin.outline())[0])
+    copier = _copier(study)
+    flops, flops_of_copier = (
+        float(one.operations(one.outline())[0]) for one in (study.denoiser_origin, copier)
+    )
     needed = disk_space.pipelines_of(study.settings)
     needed.pop(disk_space.SUITE)
     listed = []
@@ -107,8 +111,15 @@ def trainings(study: Study, modalities: Sequence[str] = tuple(MODALITIES)) -> li
             for number, pipelines in needed.items()
             if any(pipeline[:length] == first_of_pipeline for pipeline in pipelines)
         ]
-        listed.append(Training(name, tuple(notebooks), plan, flops))
+        each = flops_of_copier if name.startswith(OVERFITTED) else flops
+        listed.append(Training(name, tuple(notebooks), plan, each))
     return listed + _evaluators(study)
+
+
+def _copier(study: Study) -> DenoiserOrigin:
+    """What the overfitted control of 05 starts from: as the generalist where that is judged by default."""
+    judges_its_own = judged_generator(study).is_trained_here
+    return study.denoiser_origin if judges_its_own else small_shape(study)
 
 
 def _denoisers(
@@ -133,8 +144,8 @@ def _denoisers(
         name = f"eleventh modality, {learner.name}"
         listed.append((name, ("added", number), added_plan(study, learner)))
     for size in (0, *settings.memorization.further_overfit_sizes):
-        name = f"overfitted to {size}" if size else "overfitted control"
-        listed.append((name, ("overfitted", size), overfitted_plan(study)))
+        name = f"{OVERFITTED} to {size}" if size else f"{OVERFITTED} control"
+        listed.append((name, ("overfitted", size), overfitted_plan(study, _copier(study))))
     return listed
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from medisyn_lib.pipeline.denoisers import TrainedDenoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
+from medisyn_lib.profiles import Profile
 
 FIRST_SEED = 7
 SHOWN = (1, 2, 4, 8)  # eighths of the training
@@ -23,6 +24,12 @@ def trained_denoisers(study: Study, modalities: Sequence[str]) -> dict[str, Trai
     return denoisers
 
 
+def shown_steps(settings: Profile) -> list[int]:
+    """Return the steps after which the generalist is shown: an eighth, a quarter, half and all of its training."""
+    stored = snapshot_steps(denoiser_plan(settings))
+    return sorted({stored[min(eighths, len(stored)) - 1] for eighths in SHOWN})
+
+
 def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarray]:
     """Sample the generalist untrained, and after an eighth, a quarter, half and all of its training; the same seeds.
 
@@ -31,10 +38,8 @@ def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarr
     dict
         Images, uint8 (prompts, h, w, 3), by optimiser step, from 0, the untrained one.
     """
-    stored = snapshot_steps(denoiser_plan(study.settings))
-    shown = sorted({stored[min(eighths, len(stored)) - 1] for eighths in SHOWN})
     samples = {}
-    for step in (0, *shown):
+    for step in (0, *shown_steps(study.settings)):
         snapshot = study.generator(after=step).folder
         samples[step] = sample_prompts(snapshot, prompts, first_seed=FIRST_SEED)
     return samples

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import accelerator, autocast, compute_dtype
+from medisyn_lib.runtime.device import accelerator, autocast, compute_dtype, widen_group_norms
 from medisyn_lib.training.batches import Draws, sample_rows
 from medisyn_lib.training.checkpoint import (
     TrainingState,
@@ -144,7 +144,7 @@ class Trainer:
         )
         # In bfloat16 on a CPU fused attention is slow in the backward pass, as are group norms.
         self.avoid_slow_cpu_kernels = self.device.type == "cpu" and self.dtype == torch.bfloat16
-        self.hooks = _float32_group_norms(objective) if self.avoid_slow_cpu_kernels else []
+        self.hooks = widen_group_norms(objective) if self.avoid_slow_cpu_kernels else []
         if plan.compiled:
             objective.compile()
         self.model = self.accelerator.prepare_model(objective)
@@ -261,15 +261,3 @@ class Trainer:
             hook.remove()
         state.objective.eval().to("cpu")  # where it came from, and what follows expects it
         self.accelerator.wait_for_everyone()
-
-
-def _float32_group_norms(
-    objective: torch.nn.Module,
-) -> list[torch.utils.hooks.RemovableHandle]:
-    """Have every group norm of a network convert its input to float32."""
-
-    def widen(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        return inputs[0].float()
-
-    norms = [module for module in objective.modules() if isinstance(module, torch.nn.GroupNorm)]
-    return [norm.register_forward_pre_hook(widen) for norm in norms]

@@ -118,11 +118,11 @@ class TransformerClassifier(PairClassifier):
         load_weights(self.net, directory / WEIGHTS)
         self.net.eval()
 
-    def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
+    def scores(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
         """Return logits, float32 (n, classes), of uint8 images (n, side, side, 3)."""
         return self._apply(pixels, batch, pre_logits=False)
 
-    def features(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
+    def features(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
         """Return what the last layer sees, float32 (n, 128), of uint8 images (n, side, side, 3).
 
         Raises

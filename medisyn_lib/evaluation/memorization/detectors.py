@@ -149,7 +149,7 @@ def photograph_encoder(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
 
     def describe(pixels: np.ndarray) -> np.ndarray:
         if net is not None and pixels.shape[1] <= ENCODER_SIDE:
-            vectors = in_batches(at_own_size, pixels, 64)
+            vectors = in_batches(at_own_size, pixels, 32)
         else:
             vectors = encoders.features(pixels, encoder).values
         length = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -13,7 +13,7 @@ from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportio
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
 from medisyn_lib.evaluation.memorization.images import RealImages, sample_at_study_size
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, flag_and_test
-from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import denoiser_plan
 from medisyn_lib.pipeline.overfitted import (
     BATCH,
     OVERFITTED_IMAGES,
@@ -24,6 +24,7 @@ from medisyn_lib.pipeline.overfitted import (
     small_overfitted_denoiser,
 )
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
+from medisyn_lib.pipeline.training_progress import shown_steps
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class Overfitted:
         return self.snapshots[-1]
 
 
+def copier(judged: JudgedGenerator, rows: np.ndarray) -> OverfittedDenoiser:
+    """Return what is overfitted to some images of a study: its generalist where that is judged, else a small one."""
+    make_denoiser = overfitted_denoiser if judged.is_trained_here else small_overfitted_denoiser
+    return make_denoiser(judged.study, rows)
+
+
 def overfit(
     judged: JudgedGenerator,
     detectors: Sequence[Detector],
@@ -85,8 +92,8 @@ def overfit(
 ) -> Overfitted:
     """Overfit a model to n training images and ask it for them.
 
-    The model is the study's generalist; where a generator made elsewhere is judged, so that there need not
-    be one, a small model from scratch. The calibration images set a threshold against these images alone.
+    The model is the study's generalist where that is what is judged, else a small model from scratch, so that no
+    generalist needs to be there. The calibration images set a threshold against these images alone.
     """
     study = judged.study
     images = study.images("generator")
@@ -94,8 +101,7 @@ def overfit(
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
     calibration = match(detectors, load_pixels(real.calibration), index_rows).ratio
-    make_denoiser = small_overfitted_denoiser if judged.is_given else overfitted_denoiser
-    denoiser = make_denoiser(study, rows)
+    denoiser = copier(judged, rows)
     n_prompts = min(len(rows), OVERFITTED_IMAGES)
     asked = rows[np.linspace(0, len(rows) - 1, n_prompts).astype(int)]
     captions = images.select(asked.tolist())["caption"][:]
@@ -116,9 +122,9 @@ def overfit(
 def overfit_further_sizes(
     judged: JudgedGenerator, detectors: Sequence[Detector], real: RealImages
 ) -> list[Overfitted]:
-    """Overfit to the larger sets that the profile names, if any; to none where a generator made elsewhere is judged."""
+    """Overfit to the larger sets that the profile names, if any; to none but where the study's generalist is judged."""
     sizes = judged.study.settings.memorization.further_overfit_sizes
-    return [] if judged.is_given else [overfit(judged, detectors, real, n) for n in sizes]
+    return [overfit(judged, detectors, real, n) for n in sizes] if judged.is_trained_here else []
 
 
 def set_tests_of_overfitted(
@@ -157,7 +163,7 @@ def flagged_during_training(
     split = evaluation_splits(study)[0]
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
-    for step in snapshot_steps(plan):
+    for step in shown_steps(study.settings):
         model = study.generator(after=step).folder
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
@@ -192,5 +198,5 @@ def copying_curve(
         for snapshot in model.snapshots:
             passes = snapshot.step * BATCH / n
             flagged = proportion_flagged(snapshot.flagged)
-            points.append(TrainingPoint(f"then on {n} images alone", passes, flagged))
+            points.append(TrainingPoint(f"on {n} images alone", passes, flagged))
     return points
