@@ -63,7 +63,7 @@ class Training:
     flops_per_image : float
         Of a forward and backward pass.
     is_denoiser : bool
-        Whether it runs where Accelerate does; evaluators stay on the CPU.
+        Whether it generates; the others evaluate.
     """
 
     name: str
@@ -139,7 +139,7 @@ def _denoisers(
 
 
 def _evaluators(study: Study) -> list[Training]:
-    """The networks that evaluate images, all on the CPU."""
+    """The networks that evaluate images."""
     settings = study.settings
     with torch.device("meta"):
         cnn = classifier_network(len(MODALITIES))

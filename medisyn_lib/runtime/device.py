@@ -1,20 +1,25 @@
-"""The one place where device, precision and torch's random state are chosen.
+"""The one place where device, precision, images at a time and torch's random state are chosen.
 
-Training and sampling use the device that Accelerate was launched on. What judges images - the
-classifiers, the feature encoders, re-identification - stays on the CPU in float32, so that it
-judges alike on every machine.
+Training, sampling and judging use the device that Accelerate was launched on. Random numbers are
+drawn on the CPU, and results come back there. What judges images - classifiers, feature encoders,
+re-identification, exact search - computes in float32 proper, so that machines differ by rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+Result = TypeVar("Result")
+# How many times as many images at a time as on the CPU networks take that do not train.
+AT_ONCE = {"cpu": 1, "cuda": 4}
 
 
 def accelerator() -> Accelerator:
@@ -25,6 +30,48 @@ def accelerator() -> Accelerator:
     from accelerate import Accelerator
 
     return Accelerator(mixed_precision="no")
+
+
+def to_device(net: torch.nn.Module) -> torch.device:
+    """Move a network to the device that Accelerate was launched on, and return that device."""
+    device = accelerator().device
+    net.to(device)
+    return device
+
+
+def images_at_once(on_cpu: int) -> int:
+    """Return how many images a network takes at a time here, from how many it takes on the CPU."""
+    return on_cpu * AT_ONCE.get(accelerator().device.type, 1)
+
+
+def halving(compute: Callable[[int], Result], batch: int) -> Result:
+    """Return `compute(batch)`; where a card lacks the memory, try half as many images, and so on.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If one image is too many.
+    """
+    while True:
+        try:
+            return compute(batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        batch //= 2  # beyond the `except`: the error holds on to the tensors that fill the card
+        torch.cuda.empty_cache()
+        print(f"medisyn: card out of memory; {batch} images at a time instead", file=sys.stderr)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Within a `with` block, convolve float32 as such: a card may cut it to TensorFloat-32's 10 bits."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def compute_dtype() -> torch.dtype:

@@ -19,6 +19,7 @@ from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, Pixels
 from medisyn_lib.pipeline.index import Index
 from medisyn_lib.pipeline.reidentification import Reidentification, reidentification_of
+from medisyn_lib.runtime.device import to_device
 from medisyn_lib.training import reidentification
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def photograph_encoder(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
         net.reset_classifier(0)
 
     def at_own_size(pixels: np.ndarray) -> np.ndarray:
-        return net(to_tensor(np.array(pixels))).numpy()
+        device = to_device(net)
+        return net(to_tensor(np.array(pixels)).to(device)).cpu().numpy()
 
     def describe(pixels: np.ndarray) -> np.ndarray:
         if net is not None and pixels.shape[1] <= ENCODER_SIDE:
