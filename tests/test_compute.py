@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -370,7 +369,7 @@ def test_the_best_so_far_is_the_first_of_the_least() -> None:
 
 
 def test_own_best_checkpoints_of_a_small_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Distances ordered by hand: the generalist is best at its second checkpoint, the specialist at its first."""
     study = Study("tiny", "phantom")
@@ -380,17 +379,15 @@ def test_own_best_checkpoints_of_a_small_study(
     monkeypatch.setattr(
         own_best,
         "_log_distance",
-        lambda folder, split, names: (
-            float(folder.name) if names == ["fundus"] else distances.get(int(folder.name), 9.0)
+        lambda made, split, names: (
+            float(made.after) if names == ["fundus"] else distances.get(made.after, 9.0)
         ),
     )
 
     class Made(NamedTuple):
-        folder: Path
+        after: int
 
-    monkeypatch.setattr(
-        Study, "generator", lambda self, name=None, **how: Made(Path(str(how["after"])))
-    )
+    monkeypatch.setattr(Study, "generator", lambda self, name=None, **how: Made(how["after"]))
     chosen = choose_checkpoints(study, [["a split"]], ["fundus", "ct"])
     assert chosen.best_so_far == {0: (0, *[1] * (len(general) - 1))}
     assert chosen.specialists["fundus", 0] == special[0]

@@ -122,14 +122,14 @@ def _rows(planned: Sequence[Training], rate: float) -> list[str]:
 
 def _notebooks(planned: Sequence[Training], study: Study) -> list[str]:
     """A line for each notebook."""
-    from medisyn_lib.pipeline.disk_space import pipelines_of
+    from medisyn_lib.pipeline.disk_space import pipelines_of, stored
 
     pipelines = pipelines_of(study.settings)
     lines = []
     for number in NOTEBOOKS:
         needed = sum(number in training.notebooks for training in planned)
-        sampled = len(pipelines.get(number, ()))
+        sampled = pipelines.get(number, set())
         lines.append(
-            f"{number}: needs {needed} trainings, assembles and samples {sampled} pipelines"
+            f"{number}: needs {needed} trainings, samples {len(sampled)} pipelines, stores {len(stored(sampled))}"
         )
     return lines

@@ -25,11 +25,10 @@ from medisyn_lib.statistics.jackknife import delete_group
 from medisyn_lib.statistics.noninferiority import FeatureTriple, contrast, effect_of_one_seed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import datasets
     import pandas as pd
 
+    from medisyn_lib.pipeline.generators import Generator
     from medisyn_lib.pipeline.study import Study
 
 IMAGES = 20  # per point and modality, at most
@@ -79,15 +78,15 @@ def distances_while_learning(
     return pd.DataFrame(rows, columns=["model", "images seen", "KID", "low", "high", "n"])
 
 
-def _stops(study: Study, learner: Learner, origin: str) -> dict[int, Path]:
+def _stops(study: Study, learner: Learner, origin: str) -> dict[int, Generator]:
     """Generators of a learner by step: half way and at the end, and the generalist untuned at 0."""
     seed = study.settings.seeds[0]
     stops = {}
     if learner.from_generalist:
-        stops[0] = study.generator(seed=seed).folder
+        stops[0] = study.generator(seed=seed)
     learnt = added_modality_denoiser(study, learner, origin)
     for step in snapshot_steps(added_plan(study, learner))[-2:]:
-        stops[step] = study.generator(seed=seed, after=step, denoiser=learnt).folder
+        stops[step] = study.generator(seed=seed, after=step, denoiser=learnt)
     return stops
 
 
@@ -99,7 +98,8 @@ def forgetting(
     Above zero the tuned generalist is worse than the one that it was tuned from.
     """
     learnt = added_modality_denoiser(study, TUNED_GENERALIST, origin)
-    tuned = study.generator(seed=study.settings.seeds[0], denoiser=learnt).folder
+    seed, steps = study.settings.seeds[0], added_plan(study, TUNED_GENERALIST).steps
+    tuned = study.generator(seed=seed, after=steps, denoiser=learnt)
     n = min(curves.images, IMAGES)
     sampled = sample_modalities(tuned, split, curves.modalities, 0, n)
     effects = {}

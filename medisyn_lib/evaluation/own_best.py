@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from medisyn_lib.pipeline.comparison_images import CHOOSING_SPLIT
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import rows_of, sample_modalities
+from medisyn_lib.pipeline.samples import Model
 from medisyn_lib.pipeline.study import Study
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def choose_checkpoints(
     for number, (seed, split) in enumerate(zip(study.settings.seeds, calibration, strict=True)):
         steps = snapshot_steps(denoiser_plan(study.settings))
         distances = [
-            _log_distance(study.generator(seed=seed, after=step).folder, split, modalities)
+            _log_distance(study.generator(seed=seed, after=step), split, modalities)
             for step in steps
         ]
         best_so_far[number] = best_until_now(distances)
         for name in modalities:
             steps = snapshot_steps(denoiser_plan(study.settings, name))
             distances = [
-                _log_distance(study.generator(name, seed=seed, after=step).folder, split, [name])
+                _log_distance(study.generator(name, seed=seed, after=step), split, [name])
                 for step in steps
             ]
             specialists[name, number] = steps[best_until_now(distances)[-1]]
@@ -76,7 +76,7 @@ def best_until_now(distances: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(np.argmin(distances[: place + 1])) for place in range(len(distances)))
 
 
-def _log_distance(generator: Path, split: datasets.Dataset, modalities: Sequence[str]) -> float:
+def _log_distance(generator: Model, split: datasets.Dataset, modalities: Sequence[str]) -> float:
     """The mean over modalities of the log of KID between a generator's images and the real ones of a split."""
     sampled = sample_modalities(generator, split, modalities, CHOOSING_SPLIT, CHOOSING_IMAGES)
     logs = []

@@ -63,7 +63,7 @@ def plant_sharing(
     seed, noise = (
         (study.settings.seeds[1], 0) if several else (study.settings.seeds[0], SECOND_SPLIT)
     )
-    other = study.generator(seed=seed, after=half).folder
+    other = study.generator(seed=seed, after=half)
     sampled = sample_modalities(other, split, curves.modalities, noise, curves.images)
     planted = []
     for name in curves.modalities:

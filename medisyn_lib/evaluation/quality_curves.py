@@ -91,7 +91,7 @@ def sample_quality_curves(
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
         checkpoints = []
         for step in steps[:-1]:
-            generator = study.generator(seed=seed, after=step).folder
+            generator = study.generator(seed=seed, after=step)
             checkpoints.append(sample_modalities(generator, split, modalities, number, limit))
         # All of the finished ones, as in notebook 02, so that the samples in the store serve both.
         finished = study.generator(seed=seed).folder
@@ -99,7 +99,7 @@ def sample_quality_curves(
         checkpoints.append({name: images[:limit] for name, images in by_generalist.items()})
         for name in modalities:
             best = chosen.specialists[name, number]
-            special = study.generator(name, seed=seed, after=best).folder
+            special = study.generator(name, seed=seed, after=best)
             by_specialist = sample_modalities(special, split, [name], number)[name][:limit]
             real = load_pixels(split, rows_of(split, name, limit))
             arms = [real, *(images[name] for images in checkpoints), by_specialist]

@@ -112,13 +112,15 @@ class Artifact(ABC):
     @property
     def is_stored(self) -> bool:
         """Whether it is in the store, with all that it is made from; nothing is made."""
-        upstream = self.upstream()
-        if not all(one.is_stored for one in upstream):
+        if not all(one.is_stored for one in self.upstream()):
             return False
-        inputs = [one.folder.name for one in upstream]
+        return (store_dir() / self.entry_name() / store.MANIFEST).is_file()
+
+    def entry_name(self) -> str:
+        """Return the name of its folder; what it is made from is made, it itself is not."""
+        inputs = [one.folder.name for one in self.upstream()]
         code = [module.__name__ for module in self.modules()]
-        name = store.key(self.step, self.settings(), inputs, code)
-        return (store_dir() / name / store.MANIFEST).is_file()
+        return store.key(self.step, self.settings(), inputs, code)
 
     def modules(self) -> tuple[ModuleType, ...]:
         """Return the modules whose code decides the outcome."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,6 +31,7 @@ from medisyn_lib.pipeline.suite import TrainedModel
 if TYPE_CHECKING:
     import datasets
 
+    from medisyn_lib.pipeline.generators import Generator
     from medisyn_lib.pipeline.study import Study
 
 CHOOSING_IMAGES = 100  # calibration images that choose a specialist's checkpoint
@@ -45,7 +45,7 @@ class OwnBest(NamedTuple):
 
     checkpoint: str  # its step, or "equal exposure"
     candidates: int
-    generator: Path
+    generator: Generator
 
 
 def paired_images(
@@ -100,7 +100,7 @@ def control_images(
     """
     first = study.settings.seeds[0]
     eighth, *_ = snapshot_steps(denoiser_plan(study.settings))
-    undertrained = study.generator(seed=first, after=eighth).folder
+    undertrained = study.generator(seed=first, after=eighth)
     by_undertrained = sample_modalities(undertrained, split, modalities, 0)
     finished = study.generator(seed=first).folder
     again = sample_modalities(finished, split, modalities, SECOND_SPLIT)
@@ -130,7 +130,7 @@ def long_specialist_images(
             continue
         name = model.modality
         long = study.generator(name, seed=model.seed, after=finished, denoiser=denoiser)
-        by_long = sample_modalities(long.folder, split, [name], 0)
+        by_long = sample_modalities(long, split, [name], 0)
         by_best = sample_modalities(own_best[name].generator, split, [name], 0)
         images[ArmKey(LONG_SPECIALIST, name, 0)] = by_long[name]
         images[ArmKey(OWN_BEST, name, 0)] = by_best[name]
@@ -175,7 +175,10 @@ def choose_own_best(
 
 
 def _distance(
-    generator: Path, calibration: datasets.Dataset, modality: str, measure: Callable[..., float]
+    generator: Generator,
+    calibration: datasets.Dataset,
+    modality: str,
+    measure: Callable[..., float],
 ) -> float:
     """How far a generator's images of calibration captions lie from the calibration images."""
     rows = rows_of(calibration, modality, CHOOSING_IMAGES)
@@ -184,12 +187,13 @@ def _distance(
     return measure(real=real, synthetic=cached_features(sampled[modality]))
 
 
-def _checkpoints(study: Study, model: TrainedModel, denoiser: TrainedDenoiser) -> dict[str, Path]:
+def _checkpoints(
+    study: Study, model: TrainedModel, denoiser: TrainedDenoiser
+) -> dict[str, Generator]:
     """Generators of a long specialist's checkpoints, and the specialist of equal exposure."""
     checkpoints = {}
     for step in snapshot_steps(denoiser_plan(study.settings)):
         checkpoint = study.generator(model.modality, seed=model.seed, after=step, denoiser=denoiser)
-        checkpoints[str(step)] = checkpoint.folder
-    equal_exposure = study.generator(model.modality, seed=model.seed)
-    checkpoints["equal exposure"] = equal_exposure.folder
+        checkpoints[str(step)] = checkpoint
+    checkpoints["equal exposure"] = study.generator(model.modality, seed=model.seed)
     return checkpoints

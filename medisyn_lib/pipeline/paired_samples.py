@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
-from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.pipeline.samples import Model, sample_prompts
 
 if TYPE_CHECKING:
     import datasets
@@ -72,7 +71,7 @@ def patients_of(split: datasets.Dataset, modality: str, limit: int | None = None
 
 
 def sample_modalities(
-    model: Path | str,
+    model: Model,
     split: datasets.Dataset,
     modalities: Sequence[str],
     split_number: int,
@@ -85,7 +84,7 @@ def sample_modalities(
     Parameters
     ----------
     model
-        Folder or hub id of a generator.
+        As of `sample_prompts`.
     split
         One of `evaluation_splits`.
     modalities

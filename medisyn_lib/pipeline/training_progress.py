@@ -35,6 +35,6 @@ def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarr
     shown = sorted({stored[min(eighths, len(stored)) - 1] for eighths in SHOWN})
     samples = {}
     for step in (0, *shown):
-        snapshot = study.generator(after=step).folder
+        snapshot = study.generator(after=step)
         samples[step] = sample_prompts(snapshot, prompts, first_seed=FIRST_SEED)
     return samples

@@ -102,7 +102,7 @@ def overfit(
     captions = images.select(asked.tolist())["caption"][:]
 
     def sample(step: int) -> Snapshot:
-        model = overfitted_generator(study, denoiser, after=step).folder
+        model = overfitted_generator(study, denoiser, after=step)
         pixels = sample_at_study_size(study, model, captions, FIRST_SEED)
         matches = match(detectors, pixels, index_rows)
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
@@ -157,7 +157,7 @@ def flagged_during_training(
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
     for step in snapshot_steps(plan):
-        model = study.generator(after=step).folder
+        model = study.generator(after=step)
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
         ratio = match(detectors, pixels).ratio
