@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
@@ -23,13 +23,57 @@ AT_ONCE = {"cpu": 1, "cuda": 4}
 
 
 def accelerator() -> Accelerator:
-    """Accelerate as launched: any number of processes, on GPUs or CPUs.
+    """Accelerate as launched: any number of processes, on GPUs or CPUs; within `alone` this one only.
 
     Its own mixed precision stays off: `compute_dtype` and `autocast` choose the precision.
     """
     from accelerate import Accelerator
 
+    if _lone:
+        return cast("Accelerator", _lone[-1])
     return Accelerator(mixed_precision="no")
+
+
+class LoneProcess:
+    """What this package uses of an `Accelerator`, of a process that works for itself."""
+
+    num_processes, process_index, is_main_process = 1, 0, True
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def prepare_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to this process's device."""
+        return model.to(self.device)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients."""
+        loss.backward()
+
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Return this process's own values."""
+        return values
+
+    def wait_for_everyone(self) -> None:
+        """Wait for nobody."""
+
+
+_lone: list[LoneProcess] = []
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within a `with` block, work as if this process, on its device, were the only one that was launched."""
+    _lone.append(LoneProcess(accelerator().device))
+    try:
+        yield
+    finally:
+        _lone.pop()
+
+
+def is_alone() -> bool:
+    """Say whether this is within `alone`."""
+    return bool(_lone)
 
 
 def to_device(net: torch.nn.Module) -> torch.device:
