@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # The nearest is compared with the tenth nearest, so that a crowded modality raises no alarm.
 NEAREST = 10
 SMALL_INDEX = 20  # of an index below 200 images it is compared with the n/20-th nearest
+QUERIES_AT_ONCE = 2048  # 90 windows of each are 106 MB
 ENCODER_SIDE = 128  # pixels: smaller images are not enlarged for EfficientNet-Lite0
 
 
@@ -195,9 +196,12 @@ class Search(Artifact):
         if self.rows is not None:
             index = index[list(self.rows)]
         k = min(self.nearest, max(2, len(index) // self.small_index))
-        found = neighbours.nearest(self.describe(self.queries.array), index, k)
-        np.save(folder / "distance.npy", found.distance)
-        np.save(folder / "row.npy", found.row)
+        pixels, found = self.queries.array, []
+        for start in range(0, len(pixels), QUERIES_AT_ONCE):
+            described = self.describe(pixels[start : start + QUERIES_AT_ONCE])
+            found.append(neighbours.nearest(described, index, k))
+        np.save(folder / "distance.npy", np.concatenate([part.distance for part in found]))
+        np.save(folder / "row.npy", np.concatenate([part.row for part in found]))
 
 
 def _match_one(detector: Detector, pixels: np.ndarray, rows: np.ndarray | None) -> Matches:
