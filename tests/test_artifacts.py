@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from medisyn_lib import errors
+from medisyn_lib.data.pixels import load_pixels
+from medisyn_lib.models.tokens import distinct
 from medisyn_lib.pipeline.artifacts import UNKEYED, ArrayArtifact, Artifact, Pixels
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.runtime import distributed
@@ -144,3 +146,19 @@ def test_a_study_asks_for_each_artifact_once() -> None:
     assert study.denoiser().latents is study.generator().denoiser.latents is study.latents
     assert study.denoiser("fundus") is not study.denoiser("fundus", long=True)
     assert Study("tiny", "phantom").latents is not study.latents
+
+
+def test_images_of_a_set_are_decoded_once_and_mapped() -> None:
+    images = Study("tiny", "phantom").image_set("test")
+    pixels = images.pixels()
+    assert isinstance(pixels, np.memmap) and pixels.dtype == np.uint8
+    assert (pixels == load_pixels(images.load())).all()
+    assert (images.pixels(np.array([3, 1])) == pixels[[3, 1]]).all()
+
+
+def test_captions_are_numbered_as_numpy_numbers_them() -> None:
+    images = Study("tiny", "phantom").image_set("test")
+    unique, number = distinct(images.stream("caption"))
+    expected, places = np.unique(images.column("caption"), return_inverse=True)
+    assert unique == expected.tolist() and (number == places).all() and number.dtype == np.int64
+    assert distinct([]).unique == []

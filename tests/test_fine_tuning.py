@@ -30,7 +30,7 @@ from medisyn_lib.pipeline.denoisers import (
     snapshot_steps,
     trained_denoiser,
 )
-from medisyn_lib.pipeline.disk_space import check_room, pipelines_of
+from medisyn_lib.pipeline.disk_space import check_room, pipelines_of, stored
 from medisyn_lib.pipeline.embeddings import BaseEmbeddings
 from medisyn_lib.pipeline.generators import Generator, SamplingCall
 from medisyn_lib.pipeline.judged import TRAINED, judged_generator
@@ -414,15 +414,17 @@ def test_a_full_disk_is_named_before_anything_starts(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = find_base(str(place / "sd15"), SIZE)
-    counts = {name: len(made) for name, made in pipelines_of(PROFILES["gpu"]).items()}
-    assert counts["train"] == 33 and counts["03"] == 33 + 8 * 5 + 1
+    sampled = pipelines_of(PROFILES["gpu"])
+    counts = {name: (len(made), len(stored(made))) for name, made in sampled.items()}
+    assert counts["train"] == (33, 33) and counts["03"] == (33 + 8 * 5, 33)
+    assert counts["05"] == (1 + 9, 2) and len(stored(set().union(*sampled.values()))) == 34
     plan = denoiser_plan(PROFILES["gpu"])
     assert len(snapshot_steps(plan)) == disk_space.SNAPSHOTS
     free = 33 * base.size
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     check_room(base, "gpu", ["train"])
     with pytest.raises(InputError, match="GB are free; free some, set MEDISYN_STORE"):
-        check_room(base, "gpu", ["train", "01"])
+        check_room(base, "gpu", ["train", "05"])
 
 
 def test_a_card_without_bfloat16_is_said_to_compute_in_float32(

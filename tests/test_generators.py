@@ -25,6 +25,7 @@ from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder
 from medisyn_lib.pipeline.classifiers import has_classes
 from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime.device import seeded
@@ -310,3 +311,20 @@ def test_latents_and_captions_belong_together(tiny: Path) -> None:
     assert isinstance(latents, np.memmap) and latents.dtype == np.float16
     plan = loop.TrainingPlan(steps=1, batch=1, learning_rate=1.0)
     assert plan.ema_decay == 0.0
+
+
+def test_a_snapshot_is_sampled_without_a_folder_of_its_own() -> None:
+    """Its images are those of the folder that it would have, to the bit."""
+    study = Study("tiny", "phantom")
+    steps = study.denoiser().plan.steps
+    snapshot, finished = (
+        study.generator(after=snapshot_steps(study.denoiser().plan)[0]),
+        study.generator(),
+    )
+    images = sample_prompts(snapshot, PROMPTS, seeds=[5, 6, 7])
+    assert not snapshot.is_stored and snapshot.entry_name() != finished.entry_name()
+    assert (images != sample_prompts(finished, PROMPTS, seeds=[5, 6, 7])).any()
+    assert (images == sample_prompts(snapshot.folder, PROMPTS, seeds=[5, 6, 7])).all()
+    assert snapshot.is_stored and snapshot.folder.name == snapshot.entry_name()
+    last = study.generator(after=steps)
+    assert last.after is None and last.entry_name() == finished.entry_name()

@@ -1,18 +1,21 @@
-"""What only a GPU can show: `pytest -m gpu`. Last run on an H100, 2026-11-27."""
+"""What only a GPU can show: `pytest -m gpu`. The first two ran on an H100, 2026-11-27; the others on none so far."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from steps_on_devices import INFERENCE, TRAINING
 from test_foreign_generators import stable_diffusion
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.study import Study
-from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.device import accelerator, seeded
 from medisyn_lib.sampling import pipeline as sampling
 from medisyn_lib.training import loop
 from medisyn_lib.training.denoiser import CAPTION_DROPOUT, FlowMatching, train_denoiser
@@ -79,3 +82,43 @@ def test_a_pipeline_is_fine_tuned_and_sampled_on_a_gpu(
     expected = sampling.sample_images(pipeline, prompts, seeds, num_inference_steps=3)
     assert pipeline.unet.device.type == "cpu"
     assert np.abs(sampled.astype(int) - expected).mean() < 2
+
+
+@pytest.fixture
+def launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Give a function that launches Accelerate anew on `cuda` or `cpu`, with an empty folder and store."""
+
+    def launch_on(kind: str) -> Path:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        monkeypatch.setenv("ACCELERATE_USE_CPU", str(kind == "cpu").lower())
+        monkeypatch.setenv("MEDISYN_STORE", str(tmp_path / f"store-{kind}"))
+        assert accelerator().device.type == kind
+        folder = tmp_path / kind
+        folder.mkdir()
+        return folder
+
+    yield launch_on
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("name", INFERENCE)
+def test_what_judges_says_the_same_on_a_gpu(name: str, launch: Callable[[str], Path]) -> None:
+    """In float32 proper: TensorFloat-32 would differ in the third digit."""
+    expected, on_gpu = (INFERENCE[name](launch(kind)) for kind in ("cpu", "cuda"))
+    assert on_gpu.dtype == expected.dtype
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(on_gpu / scale, expected / scale, atol=1e-4)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_is_trained_to_judge_comes_out_alike_on_a_gpu(
+    name: str, launch: Callable[[str], Path]
+) -> None:
+    """After a few steps: AdamW's first ones follow the sign of gradients, some of which are rounding."""
+    expected, on_gpu = (TRAINING[name](launch(kind)) for kind in ("cpu", "cuda"))
+    apart = np.abs(on_gpu.astype(float) - expected)
+    assert apart.mean() < 0.01 * max(1, np.abs(expected).max())

@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -21,6 +23,7 @@ from safetensors.torch import load_file
 from test_foreign_generators import saved
 from test_training import PLAN, Regression, make_batch
 
+from medisyn_lib.runtime import device, distributed
 from medisyn_lib.training import checkpoint, loop
 from medisyn_lib.training.text_encoder import train_text_encoder
 
@@ -139,6 +142,74 @@ def test_a_killed_worker_ends_the_run_and_another_number_resumes_it(tmp_path: Pa
     assert done.returncode == 0, done.stderr[-2000:]
     assert [len(rows) for rows in notes(place, 4)] == [PLAN.steps - PLAN.checkpoint_every] * 4
     assert_trained_as_one(place, tmp_path, straight(tmp_path))
+
+
+DEALT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+from dataclasses import replace
+from test_training import PLAN, Regression, make_batch
+from medisyn_lib.models.weights import save_weights
+from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.training import loop
+
+trained = []
+
+def training(seed):
+    def make(directory):
+        assert accelerator().num_processes == 1
+        net, sizes = Regression(), []
+        def watched(rows, draws):
+            sizes.append(len(rows))
+            return make_batch(rows, draws)
+        loop.fit(net, watched, n=20, plan=replace(PLAN, seed=seed), directory=directory, dtype=torch.float32)
+        save_weights(net, directory / "net.safetensors")
+        trained.append([seed, *sizes])
+    return lambda: distributed.cache_jointly("toy", {"seed": seed}, make, code=("medisyn_lib.errors",))
+
+distributed.deal([training(seed) for seed in range(5)])
+accel = accelerator()
+told = {"processes": accel.num_processes, "rows": trained}
+(Path(sys.argv[2]) / f"{accel.process_index}.json").write_text(json.dumps(told))
+distributed.close_processes()
+"""
+
+
+@pytest.mark.timeout(600)
+def test_whole_trainings_are_dealt_to_processes(tmp_path: Path) -> None:
+    """Each is trained once, by one process that sees whole batches; weights are those of one process, to the bit."""
+    done = launched(2, tmp_path / "run", DEALT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    by_process = notes(tmp_path / "run", 2)
+    seeds = [[seed for seed, *_ in trained] for trained in by_process]
+    assert all(seeds) and sorted(seeds[0] + seeds[1]) == [0, 1, 2, 3, 4]
+    sizes = {size for trained in by_process for _, *each in trained for size in each}
+    assert sizes == {PLAN.batch}
+    for entry in (tmp_path / "run" / "store").glob("toy-*[0-9a-f]"):
+        seed = json.loads((entry / "manifest.json").read_text())["settings"]["seed"]
+        net, plan = Regression(), replace(PLAN, seed=seed)
+        alone = tmp_path / f"alone-{seed}"
+        loop.fit(net, make_batch, n=N, plan=plan, directory=alone, dtype=torch.float32)
+        for name, weight in load_file(entry / "net.safetensors").items():
+            assert torch.equal(weight, net.state_dict()[name])
+
+
+def test_fewer_trainings_than_processes_are_for_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offered = SimpleNamespace(
+        num_processes=4, process_index=1, device="cpu", wait_for_everyone=lambda: None
+    )
+    for module in (device, distributed):
+        monkeypatch.setattr(module, "accelerator", lambda: offered)
+    done: list[tuple[int, bool]] = []
+    for tasks in (3, 6):
+        distributed.deal([lambda n=n: done.append((n, device.is_alone())) for n in range(tasks)])
+    assert done[:3] == [(0, False), (1, False), (2, False)]
+    assert done[3:] == [(n, True) for n in (1, 5, 4, 3, 2, 0)] and not device.is_alone()
 
 
 WORDS = """

@@ -19,7 +19,7 @@ NOTEBOOKS = ("01", "02", "03", "04", "05", "06", "07")
 GIGABYTE, TERA, HOUR = 1e9, 1e12, 3600
 ASSUMED = (
     "one training after the other. Not in it: the autoencoder, the text encoder, what 06 and 07 train, encoding, "
-    "sampling; on a card, evaluators, as they stay on the CPU"
+    "sampling"
 )
 
 
@@ -34,7 +34,7 @@ def add_verb(verbs: options.Verbs) -> None:
     verb.set_defaults(run=run, ranges=ranges)
     options.add_base(verb)
     verb.add_argument(
-        "--device", choices=("cpu", "cuda"), help="where denoisers train (default: cuda if here)"
+        "--device", choices=("cpu", "cuda"), help="where networks train (default: cuda if here)"
     )
     verb.add_argument(
         "--tflops",
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         flops, source = denoisers[0].flops_per_image, "measured here in a few steps, no optimiser"
         rate = run_plan.measured_rate(study.denoiser_origin, torch.device(device), flops)
     print(f"{study.scale}, on {device}")
-    print("\n".join([*_rows(planned, rate, device), *_notebooks(planned, study)]))
+    print("\n".join([*_rows(planned, rate), *_notebooks(planned, study)]))
     print(
         f"memory: {memory.total / GIGABYTE:.2f} GB ({memory.state / GIGABYTE:.2f} weights and optimiser, "
         f"{memory.activations / GIGABYTE:.2f} activations of {memory.batch} images) of {available / GIGABYTE:.1f}"
@@ -112,33 +112,30 @@ def _modalities(source: str) -> Sequence[str]:
     return tuple(dict.fromkeys(row["modality"] for row in sources.rows(source)))
 
 
-def _rows(planned: Sequence[Training], rate: float, device: str) -> list[str]:
+def _rows(planned: Sequence[Training], rate: float) -> list[str]:
     """The table of the trainings."""
     head = f"{'training':42} {'steps':>8} {'images':>12} {'TFLOP':>14} {'hours':>8}  notebooks"
     lines = [head]
     for training in planned:
         hours = f"{training.flops / rate / HOUR:8.2f}"
-        if device == "cuda" and not training.is_denoiser:
-            hours = f"{'CPU':>8}"
         work = f"{training.plan.steps:8,} {training.images:12,} {training.flops / TERA:14,.2f}"
         lines.append(f"{training.name:42} {work} {hours}  {' '.join(training.notebooks)}")
-    in_all = sum(t.flops for t in planned if device == "cpu" or t.is_denoiser) / rate / HOUR
-    total = sum(training.flops for training in planned) / TERA
-    lines.append(f"{'all':42} {'':8} {'':12} {total:14,.2f} {in_all:8.2f}")
+    total = sum(training.flops for training in planned)
+    lines.append(f"{'all':42} {'':8} {'':12} {total / TERA:14,.2f} {total / rate / HOUR:8.2f}")
     return lines
 
 
 def _notebooks(planned: Sequence[Training], study: Study) -> list[str]:
     """A line for each notebook."""
-    from medisyn_lib.pipeline.disk_space import pipelines_of
+    from medisyn_lib.pipeline.disk_space import pipelines_of, stored
 
     pipelines = pipelines_of(study.settings)
     lines = []
     for number in NOTEBOOKS:
         needed = sum(number in training.notebooks for training in planned)
-        sampled = len(pipelines.get(number, ()))
+        sampled = pipelines.get(number, set())
         lines.append(
-            f"{number}: needs {needed} trainings, assembles and samples {sampled} pipelines"
+            f"{number}: needs {needed} trainings, samples {len(sampled)} pipelines, stores {len(stored(sampled))}"
         )
     return lines
 

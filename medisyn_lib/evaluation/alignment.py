@@ -103,7 +103,7 @@ def classify_untrained(
     parts = []
     for seed in range(UNTRAINED_NETWORKS):
         denoiser = UntrainedDenoiser(study.denoiser_origin, seed)
-        untrained = study.generator(seed=seed, denoiser=denoiser).folder
+        untrained = study.generator(seed=seed, after=0, denoiser=denoiser)
         first = UNTRAINED_STRIDE // UNTRAINED_NETWORKS * seed
         requested = held_out.select(range(first, len(held_out), UNTRAINED_STRIDE))
         images = sample_prompts(untrained, requested["caption"][:])

@@ -23,6 +23,7 @@ from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.pipeline.artifacts import Artifact
 from medisyn_lib.pipeline.classifiers import Classifier
 from medisyn_lib.pipeline.study import Study
+from medisyn_lib.runtime.device import to_device
 from medisyn_lib.training.classifier import AttributeClassifier, feature_maps
 
 if TYPE_CHECKING:
@@ -124,10 +125,12 @@ def features_and_logits(
         float32 (n, k).
     """
 
+    device = to_device(classifier.net)
+
     def part(chosen: np.ndarray) -> np.ndarray:
-        maps, logits = feature_maps(classifier.net, to_tensor(np.array(chosen)))
+        maps, logits = feature_maps(classifier.net, to_tensor(np.array(chosen)).to(device))
         features = F.pad(maps[-1].relu().flatten(1), (0, 1), value=1.0)
-        return torch.cat([features, logits], 1).numpy()
+        return torch.cat([features, logits], 1).cpu().numpy()
 
     both, classes = in_batches(part, pixels, batch), len(classifier.classes)
     return both[:, :-classes], both[:, -classes:]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from medisyn_lib.errors import InputError
+from medisyn_lib.runtime.device import accelerator
 
 BLOCK_ROWS = 4096  # of the index in one block of products
 SPARE = 8  # candidates beyond k, so that rounding in single precision does not decide
@@ -22,8 +25,8 @@ class Neighbours(NamedTuple):
 def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> Neighbours:
     """Find the k nearest rows of an index by Euclidean distance.
 
-    Candidates are chosen by products in float32, block by block; their distances are computed again in
-    float64. Among equally near rows the first comes first.
+    Candidates are chosen by products in float32, block by block, on the device that Accelerate was
+    launched on; their distances are computed again in float64. Among equally near rows the first comes first.
 
     Parameters
     ----------
@@ -47,10 +50,11 @@ def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> Neighbours:
         )
     found = Neighbours(np.empty((len(views), k)), np.empty((len(views), k), np.int64))
     step = max(1, BLOCK_ROWS // views.shape[1])
-    n_candidates = min(len(index), k + SPARE)
+    n_candidates, device = min(len(index), k + SPARE), accelerator().device
+    find = _candidates if device.type == "cpu" else partial(_candidates_on, device)
     for start in range(0, len(views), step):
         block = np.asarray(views[start : start + step], np.float32)
-        for place, candidates in enumerate(_candidates(block, index, n_candidates), start):
+        for place, candidates in enumerate(find(block, index, n_candidates), start):
             best = _nearest_of(views[place], index, np.sort(candidates), k)
             found.distance[place], found.row[place] = best
     return found
@@ -87,6 +91,28 @@ def _candidates(views: np.ndarray, index: np.ndarray, keep: int) -> np.ndarray:
         start += size
         size = min(2 * size, BLOCK_ROWS)
     return rows
+
+
+def _candidates_on(
+    device: torch.device, views: np.ndarray, index: np.ndarray, keep: int
+) -> np.ndarray:
+    """Find what `_candidates` finds, by a card: only blocks of the index go there, only rows come back."""
+    n_queries, n_views, width = views.shape
+    queries = torch.from_numpy(_extended_queries(views)).to(device)
+    best = torch.full((n_queries, keep), torch.inf, device=device)
+    rows = torch.full((n_queries, keep), -1, device=device)
+    for start in range(0, len(index), BLOCK_ROWS):
+        block = np.ones((len(index[start : start + BLOCK_ROWS]), width + 2), np.float32)
+        block[:, :width] = index[start : start + BLOCK_ROWS]
+        np.einsum("ij,ij->i", block[:, :width], block[:, :width], out=block[:, width + 1])
+        squared = queries @ torch.from_numpy(block).to(device).T
+        squared = squared.reshape(n_views, n_queries, -1).amin(0)
+        numbers = torch.arange(start, start + len(block), device=device).expand(n_queries, -1)
+        # Stable: among equally near rows the first comes first.
+        all_squared, all_rows = torch.cat([best, squared], 1), torch.cat([rows, numbers], 1)
+        order = all_squared.sort(dim=1, stable=True).indices[:, :keep]
+        best, rows = all_squared.gather(1, order), all_rows.gather(1, order)
+    return rows.cpu().numpy()
 
 
 def _extended_queries(views: np.ndarray) -> np.ndarray:

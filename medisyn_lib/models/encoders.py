@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.models.tensors import in_batches, to_tensor
+from medisyn_lib.runtime.device import to_device
 
 __all__ = [
     "LOADERS",
@@ -84,7 +85,8 @@ class Encoder:
     mean, deviation : sequence of float
         Of red, green and blue in [0, 1], by which images are standardised.
     embed : callable
-        From standardised images, float32 (n, 3, side, side), to features (n, d).
+        From standardised images, float32 (n, 3, side, side), to features (n, d). A module is moved to
+        the device that Accelerate was launched on; any other function is handed images on the CPU.
     """
 
     name: str
@@ -160,11 +162,15 @@ def features(pixels: np.ndarray, encoder: str = "efflite0", batch: int = 16) -> 
     mean = torch.tensor(loaded.mean)[:, None, None]
     deviation = torch.tensor(loaded.deviation)[:, None, None]
     size = (loaded.side, loaded.side)
+    device = torch.device("cpu")
+    if isinstance(loaded.embed, torch.nn.Module):
+        device = to_device(loaded.embed)
 
     def embed(some_pixels: np.ndarray) -> np.ndarray:
+        # Resized on the CPU, so that encoders see the same images on every device.
         images = to_tensor(np.array(some_pixels)) / 2 + 0.5
         images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
-        return loaded.embed((images - mean) / deviation).double().numpy()
+        return loaded.embed(((images - mean) / deviation).to(device)).cpu().double().numpy()
 
     return FeatureSet(in_batches(embed, pixels, batch), loaded.name)
 
@@ -253,6 +259,21 @@ def _timm_encoder(name: str, net: Any, side: int | None = None) -> Encoder:
     return Encoder(name, side or expects["input_size"][1], expects["mean"], expects["std"], net)
 
 
+class _Pooled(torch.nn.Module):
+    """A vision network of transformers: its pooled output, else the mean of its tokens."""
+
+    def __init__(self, vision: torch.nn.Module) -> None:
+        super().__init__()
+        self.vision = vision
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        output = self.vision(pixel_values=images)
+        pooled = output.get("pooler_output")
+        if pooled is None:
+            pooled = output.last_hidden_state.mean(1)
+        return pooled.flatten(1)
+
+
 @register("hf:FOLDER")
 def _load_transformers(place: str) -> Encoder:
     """A vision network of transformers from a folder, with its image processor's settings."""
@@ -265,19 +286,11 @@ def _load_transformers(place: str) -> Encoder:
     )
     if report["missing_keys"]:  # they would be random: a pooling layer, say, that was never trained
         raise ValueError(f"the file lacks {sorted(report['missing_keys'])[0]}")
-    vision = getattr(net, "vision_model", net).eval()
+    vision = _Pooled(getattr(net, "vision_model", net).eval())
     expects = AutoImageProcessor.from_pretrained(place, local_files_only=True).to_dict()
-
-    def embed(images: torch.Tensor) -> torch.Tensor:
-        output = vision(pixel_values=images)
-        pooled = output.get("pooler_output")
-        if pooled is None:
-            pooled = output.last_hidden_state.mean(1)
-        return pooled.flatten(1)
-
     size = expects.get("crop_size") or expects["size"]
     side = max(length for length in size.values() if length)
-    return Encoder(name, side, expects["image_mean"], expects["image_std"], embed)
+    return Encoder(name, side, expects["image_mean"], expects["image_std"], vision)
 
 
 def _digest(file: Path) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medisyn_lib.runtime.device import full_float32, halving, images_at_once
+
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """Return uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
@@ -31,8 +33,12 @@ def in_batches(function: Callable[[Any], np.ndarray], items: Any, batch: int) ->
     items : sequence or np.ndarray
         At least one.
     batch : int
-        Items at a time.
+        Items at a time on the CPU (`device.images_at_once`).
     """
-    starts = range(0, len(items), batch)
-    with torch.inference_mode():
-        return np.concatenate([function(items[start : start + batch]) for start in starts])
+
+    def joined(size: int) -> np.ndarray:
+        starts = range(0, len(items), size)
+        return np.concatenate([function(items[start : start + size]) for start in starts])
+
+    with torch.inference_mode(), full_float32():
+        return halving(joined, images_at_once(batch))

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 from medisyn_lib.errors import InputError
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 START, END = "<|startoftext|>", "<|endoftext|>"
 # Setting of a tokenizer whose model was trained on captions cut to its context, and reads prompts so.
 CUTS = "cuts_long_prompts"
+
+
+class Captions(NamedTuple):
+    """The different captions of images, sorted, and the number among them of each image's, int64 (n,)."""
+
+    unique: list[str]
+    number: np.ndarray
+
+
+def distinct(captions: Iterable[str]) -> Captions:
+    """Return the different captions, and which one each image has; each is in memory once."""
+    places: dict[str, int] = {}
+    appeared = np.fromiter((places.setdefault(text, len(places)) for text in captions), np.int64)
+    unique = sorted(places)
+    sorted_place = np.empty(len(unique), np.int64)
+    sorted_place[[places[text] for text in unique]] = np.arange(len(unique))
+    return Captions(unique, sorted_place[appeared])
 
 
 def learn_tokenizer(captions: Iterable[str], vocabulary: int = 2048) -> CLIPTokenizer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +13,7 @@ import numpy as np
 from medisyn_lib.data import pixels
 from medisyn_lib.data.pixels import blurred, load_pixels
 from medisyn_lib.pipeline import paired_samples
-from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, Pixels, Recipe
+from medisyn_lib.pipeline.artifacts import UNKEYED, Pixels, Recipe
 from medisyn_lib.pipeline.autoencoders import Autoencoder, Reconstruction
 from medisyn_lib.pipeline.paired_samples import (
     EvaluationSplit,
@@ -25,6 +24,9 @@ from medisyn_lib.sampling import outcome, pipeline
 
 if TYPE_CHECKING:
     import datasets
+
+    from medisyn_lib.pipeline.generators import Generator
+    from medisyn_lib.pipeline.samples import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ class SampledImages(ArmImages):
         outcome,
         sys.modules[__name__],
     )
-    generator: Artifact
+    generator: Generator | GivenGenerator
     noise: int
     sampled: int | None = None
 
@@ -135,11 +137,11 @@ class SampledImages(ArmImages):
         return {name: images[: self.limit] for name, images in found.items()}
 
     @property
-    def model(self) -> Path | str:
-        """What is sampled: a pipeline folder or a hub id."""
+    def model(self) -> Model:
+        """What is sampled: a generator of a study, a pipeline folder or a hub id."""
         if isinstance(self.generator, GivenGenerator):
             return self.generator.model
-        return self.generator.folder
+        return self.generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from medisyn_lib.data import sources
+from medisyn_lib.data import pixels, sources
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.runtime import distributed, store
 from medisyn_lib.runtime.paths import store_dir
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TRAINING_CODE: tuple[ModuleType, ...] = (loop, batches, schedules)
 # Metadata of a field that changes nothing about the outcome and is left out of the key.
 UNKEYED = {"keyed": False}
+STREAMED_ROWS = 1024  # of a column that is read block by block
 
 
 @runtime_checkable
@@ -58,8 +59,13 @@ class ImageSet:
         )
 
     def pixels(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return all images, or those of some rows, as uint8 (n, h, w, 3)."""
-        return load_pixels(self.load(), rows)
+        """Return those of some rows as uint8 (n, h, w, 3), or all images, decoded once and memory-mapped."""
+        return Decoded(self).array() if rows is None else load_pixels(self.load(), rows)
+
+    def stream(self, name: str) -> Iterator[Any]:
+        """Yield one column of all images, a block of rows in memory at a time."""
+        for block in self.load().select_columns(name).iter(STREAMED_ROWS):
+            yield from block[name]
 
     def column(self, name: str) -> np.ndarray:
         """Return one column of all images, such as `modality`, as an array (n,)."""
@@ -83,7 +89,7 @@ class Pixels:
 
     def key(self) -> dict[str, Any]:
         """Return the images' digest and shape."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.array).tobytes()).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
         return {"sha256": digest, "shape": list(self.array.shape)}
 
 
@@ -188,6 +194,23 @@ class Recipe(Artifact):
     def is_stored(self) -> bool:
         """Whether all that it is made from is in the store."""
         return all(one.is_stored for one in self.upstream())
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded(ArrayArtifact):
+    """The images of a set, uint8 (n, h, w, 3), on the disk: a training reads the pages of a batch alone."""
+
+    step = "pixels"
+    code = (pixels,)
+    images: ImageSet
+
+    def count(self) -> int:
+        """Return the number of images."""
+        return len(self.images.load())
+
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Decode the images of some rows."""
+        return self.images.pixels(rows)
 
 
 def _artifacts_in(value: Any) -> list[Artifact]:

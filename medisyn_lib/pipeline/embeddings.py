@@ -13,7 +13,7 @@ import numpy as np
 from medisyn_lib import modalities
 from medisyn_lib.models import networks
 from medisyn_lib.models.bases import Base
-from medisyn_lib.models.tokens import CUTS, too_long
+from medisyn_lib.models.tokens import CUTS, distinct, too_long
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, Artifact, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.profiles import Profile
@@ -80,16 +80,16 @@ class Embeddings(StoredEmbeddings):
 
     def make(self, folder: Path) -> None:
         """Train the text encoder and embed every caption."""
-        captions = self.images.load()["caption"][:]
+        unique, number = distinct(self.images.stream("caption"))
+        captions = [unique[place] for place in number]
         tokenizer, encoder = train_text_encoder(
             captions, self.latents.array(), self.plan, folder, self.width, self.layers
         )
-        unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
         tokenizer.save_pretrained(folder / "tokenizer")
         encoder.save_pretrained(folder / "text_encoder")
-        embeddings = embed_prompts(tokenizer, encoder, [*unique.tolist(), ""])
+        embeddings = embed_prompts(tokenizer, encoder, [*unique, ""])
         np.save(folder / "embeddings.npy", embeddings.astype(np.float16))
-        np.save(folder / "caption.npy", number.astype(np.int64))
+        np.save(folder / "caption.npy", number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +106,12 @@ class BaseEmbeddings(StoredEmbeddings):
         if not accelerator().is_main_process:
             return
         tokenizer, encoder = self._load_base()
-        captions = self.images.load()["caption"][:]
-        unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
-        self._say_cut(len(too_long(tokenizer, unique.tolist())), len(unique), tokenizer)
+        unique, number = distinct(self.images.stream("caption"))
+        self._say_cut(len(too_long(tokenizer, unique)), len(unique), tokenizer)
         tokenizer.save_pretrained(folder / "tokenizer")
         encoder.save_pretrained(folder / "text_encoder")
-        embed_captions(tokenizer, encoder, [*unique.tolist(), ""], folder / "embeddings.npy")
-        np.save(folder / "caption.npy", number.astype(np.int64))
+        embed_captions(tokenizer, encoder, [*unique, ""], folder / "embeddings.npy")
+        np.save(folder / "caption.npy", number)
 
     def _load_base(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
         """The base's tokenizer, which from here on cuts long prompts, and its text encoder."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
@@ -20,7 +22,11 @@ from medisyn_lib.runtime.provenance import data_label
 from medisyn_lib.sampling.pipeline import SAMPLING_FILE
 
 if TYPE_CHECKING:
-    from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+    from diffusers import (
+        DPMSolverMultistepScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
 
 # Of the model card.
 FINE_TUNED = (
@@ -42,7 +48,7 @@ class Generator(Artifact):
     """A folder that `diffusers.DiffusionPipeline.from_pretrained` loads.
 
     `after` takes the denoiser's weights after so many steps of its training; 0 leaves it untrained, None
-    takes the finished one.
+    takes the finished one. One after so many steps is for sampling alone: as a `pipeline` in memory it takes no disk.
     """
 
     step = "generator"
@@ -65,6 +71,14 @@ class Generator(Artifact):
         net, scheduler = self.denoiser.load(self.after), self.denoiser.denoiser_origin.scheduler()
         assemble(folder, self.autoencoder, self.embeddings, net, scheduler, self.call)
         store.write_atomic(folder / "README.md", self.card())
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """Return the pipeline that the folder holds, assembled in memory."""
+        net, scheduler = self.denoiser.load(self.after), self.denoiser.denoiser_origin.scheduler()
+        net.to(memory_format=torch.contiguous_format)  # as read from a folder: rounding is the same
+        pipeline = assembled(self.autoencoder, self.embeddings, net, scheduler)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
 
     def card(self) -> str:
         """Return the model card (Markdown with Hugging Face metadata): `model_card.md`, filled in."""
@@ -96,13 +110,25 @@ def assemble(
     scheduler: DPMSolverMultistepScheduler,
     call: SamplingCall,
 ) -> None:
-    """Write a pipeline folder of stock classes only, so that it loads without this package."""
+    """Write a pipeline folder, and beside it how it is called by default."""
+    pipeline = assembled(autoencoder, embeddings, net, scheduler)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    store.write_atomic(folder / SAMPLING_FILE, json.dumps(asdict(call)))
+
+
+def assembled(
+    autoencoder: Autoencoder,
+    embeddings: StoredEmbeddings,
+    net: UNet2DConditionModel,
+    scheduler: DPMSolverMultistepScheduler,
+) -> StableDiffusionPipeline:
+    """Assemble a pipeline of stock classes only, so that what is saved of it loads without this package."""
     from diffusers import StableDiffusionPipeline
 
     tokenizer, text_encoder = embeddings.load_encoder()
     vae = autoencoder.load()
     vae.register_to_config(_name_or_path="")  # a folder of this machine, which nobody else has
-    pipeline = StableDiffusionPipeline(
+    return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
@@ -112,9 +138,3 @@ def assemble(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    arguments = {
-        "num_inference_steps": call.num_inference_steps,
-        "guidance_scale": call.guidance_scale,
-    }
-    store.write_atomic(folder / SAMPLING_FILE, json.dumps(arguments))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, Artifact, Pixels
-from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.device import full_float32, seeded, to_device
 from medisyn_lib.training import denoiser, loop
 from medisyn_lib.training.denoiser import train_denoiser
 
@@ -127,18 +127,19 @@ class OwnSamples(Artifact):
     ) -> torch.Tensor:
         """Latents (m, *latent_shape), with classifier-free guidance (Ho and Salimans, arXiv 2207.12598)."""
         empty_caption = np.full(len(wanted), -1)
-        text = torch.from_numpy(embeddings[np.append(wanted, empty_caption)])
+        device = to_device(net)
+        text = torch.from_numpy(embeddings[np.append(wanted, empty_caption)]).to(device)
         sampler = networks.scheduler()
         sampler.set_timesteps(self.sampling_steps)
         generator = torch.Generator().manual_seed(self.plan.seed)
-        latents = torch.randn(len(wanted), *latent_shape, generator=generator)
-        with torch.inference_mode():
+        latents = torch.randn(len(wanted), *latent_shape, generator=generator).to(device)
+        with torch.inference_mode(), full_float32():
             for time in sampler.timesteps:
                 both = net(torch.cat([latents, latents]), time, text, return_dict=False)[0]
                 conditional, unconditional = both.chunk(2)
                 guided = unconditional + self.guidance * (conditional - unconditional)
                 latents = sampler.step(guided, time, latents).prev_sample
-        return latents
+        return latents.cpu()
 
 
 def own_generator_images(

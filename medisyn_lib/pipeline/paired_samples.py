@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.artifacts import ImageSet
-from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.pipeline.samples import Model, sample_prompts
 
 if TYPE_CHECKING:
     import datasets
@@ -131,7 +130,7 @@ def patients_of(split: datasets.Dataset, modality: str, limit: int | None = None
 
 
 def sample_modalities(
-    model: Path | str,
+    model: Model,
     split: datasets.Dataset,
     modalities: Sequence[str],
     split_number: int,
@@ -144,7 +143,7 @@ def sample_modalities(
     Parameters
     ----------
     model
-        Folder or hub id of a generator.
+        As of `sample_prompts`.
     split
         One of `evaluation_splits`.
     modalities

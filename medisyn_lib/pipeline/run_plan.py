@@ -65,7 +65,7 @@ class Training:
     flops_per_image : float
         Of a forward and backward pass.
     is_denoiser : bool
-        Whether it runs where Accelerate does; evaluators stay on the CPU.
+        Whether it generates; the others evaluate.
     """
 
     name: str
@@ -150,7 +150,7 @@ def _denoisers(
 
 
 def _evaluators(study: Study) -> list[Training]:
-    """The networks that evaluate images, all on the CPU."""
+    """The networks that evaluate images."""
     settings = study.settings
     with torch.device("meta"):
         cnn = classifier_network(len(MODALITIES))
@@ -259,9 +259,7 @@ def check_memory(memory: Memory, available: float, profile: str) -> None:
 
 
 def checked_room(study: Study, parts: Sequence[str]) -> int:
-    """Return the bytes that the pipelines of some notebooks take on the disk.
-
-    From scratch each counts twice: as a pipeline, and as the snapshot that it was made from.
+    """Return the bytes that the pipelines of some notebooks, and the snapshots of weights, take on the disk.
 
     Raises
     ------
@@ -270,11 +268,12 @@ def checked_room(study: Study, parts: Sequence[str]) -> int:
     """
     base = study.checked_base
     if base:
-        each, made = base.size * (2 if base.whole else 1), f"from base {base.label!r}"
+        each, snapshot = base.size, base.size if base.whole else 0
+        made = f"from base {base.label!r}"
     else:
         weights = sum(p.numel() for p in study.denoiser_origin.outline().parameters())
-        each, made = 2 * BYTES * weights, "from scratch"
-    return disk_space.require_room(study.profile, parts, each, made)
+        each, snapshot, made = BYTES * weights, BYTES * weights, "from scratch"
+    return disk_space.require_room(study.profile, parts, each, snapshot, made)
 
 
 def measured_rate(origin: DenoiserOrigin, device: torch.device, flops_per_image: float) -> float:

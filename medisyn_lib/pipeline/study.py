@@ -249,10 +249,14 @@ class Study:
             Another denoiser to put in, such as an overfitted one.
         """
         call = SamplingCall(self.settings.sampling_steps, self.settings.guidance)
+        if denoiser is None:
+            denoiser = self.denoiser(modality, seed=seed)
+            if after == denoiser.plan.steps:
+                after = None  # the finished one, which is stored
         return Generator(
             autoencoder=self.autoencoder,
             embeddings=self.embeddings,
-            denoiser=denoiser or self.denoiser(modality, seed=seed),
+            denoiser=denoiser,
             call=call,
             profile=self.profile,
             modality=modality,

@@ -10,6 +10,7 @@ from medisyn_lib.pipeline.arms import GENERALIST, LONG_SPECIALIST, SPECIALIST
 from medisyn_lib.pipeline.denoisers import TrainedDenoiser
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import evaluation_splits, sample_modalities
+from medisyn_lib.runtime.distributed import agreed, deal
 
 if TYPE_CHECKING:
     from medisyn_lib.pipeline.study import Study
@@ -48,6 +49,8 @@ def train_denoisers(
 ) -> dict[TrainedModel, TrainedDenoiser]:
     """Train the denoisers of generalist and specialists, for each training seed; of finished ones a record is enough.
 
+    On several processes whole trainings are dealt to them where there are enough of a kind (`distributed.deal`).
+
     Parameters
     ----------
     study
@@ -61,8 +64,8 @@ def train_denoisers(
     Returns
     -------
     dict
-        Each by what it is. A seed's generalist comes last, as notebook 01 may be training
-        it at the same time.
+        Each by what it is. Generalists come after specialists, as notebook 01 may be training
+        the first of them at the same time.
     """
     denoisers = {}
     for seed in study.settings.seeds:
@@ -75,8 +78,13 @@ def train_denoisers(
             if name in modalities:
                 long = study.denoiser(name, seed=first, long=True)
                 denoisers[TrainedModel(LONG_SPECIALIST, name, first)] = long
-    for denoiser in denoisers.values():
-        denoiser.record.ensure()  # in this order
+    records = [made.record for made in denoisers.values()]
+    if agreed(lambda: not all(record.is_stored for record in records)):
+        study.latents.ensure()
+        study.embeddings.ensure()
+    for kind in (SPECIALIST, GENERALIST, LONG_SPECIALIST):
+        # As long as one another, so that whole ones can be dealt to processes.
+        deal([made.record.ensure for model, made in denoisers.items() if model.kind == kind])
     return denoisers
 
 
@@ -84,6 +92,8 @@ def suite(study: Study) -> list[Path]:
     """Make the generators that notebook 02 compares, their images and features, by all processes."""
     generators: list[Path] = []
     splits = evaluation_splits(study)
+    there = set(splits[0]["modality"][:])
+    train_denoisers(study, [name for name in study.settings.specialists if name in there])
     for number, (seed, split) in enumerate(zip(study.settings.seeds, splits, strict=True)):
         present = [name for name in study.settings.specialists if name in set(split["modality"][:])]
         for name in (None, *present):

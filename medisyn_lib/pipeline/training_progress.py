@@ -40,6 +40,6 @@ def snapshot_samples(study: Study, prompts: Sequence[str]) -> dict[int, np.ndarr
     """
     samples = {}
     for step in (0, *shown_steps(study.settings)):
-        snapshot = study.generator(after=step).folder
+        snapshot = study.generator(after=step)
         samples[step] = sample_prompts(snapshot, prompts, first_seed=FIRST_SEED)
     return samples

@@ -1,15 +1,16 @@
-"""The one place where device, precision and torch's random state are chosen.
+"""The one place where device, precision, images at a time and torch's random state are chosen.
 
-Training and sampling use the device that Accelerate was launched on. What judges images - the
-classifiers, the feature encoders, re-identification - stays on the CPU in float32, so that it
-judges alike on every machine.
+Training, sampling and judging use the device that Accelerate was launched on. Random numbers are
+drawn on the CPU, and results come back there. What judges images - classifiers, feature encoders,
+re-identification, exact search - computes in float32 proper, so that machines differ by rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
@@ -17,15 +18,105 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.hooks import RemovableHandle
 
+Result = TypeVar("Result")
+# How many times as many images at a time as on the CPU networks take that do not train.
+AT_ONCE = {"cpu": 1, "cuda": 4}
+
 
 def accelerator() -> Accelerator:
-    """Accelerate as launched: any number of processes, on GPUs or CPUs.
+    """Accelerate as launched: any number of processes, on GPUs or CPUs; within `alone` this one only.
 
     Its own mixed precision stays off: `compute_dtype` and `autocast` choose the precision.
     """
     from accelerate import Accelerator
 
+    if _lone:
+        return cast("Accelerator", _lone[-1])
     return Accelerator(mixed_precision="no")
+
+
+class LoneProcess:
+    """What this package uses of an `Accelerator`, of a process that works for itself."""
+
+    num_processes, process_index, is_main_process = 1, 0, True
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def prepare_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to this process's device."""
+        return model.to(self.device)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients."""
+        loss.backward()
+
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Return this process's own values."""
+        return values
+
+    def wait_for_everyone(self) -> None:
+        """Wait for nobody."""
+
+
+_lone: list[LoneProcess] = []
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within a `with` block, work as if this process, on its device, were the only one that was launched."""
+    _lone.append(LoneProcess(accelerator().device))
+    try:
+        yield
+    finally:
+        _lone.pop()
+
+
+def is_alone() -> bool:
+    """Say whether this is within `alone`."""
+    return bool(_lone)
+
+
+def to_device(net: torch.nn.Module) -> torch.device:
+    """Move a network to the device that Accelerate was launched on, and return that device."""
+    device = accelerator().device
+    net.to(device)
+    return device
+
+
+def images_at_once(on_cpu: int) -> int:
+    """Return how many images a network takes at a time here, from how many it takes on the CPU."""
+    return on_cpu * AT_ONCE.get(accelerator().device.type, 1)
+
+
+def halving(compute: Callable[[int], Result], batch: int) -> Result:
+    """Return `compute(batch)`; where a card lacks the memory, try half as many images, and so on.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If one image is too many.
+    """
+    while True:
+        try:
+            return compute(batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        batch //= 2  # beyond the `except`: the error holds on to the tensors that fill the card
+        torch.cuda.empty_cache()
+        print(f"medisyn: card out of memory; {batch} images at a time instead", file=sys.stderr)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Within a `with` block, convolve float32 as such: a card may cut it to TensorFloat-32's 10 bits."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def compute_dtype() -> torch.dtype:

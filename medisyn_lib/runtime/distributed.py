@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import accelerator
+from medisyn_lib.runtime.device import accelerator, alone, is_alone
 from medisyn_lib.runtime.store import Names
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def cache_jointly(
     """Return a cached folder as `store.cache` does, made by all processes together.
 
     The first process looks it up; if it is absent all make it, and none goes on before it is finished.
+    Within `device.alone` this process makes it by itself, or waits for another that does.
     """
+    if is_alone():
+        return store.cache(step, settings, make, inputs=inputs, code=code)
+
     from accelerate.utils import broadcast_object_list
 
     accel = accelerator()  # unlike a bare PartialState it sees processes on CPUs, too
@@ -69,6 +73,32 @@ def agreed(look: Callable[[], Any]) -> Any:
     if accel.num_processes > 1:
         broadcast_object_list(message)
     return message[0]
+
+
+def deal(tasks: Sequence[Callable[[], object]]) -> None:
+    """Run cached tasks that do not depend on one another, each whole, by one process.
+
+    They are dealt to the processes in turn. A process that has done its own asks for those of the others, the last
+    first: the store's lock then makes it wait, or it takes over what nobody has begun. Nobody waits within a
+    collective operation, which would give up after some minutes. Fewer tasks than processes are done by all
+    processes together, one after the other.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        Each caches one entry of the store, of which all that it is made from is cached; the same on all processes.
+    """
+    accel = accelerator()
+    processes, mine = accel.num_processes, accel.process_index
+    if processes == 1 or len(tasks) < processes:
+        for task in tasks:
+            task()
+        return
+    others = [task for place, task in enumerate(tasks) if place % processes != mine]
+    with alone():
+        for task in (*tasks[mine::processes], *reversed(others)):
+            task()
+    accel.wait_for_everyone()
 
 
 def write_array(path: Path, n: int, block: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -108,7 +138,7 @@ def all_gather(rows: torch.Tensor) -> torch.Tensor:
     """Return the rows of all processes, in the processes' order; gradients flow back to each."""
     from torch import cat, distributed
 
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if is_alone() or not (distributed.is_available() and distributed.is_initialized()):
         return rows
     from torch.distributed.nn.functional import all_gather
 

@@ -23,7 +23,7 @@ from medisyn_lib.data.pixels import is_blank
 from medisyn_lib.errors import InputError
 from medisyn_lib.models.tokens import token_numbers
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import accelerator, fast_inference, seeded
+from medisyn_lib.runtime.device import accelerator, fast_inference, halving, seeded
 from medisyn_lib.runtime.paths import resolve_out
 from medisyn_lib.sampling.outcome import Sampled, checked_output, joined
 
@@ -209,7 +209,7 @@ def sample_images(
     prompts, seeds : sequence of str, sequence of int
         As many of both, at least one.
     batch : int
-        Images at a time.
+        Images at a time; fewer, where a card lacks the memory.
     captions : mapping of str to int, optional
         For a class-conditional pipeline, such as DiT: the words in a prompt that stand for each of
         its classes; of several the longest count.
@@ -246,20 +246,23 @@ def sample_with_flags(
     _check_arguments(pipeline, call)
     if captions:
         batch = 1  # pipelines that take classes may draw noise from torch's own generator, too
-    parts = []
     with _named_in_errors(pipeline), fast_inference(_networks(pipeline)):
         conditions = _conditions(pipeline, prompts, captions)
         pipeline.to(accelerator().device)
-        for start in range(0, len(prompts), batch):
-            chosen = slice(start, start + batch)
-            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[chosen]]
-            with seeded(int(seeds[start])):
-                output = pipeline(
-                    conditions[chosen], generator=generators, output_type="np", **call
-                )
-            parts.append(
-                checked_output(output, seeds[chosen], str(getattr(pipeline, "name_or_path", "")))
-            )
+        return halving(lambda size: _sampled(pipeline, conditions, seeds, size, call), batch)
+
+
+def _sampled(
+    pipeline: Any, conditions: Sequence[Any], seeds: Sequence[int], batch: int, call: dict[str, Any]
+) -> Sampled:
+    """Sample `batch` images at a time."""
+    name, parts = str(getattr(pipeline, "name_or_path", "")), []
+    for start in range(0, len(conditions), batch):
+        chosen = slice(start, start + batch)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[chosen]]
+        with seeded(int(seeds[start])):
+            output = pipeline(conditions[chosen], generator=generators, output_type="np", **call)
+        parts.append(checked_output(output, seeds[chosen], name))
     return joined(parts)
 
 

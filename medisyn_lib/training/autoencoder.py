@@ -149,7 +149,7 @@ def encode(vae: AutoencoderKL, pixels: np.ndarray, batch: int = 64) -> np.ndarra
     device = _device_of(vae)
 
     def encode_some(some_pixels: np.ndarray) -> np.ndarray:
-        images = to_tensor(np.ascontiguousarray(some_pixels)).to(device)
+        images = to_tensor(np.array(some_pixels)).to(device)
         return vae.encode(images).latent_dist.mean.float().cpu().numpy()
 
     with autocast(device):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.models.weights import load_weights, save_weights
-from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.device import seeded, to_device
 from medisyn_lib.training import loop
 from medisyn_lib.training.pair_classifier import (
     PairClassifier,
@@ -199,8 +199,10 @@ class AttributeClassifier(PairClassifier):
 
     def scores(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Return logits, float32 (n, classes), of uint8 images (n, h, w, 3)."""
+        device = to_device(self.net)
 
         def classify(some_pixels: np.ndarray) -> np.ndarray:
-            return self.net(to_tensor(np.array(some_pixels))).float().numpy()
+            images = to_tensor(np.array(some_pixels)).to(device)
+            return self.net(images).float().cpu().numpy()
 
         return in_batches(classify, pixels, batch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.runtime import store
-from medisyn_lib.runtime.device import accelerator, autocast, compute_dtype, widen_group_norms
+from medisyn_lib.runtime.device import (
+    accelerator,
+    autocast,
+    compute_dtype,
+    full_float32,
+    widen_group_norms,
+)
 from medisyn_lib.training.batches import Draws, sample_rows
 from medisyn_lib.training.checkpoint import (
     TrainingState,
@@ -190,10 +196,11 @@ class Trainer:
 
     def _backward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss of a batch; its gradients are left in the parameters."""
-        attention: AbstractContextManager[None] = nullcontext()
-        if self.avoid_slow_cpu_kernels:
-            attention = sdpa_kernel(SDPBackend.MATH)
-        with attention:
+        with ExitStack() as kernels:
+            if self.avoid_slow_cpu_kernels:
+                kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self.dtype == torch.float32:
+                kernels.enter_context(full_float32())
             with autocast(self.device, self.dtype, cache_weights=not self.use_cuda_graph):
                 if self.use_cuda_graph:
                     self._capture_once(batch)

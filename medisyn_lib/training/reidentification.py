@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.models.weights import load_weights
 from medisyn_lib.runtime import distributed
+from medisyn_lib.runtime.device import to_device
 from medisyn_lib.training import loop
 from medisyn_lib.training.classifier import classifier_network
 
@@ -174,8 +175,10 @@ class ReidentificationEncoder:
 
     def __call__(self, pixels: np.ndarray, batch: int = 256) -> np.ndarray:
         """Return embeddings of length 1, float32 (n, 64), of uint8 images (n, h, w, 3)."""
+        device = to_device(self.net)
 
         def embed(some_pixels: np.ndarray) -> np.ndarray:
-            return F.normalize(self.net(to_tensor(np.array(some_pixels)))).numpy()
+            images = to_tensor(np.array(some_pixels)).to(device)
+            return F.normalize(self.net(images)).cpu().numpy()
 
         return in_batches(embed, pixels, batch)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from medisyn_lib.models import networks
 from medisyn_lib.models.tensors import in_batches
-from medisyn_lib.models.tokens import learn_tokenizer, token_numbers
+from medisyn_lib.models.tokens import distinct, learn_tokenizer, token_numbers
 from medisyn_lib.runtime import distributed
 from medisyn_lib.runtime.device import seeded
 from medisyn_lib.training import loop
@@ -125,8 +125,8 @@ def train_text_encoder(
     width, layers : int
         Of the transformer.
     """
-    unique, number = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
-    tokenizer = learn_tokenizer(unique.tolist())
+    unique, number = distinct(captions)
+    tokenizer = learn_tokenizer(unique)
     with seeded(plan.seed):
         encoder = networks.text_encoder(
             len(tokenizer),
@@ -136,7 +136,7 @@ def train_text_encoder(
             eos=tokenizer.eos_token_id,
         )
         loss = Contrastive(encoder, latents.shape[1])
-    tokens = token_numbers(tokenizer, unique.tolist())
+    tokens = token_numbers(tokenizer, unique)
     # Attention is causal, so end marks beyond the longest caption's own change nothing.
     longest = int((tokens != tokenizer.eos_token_id).sum(1).max()) + 1
     tokens = tokens[:, :longest]

@@ -18,6 +18,7 @@ from torch import nn
 from medisyn_lib.errors import InputError
 from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.models.weights import load_weights
+from medisyn_lib.runtime.device import to_device
 from medisyn_lib.training import loop
 from medisyn_lib.training.classifier import WEIGHTS, train_classifier
 from medisyn_lib.training.pair_classifier import PairClassifier, read_classes
@@ -141,9 +142,11 @@ class TransformerClassifier(PairClassifier):
                 "bring them to that size"
             )
 
+        device = to_device(self.net)
+
         def apply(some_pixels: np.ndarray) -> np.ndarray:
-            tokens = self.net.forward_features(to_tensor(np.array(some_pixels)))
+            tokens = self.net.forward_features(to_tensor(np.array(some_pixels)).to(device))
             output: torch.Tensor = self.net.forward_head(tokens, pre_logits=pre_logits)
-            return output.numpy()
+            return output.cpu().numpy()
 
         return in_batches(apply, pixels, batch)

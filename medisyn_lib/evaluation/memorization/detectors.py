@@ -19,6 +19,7 @@ from medisyn_lib.models.tensors import in_batches, to_tensor
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact, Pixels
 from medisyn_lib.pipeline.index import Index
 from medisyn_lib.pipeline.reidentification import Reidentification, reidentification_of
+from medisyn_lib.runtime.device import to_device
 from medisyn_lib.training import reidentification
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # The nearest is compared with the tenth nearest, so that a crowded modality raises no alarm.
 NEAREST = 10
 SMALL_INDEX = 20  # of an index below 200 images it is compared with the n/20-th nearest
+QUERIES_AT_ONCE = 2048  # 90 windows of each are 106 MB
 ENCODER_SIDE = 128  # pixels: smaller images are not enlarged for EfficientNet-Lite0
 
 
@@ -145,7 +147,8 @@ def photograph_encoder(encoder: str) -> Callable[[np.ndarray], np.ndarray]:
         net.reset_classifier(0)
 
     def at_own_size(pixels: np.ndarray) -> np.ndarray:
-        return net(to_tensor(np.array(pixels))).numpy()
+        device = to_device(net)
+        return net(to_tensor(np.array(pixels)).to(device)).cpu().numpy()
 
     def describe(pixels: np.ndarray) -> np.ndarray:
         if net is not None and pixels.shape[1] <= ENCODER_SIDE:
@@ -193,9 +196,12 @@ class Search(Artifact):
         if self.rows is not None:
             index = index[list(self.rows)]
         k = min(self.nearest, max(2, len(index) // self.small_index))
-        found = neighbours.nearest(self.describe(self.queries.array), index, k)
-        np.save(folder / "distance.npy", found.distance)
-        np.save(folder / "row.npy", found.row)
+        pixels, found = self.queries.array, []
+        for start in range(0, len(pixels), QUERIES_AT_ONCE):
+            described = self.describe(pixels[start : start + QUERIES_AT_ONCE])
+            found.append(neighbours.nearest(described, index, k))
+        np.save(folder / "distance.npy", np.concatenate([part.distance for part in found]))
+        np.save(folder / "row.npy", np.concatenate([part.row for part in found]))
 
 
 def nearest_training(

@@ -13,7 +13,7 @@ from medisyn_lib.data import sources
 from medisyn_lib.data.pixels import centre_square, is_blank
 from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.overfitted import OVERFITTED_IMAGES
-from medisyn_lib.pipeline.samples import sample_prompts
+from medisyn_lib.pipeline.samples import Model, name_of, sample_prompts
 from medisyn_lib.sampling.pipeline import BLANK_REMEDY
 
 if TYPE_CHECKING:
@@ -194,17 +194,17 @@ def rows_of_modalities(requested: np.ndarray, modality: np.ndarray) -> np.ndarra
 
 
 def sample_at_study_size(
-    study: Study, model: Path | str, prompts: Sequence[str], first_seed: int
+    study: Study, model: Model, prompts: Sequence[str], first_seed: int
 ) -> np.ndarray:
     """Sample one image per prompt, uint8 (n, h, h, 3) at the study's size, with consecutive seeds.
 
     Images that show nothing are counted and left out; InputError where that is all of them.
     """
     pixels = _sample(study, model, prompts, first_seed)
-    return pixels[_shown(pixels, Path(model).name)]
+    return pixels[_shown(pixels, name_of(model))]
 
 
-def _sample(study: Study, model: Path | str, prompts: Sequence[str], first_seed: int) -> np.ndarray:
+def _sample(study: Study, model: Model, prompts: Sequence[str], first_seed: int) -> np.ndarray:
     size = study.settings.size
     return np.array(
         sample_prompts(model, prompts, first_seed=first_seed, side=size, refuse_blank=False)

@@ -13,7 +13,7 @@ from medisyn_lib.evaluation.memorization.conformal import flag_copies, proportio
 from medisyn_lib.evaluation.memorization.detectors import Detector, Matches, match
 from medisyn_lib.evaluation.memorization.images import RealImages, sample_at_study_size
 from medisyn_lib.evaluation.memorization.set_tests import SetTests, flag_and_test
-from medisyn_lib.pipeline.denoisers import denoiser_plan
+from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.overfitted import (
     BATCH,
     OVERFITTED_IMAGES,
@@ -107,7 +107,7 @@ def overfit(
     captions = images.select(asked.tolist())["caption"][:]
 
     def sample(step: int) -> Snapshot:
-        model = overfitted_generator(study, denoiser, after=step).folder
+        model = overfitted_generator(study, denoiser, after=step)
         pixels = sample_at_study_size(study, model, captions, FIRST_SEED)
         matches = match(detectors, pixels, index_rows)
         return Snapshot(step, pixels, matches, flag_copies(matches.ratio, calibration))
@@ -164,7 +164,7 @@ def flagged_during_training(
     modalities = [name for name in study.settings.specialists if name in real.modalities]
     flagged = {}
     for step in shown_steps(study.settings):
-        model = study.generator(after=step).folder
+        model = study.generator(after=step)
         images = sample_modalities(model, split, modalities, 0)
         pixels = np.concatenate([images[name] for name in modalities])
         ratio = match(detectors, pixels).ratio

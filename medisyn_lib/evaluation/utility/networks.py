@@ -16,7 +16,7 @@ from medisyn_lib.evaluation.utility.tasks import Task
 from medisyn_lib.evaluation.utility.training import batches, fingerprint
 from medisyn_lib.models.tensors import to_tensor
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
-from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.device import full_float32, seeded, to_device
 from medisyn_lib.training import classifier
 from medisyn_lib.training.classifier import classifier_network
 
@@ -63,7 +63,8 @@ class TrainedNetworks(Artifact):
 
     def make(self, folder: Path) -> None:
         """Train the networks, one after another."""
-        each = [train_network(self.task, run, self.steps) for run in self.runs]
+        with full_float32():
+            each = [train_network(self.task, run, self.steps) for run in self.runs]
         np.save(folder / "probabilities.npy", np.stack(each))
 
 
@@ -71,21 +72,22 @@ def train_network(task: Task, run: Run, steps: int) -> np.ndarray:
     """Train the network of one run; see `train_networks`. Returns float32 (test images, classes)."""
     with seeded(run.draw):
         net = classifier_network(len(task.classes), WIDTH)
+    device = to_device(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    validation, y_validation = to_tensor(task.x[task.validation]), task.y[task.validation]
-    test, y = to_tensor(task.x[task.test]), torch.from_numpy(task.y)
+    validation, test = (to_tensor(task.x[rows]).to(device) for rows in (task.validation, task.test))
+    y = torch.from_numpy(task.y)
     check_every = max(1, steps // VALIDATION_CHECKS)
     least, logits = torch.inf, torch.zeros(len(test), len(task.classes))
     for step, (rows,) in enumerate(batches([run], steps), start=1):
         net.train()
-        images = to_tensor(task.x[rows.numpy() % len(task.x)])
+        images = to_tensor(task.x[rows.numpy() % len(task.x)]).to(device)
         optimiser.zero_grad()
-        F.cross_entropy(net(images), y[rows]).backward()
+        F.cross_entropy(net(images), y[rows].to(device)).backward()
         optimiser.step()
         if step % check_every == 0:
             net.eval()
             with torch.inference_mode():
-                loss = float(F.cross_entropy(net(validation), torch.from_numpy(y_validation)))
+                loss = float(F.cross_entropy(net(validation), y[task.validation].to(device)))
                 if loss < least:
                     least, logits = loss, net(test)
-    return logits.softmax(1).numpy()
+    return logits.softmax(1).cpu().numpy()

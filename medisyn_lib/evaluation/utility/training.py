@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from medisyn_lib.evaluation.utility.arms import Run
 from medisyn_lib.evaluation.utility.tasks import Task
 from medisyn_lib.pipeline.artifacts import UNKEYED, Artifact
+from medisyn_lib.runtime.device import accelerator
 
 
 class Setting(NamedTuple):
@@ -34,11 +35,11 @@ RUNS_AT_ONCE = 16
 class _Classifiers:
     """The classifiers of some runs, zero-initialised: a runs by h settings, for c classes.
 
-    Features are centred and scaled by the images of the run.
+    Features are centred and scaled by the images of the run. All is on the device that Accelerate was launched on.
     """
 
     def __init__(self, task: Task, runs: Sequence[Run]) -> None:
-        self.x = torch.from_numpy(task.x)
+        self.x = torch.from_numpy(task.x).to(accelerator().device)
         images = [self._features_of(run) for run in runs]
         self.centre = torch.stack([x.mean(0, keepdim=True) for x in images])
         spread = [(x - x.mean(0)).square().mean().sqrt() for x in images]
@@ -50,11 +51,10 @@ class _Classifiers:
         numbers = np.union1d(run.first_half, run.second_half)
         return self.x[numbers % len(self.x)]
 
-    @staticmethod
-    def _zeros(runs: int, inputs: int, outputs: int) -> list[torch.Tensor]:
+    def _zeros(self, runs: int, inputs: int, outputs: int) -> list[torch.Tensor]:
         """Weights (a, d, c) and biases (a, 1, c) of one setting."""
-        weights = torch.zeros(runs, inputs, outputs, requires_grad=True)
-        biases = torch.zeros(runs, 1, outputs, requires_grad=True)
+        weights = torch.zeros(runs, inputs, outputs, device=self.x.device, requires_grad=True)
+        biases = torch.zeros(runs, 1, outputs, device=self.x.device, requires_grad=True)
         return [weights, biases]
 
     def optimiser(self) -> torch.optim.AdamW:
@@ -144,13 +144,16 @@ def fingerprint(task: Task, runs: Sequence[Run]) -> str:
 
 def train_side_by_side(task: Task, runs: Sequence[Run], steps: int) -> np.ndarray:
     """Train the classifiers of all these runs at once; see `train_classifiers`."""
-    y = torch.from_numpy(task.y)
     classifiers = _Classifiers(task, runs)
+    device = classifiers.x.device
+    y = torch.from_numpy(task.y).to(device)
     optimiser = classifiers.optimiser()
-    best_loss = torch.full((len(runs), len(SETTINGS)), torch.inf)
-    best_logits = torch.zeros(len(runs), len(task.classes), len(task.test), len(SETTINGS))
+    best_loss = torch.full((len(runs), len(SETTINGS)), torch.inf, device=device)
+    shape = len(runs), len(task.classes), len(task.test), len(SETTINGS)
+    best_logits = torch.zeros(shape, device=device)
     check_every = max(1, steps // VALIDATION_CHECKS)
-    for step, rows in enumerate(batches(runs, steps), start=1):
+    for step, chosen in enumerate(batches(runs, steps), start=1):
+        rows = chosen.to(device)
         features = classifiers.x[rows % len(classifiers.x)]
         optimiser.zero_grad()
         cross_entropy(classifiers.logits(features), y[rows]).sum().backward()
@@ -164,8 +167,8 @@ def train_side_by_side(task: Task, runs: Sequence[Run], steps: int) -> np.ndarra
                 best_logits = torch.where(improved, test, best_logits)
                 best_loss = torch.minimum(loss, best_loss)
     best_setting = best_loss.argmin(1)
-    chosen = best_logits[torch.arange(len(runs)), :, :, best_setting]
-    return chosen.softmax(1).movedim(1, 2).numpy()
+    logits = best_logits[torch.arange(len(runs), device=device), :, :, best_setting]
+    return logits.softmax(1).movedim(1, 2).cpu().numpy()
 
 
 def batches(runs: Sequence[Run], steps: int) -> Iterator[torch.Tensor]:
