@@ -120,7 +120,9 @@ def test_copies_are_contradicted_however_little_they_cover() -> None:
 def test_poor_images_are_not_called_safe() -> None:
     claim = claimed(coverage=POOR)
     assert (claim.verdict, claim.problem) == (INCONCLUSIVE, BELOW_FLOOR)
-    assert claim.summary.startswith("The images cover 2% of real ones by efflite0, too little")
+    assert claim.summary.startswith(
+        "The images cover 2% of real ones in features learnt from photographs, too little"
+    )
     assert claimed(coverage=Estimate(0.1, None, None, 600)).verdict == SUPPORTED
     unknown = claimed(coverage=Estimate(None, None, None, 0), **none_flagged(40))
     assert (unknown.verdict, unknown.problem) == (INCONCLUSIVE, BELOW_FLOOR)

@@ -295,7 +295,9 @@ def test_03_two_bad_models_support_nothing(covered: float | None) -> None:
         claim = claimed(saving, coverage=poor)
         assert (claim.verdict, claim.problem) == (verdict, BELOW_FLOOR)
         covers = "an unknown part" if covered is None else "9%"
-        assert claim.summary.startswith(f"The images cover {covers} of real ones by efflite0")
+        assert claim.summary.startswith(
+            f"The images cover {covers} of real ones in features learnt from photographs"
+        )
     assert claimed(factor(2.1, 3), coverage=Estimate(0.1, None, None, 300)).verdict == SUPPORTED
 
 
@@ -391,7 +393,7 @@ def test_own_best_checkpoints_of_a_small_study(monkeypatch: pytest.MonkeyPatch) 
     special = snapshot_steps(denoiser_plan(study.settings, "fundus"))
 
     def by_hand(self: Distances) -> dict[str, list[list[float]]]:
-        of_steps = [arm.generator.after for arm in self.arms]
+        of_steps = [arm.generator.after or general[-1] for arm in self.arms]
         if self.arms[0].generator.modality is None:
             values = [1.0 if step == general[1] else 5.0 for step in of_steps]
         else:

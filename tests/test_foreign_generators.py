@@ -277,7 +277,10 @@ def test_an_audit_trains_nothing_that_it_does_not_need(
         if not path.name.startswith(".")
     }
     evaluators = {"reader", "linear_classifier", "transformer"}
-    assert kinds == {"data", "figure", "samples", "features", "transformer_features"} | evaluators
+    assert (
+        kinds
+        == {"data", "pixels", "figure", "samples", "features", "transformer_features"} | evaluators
+    )
     (claim,) = read_result(tmp_path / "out" / "results" / "01_training.json").claims
     controls = [control.name for control in claim.controls]
     assert controls == [

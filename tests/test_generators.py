@@ -322,9 +322,9 @@ def test_a_snapshot_is_sampled_without_a_folder_of_its_own() -> None:
         study.generator(),
     )
     images = sample_prompts(snapshot, PROMPTS, seeds=[5, 6, 7])
-    assert not snapshot.is_stored and snapshot.entry_name() != finished.entry_name()
+    assert not snapshot.is_stored and snapshot.name != finished.name
     assert (images != sample_prompts(finished, PROMPTS, seeds=[5, 6, 7])).any()
     assert (images == sample_prompts(snapshot.folder, PROMPTS, seeds=[5, 6, 7])).all()
-    assert snapshot.is_stored and snapshot.folder.name == snapshot.entry_name()
+    assert snapshot.is_stored and snapshot.folder.name == snapshot.name
     last = study.generator(after=steps)
-    assert last.after is None and last.entry_name() == finished.entry_name()
+    assert last.after is None and last.name == finished.name

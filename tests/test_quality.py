@@ -240,7 +240,9 @@ def test_02_two_bad_models_support_nothing_but_a_worse_one_is_still_worse() -> N
         EQUAL_EXPOSURE, simulated_comparison(generalist=0.8, second_sample=0.8), coverage=poor
     )
     assert (equal.verdict, equal.problem) == (INCONCLUSIVE, BELOW_FLOOR)
-    assert equal.summary.startswith("The images cover 5% of real ones by efflite0")
+    assert equal.summary.startswith(
+        "The images cover 5% of real ones in features learnt from photographs"
+    )
     worse = claim_at(
         EQUAL_EXPOSURE,
         simulated_comparison(generalist=1.4, second_sample=1.4, undertrained=2.0),

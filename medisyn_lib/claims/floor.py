@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 # And the encoder: of held-out real images, by the better of the compared models: its measure.
 COVERAGE = "coverage_by_"
+# What a physician reads in place of an encoder's name.
+FEATURES = {
+    "efflite0": "in features learnt from photographs",
+    "transformer": "in features learnt from these modalities",
+}
 
 
 def coverage_measures(coverage: Mapping[str, Estimate]) -> list[Measure]:
@@ -54,5 +59,6 @@ def under_floor(judgement: Judgement, measures: Measures, floor: float) -> Judge
         return judgement
     verdict = CONTRADICTED if judgement.verdict == CONTRADICTED else INCONCLUSIVE
     covered = "an unknown part" if least.value is None else f"{least.value:.0%}"
-    poor = f"The images cover {covered} of real ones by {least.encoder}, too little to support anything. "
+    seen = FEATURES.get(least.encoder or "", f"by {least.encoder}")
+    poor = f"The images cover {covered} of real ones {seen}, too little to support anything. "
     return Judgement(verdict, poor + judgement.summary, BELOW_FLOOR)

@@ -13,11 +13,11 @@ from medisyn_lib.evaluation.arm_measures import CoveredImages
 from medisyn_lib.evaluation.fidelity.features import encoder_of
 from medisyn_lib.evaluation.labelled_features import LabelledFeatures
 from medisyn_lib.evaluation.quality_floor import NEIGHBOURS, median_coverage, quality_floor
+from medisyn_lib.pipeline import features, transformer
 from medisyn_lib.pipeline.arms import REAL, Arms
 from medisyn_lib.pipeline.comparison_images import seed_arms
-from medisyn_lib.pipeline.features import ENCODER, cached_features
+from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.samples import sample_prompts
-from medisyn_lib.pipeline.transformer import ENCODER as SECOND_ENCODER
 from medisyn_lib.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from medisyn_lib.pipeline.judged import JudgedGenerator
     from medisyn_lib.pipeline.study import Study
 
-ENCODERS = (ENCODER, SECOND_ENCODER)
+ENCODERS = (features.ENCODER, transformer.ENCODER)
 ANY = "any"  # stands for the modality where that of the images is not known
 Coverage = dict[str, Estimate]  # by encoder
 

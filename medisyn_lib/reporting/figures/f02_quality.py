@@ -59,7 +59,6 @@ def side_by_side(
     The prompts are the first of each modality, not chosen by eye. Where only numbers are left of a study of several
     days, and no weights, it is said that the pictures are not here.
     """
-    import pandas as pd
 
     from medisyn_lib.evaluation.shown_images import (
         PROMPTS_APART,
@@ -82,22 +81,33 @@ def side_by_side(
         for name in part.arm.modalities
     }
     columns = min(SHOWN_PROMPTS, len(rows_of(split, modalities[0])) // PROMPTS_APART or 1)
-    cells, tiles = [], []
     lines = [(name, arm) for name in modalities for arm in SHOWN_ARMS]
-    for row, (name, arm) in enumerate(lines):
-        label = f"{name.replace('_', ' ')}\n{arm}"
-        rows = rows_of(split, name)
-        for column in range(columns):
-            prompt = split["caption"][int(rows[PROMPTS_APART * column])]
-            cells.append((row, column, label, prompt))
-        tiles.append(pictures[name, arm][:columns])
-    table = pd.DataFrame(cells, columns=["row", "column", "row_label", "prompt"])
+    table = _prompts_shown(split, lines, columns, PROMPTS_APART)
+    tiles = [pictures[line][:columns] for line in lines]
     table["title"] = (
         "Real images, and the same prompts and seeds by generalist and specialist "
         f"({study.scale}); {NOT_CLINICAL}"
     )
     real = study.source != "phantom"
     return draw(SIDE_BY_SIDE, table, folder / "figures", np.concatenate(tiles), real=real)
+
+
+def _prompts_shown(
+    split: datasets.Dataset, lines: Sequence[tuple[str, str]], columns: int, apart: int
+) -> pd.DataFrame:
+    """The cells of a contact sheet with a line for each modality and arm: every `apart`-th prompt of the modality."""
+    import pandas as pd
+
+    from medisyn_lib.pipeline.paired_samples import rows_of
+
+    cells = []
+    for row, (name, arm) in enumerate(lines):
+        label = f"{name.replace('_', ' ')}\n{arm}"
+        rows = rows_of(split, name)
+        for column in range(columns):
+            prompt = split["caption"][int(rows[apart * column])]
+            cells.append((row, column, label, prompt))
+    return pd.DataFrame(cells, columns=["row", "column", "row_label", "prompt"])
 
 
 def measures(measured: pd.DataFrame, study: Study, folder: Path) -> Image | None:
