@@ -14,6 +14,7 @@ from PIL import Image
 from medisyn_lib.cli import main, options
 from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation.memorization import flagship_index
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import networks
 from medisyn_lib.pipeline import flagship, judged
@@ -128,11 +129,15 @@ def test_remaking_writes_a_whole_pipeline_and_keeps_the_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flagship, "folder", lambda: tmp_path / "flagship")
+    monkeypatch.setattr(flagship_index, "PATH", tmp_path / "index.npy")
+    few = [np.zeros((3, 144), np.int8), np.ones((2, 144), np.int8)]
+    monkeypatch.setattr(flagship_index, "describe_training_phantoms", lambda: few)
     (tmp_path / "flagship" / "unet").mkdir(parents=True)
     (tmp_path / "flagship" / "unet" / "stale.bin").write_bytes(b"")
     (tmp_path / "flagship" / "README.md").write_text("card")
     remake_flagship.ship(Study("tiny", "phantom").denoiser())
     assert not (tmp_path / "flagship" / "unet" / "stale.bin").exists()
+    assert np.load(tmp_path / "index.npy").shape == (5, 144)
     assert (tmp_path / "flagship" / "README.md").read_text() == "card"
     assert sampling_settings(str(tmp_path / "flagship"))["guidance_scale"]
     assert json.loads((tmp_path / "flagship" / "compute.json").read_text())["steps"]

@@ -21,7 +21,7 @@ SIZE = 64  # pixels of an image side
 PER_MODALITY = 3000  # training images
 WIDTHS = (64, 128, 192)  # of the denoiser
 TEXT_PLAN = loop.TrainingPlan(steps=600, batch=128, learning_rate=2e-3)
-STEPS, BATCH = 14_000, 32
+STEPS, BATCH = 12_000, 32
 FRACTIONS = (0.03, 0.1, 0.3, 1.0)  # of the steps, after which its weights are stored
 
 
