@@ -29,6 +29,7 @@ from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import PROFILES
 from medisyn_lib.runtime.device import seeded
+from medisyn_lib.runtime.paths import store_dir
 from medisyn_lib.sampling.pipeline import generate, load_pipeline, sample_images
 from medisyn_lib.training import loop
 from medisyn_lib.training.autoencoder import load_shipped
@@ -321,6 +322,7 @@ def test_a_snapshot_is_sampled_without_a_folder_of_its_own() -> None:
         study.generator(after=snapshot_steps(study.denoiser().plan)[0]),
         study.generator(),
     )
+    shutil.rmtree(store_dir() / snapshot.name, ignore_errors=True)  # of an earlier run of this test
     images = sample_prompts(snapshot, PROMPTS, seeds=[5, 6, 7])
     assert not snapshot.is_stored and snapshot.name != finished.name
     assert (images != sample_prompts(finished, PROMPTS, seeds=[5, 6, 7])).any()
