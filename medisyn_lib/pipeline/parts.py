@@ -52,16 +52,21 @@ class Part(Artifact):
             )
         return super().folder
 
-    @cached_property
+    @property
     def value(self) -> Any:
         """What was measured: read from the store or the checkout, else measured now."""
+        value = self._value
+        wanted = _copied_to and self.may_be_published and accelerator().is_main_process
+        if wanted and not _checkout_file(self.name):
+            self.copy_to(_copied_to[-1], value)
+        return value
+
+    @cached_property
+    def _value(self) -> Any:
         file = distributed.agreed(lambda: None if self._in_store() else _checkout_file(self.name))
         if file:
             return _read(Path(file))["value"]
-        value = json.loads((self.folder / VALUE).read_text("utf-8"))
-        if _copied_to and self.may_be_published and accelerator().is_main_process:
-            self.copy_to(_copied_to[-1], value)
-        return value
+        return json.loads((self.folder / VALUE).read_text("utf-8"))
 
     def ensure(self) -> None:
         """Measure it now, if neither the store nor the checkout has it."""
