@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import datasets
 import numpy as np
@@ -30,17 +31,19 @@ from medisyn_lib.claims.decisions import replay
 from medisyn_lib.claims.floor import coverage_measures
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.errors import InputError
+from medisyn_lib.evaluation.arm_measures import Groups, cut_to_shortest
 from medisyn_lib.evaluation.comparison import (
     EQUAL_EXPOSURE,
     OWN_BEST_BUDGET,
     Budget,
-    FeatureComparison,
+    Comparison,
     mean_effect,
 )
+from medisyn_lib.evaluation.fidelity import kernel_distance
 from medisyn_lib.models import encoders
 from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline import paired_samples
-from medisyn_lib.pipeline.arms import SECOND_SAMPLE, UNDERTRAINED, ArmKey
+from medisyn_lib.pipeline.arms import REAL, SECOND_SAMPLE, UNDERTRAINED, ArmKey
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.features import cached_features
 from medisyn_lib.pipeline.paired_samples import (
@@ -52,7 +55,7 @@ from medisyn_lib.pipeline.paired_samples import (
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.pipeline.suite import compared_modalities
 from medisyn_lib.statistics.estimates import Estimate
-from medisyn_lib.statistics.noninferiority import Contrast
+from medisyn_lib.statistics.noninferiority import Contrast, distances_without_groups
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,36 @@ AWAY = {
 }
 COVERED = Estimate(0.5, 0.4, 0.6, 300)
 ENCODERS = ("efflite0", "transformer")
+
+
+@dataclass(frozen=True)
+class FeatureComparison(Comparison):
+    """A comparison of features in memory.
+
+    Attributes
+    ----------
+    features
+        By arm, modality and evaluation split.
+    real_patients
+        The patient of each row (n,), by modality and evaluation split.
+    """
+
+    features: Mapping[ArmKey, FeatureSet]
+    real_patients: Mapping[tuple[str, int], np.ndarray]
+
+    def keys(self) -> Collection[ArmKey]:
+        """Return the arms that there are."""
+        return self.features.keys()
+
+    def patients(self, key: ArmKey) -> np.ndarray:
+        """Return the patient of each image of an arm that has a real one beside it."""
+        return self.real_patients[key.modality, key.split][: len(self.features[key])]
+
+    def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
+        """Measure an arm's distances from real images."""
+        x, y = cut_to_shortest(self.features[key._replace(arm=REAL)], self.features[key])
+        group, count = groups.by_modality[key.modality], groups.counts[key.modality]
+        return np.array(distances_without_groups(kernel_distance, x.values, y.values, group, count))
 
 
 def simulated_comparison(n: int = 300, seeds: int = 1, **away: float) -> FeatureComparison:

@@ -13,11 +13,8 @@ from medisyn_lib.evaluation.arm_measures import (
     Distances,
     Fidelity,
     Groups,
-    cut_to_shortest,
     deal_patients,
 )
-from medisyn_lib.evaluation.fidelity import kernel_distance
-from medisyn_lib.models.encoders import FeatureSet
 from medisyn_lib.pipeline.arms import (
     AUTOENCODED,
     BLURRED,
@@ -37,7 +34,6 @@ from medisyn_lib.statistics.jackknife import jackknife_of
 from medisyn_lib.statistics.noninferiority import (
     Contrast,
     contrast_of_distances,
-    distances_without_groups,
 )
 
 if TYPE_CHECKING:
@@ -91,36 +87,6 @@ class Comparison(ABC):
     @abstractmethod
     def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
         """Return an arm's kernel distance from real images: of all, then without each group, (1 + groups,)."""
-
-
-@dataclass(frozen=True)
-class FeatureComparison(Comparison):
-    """A comparison of features in memory.
-
-    Attributes
-    ----------
-    features
-        By arm, modality and evaluation split.
-    real_patients
-        The patient of each row (n,), by modality and evaluation split.
-    """
-
-    features: Mapping[ArmKey, FeatureSet]
-    real_patients: Mapping[tuple[str, int], np.ndarray]
-
-    def keys(self) -> Collection[ArmKey]:
-        """Return the arms that there are."""
-        return self.features.keys()
-
-    def patients(self, key: ArmKey) -> np.ndarray:
-        """Return the patient of each image of an arm that has a real one beside it."""
-        return self.real_patients[key.modality, key.split][: len(self.features[key])]
-
-    def distances(self, key: ArmKey, groups: Groups) -> np.ndarray:
-        """Measure an arm's distances from real images."""
-        x, y = cut_to_shortest(self.features[key._replace(arm=REAL)], self.features[key])
-        group, count = groups.by_modality[key.modality], groups.counts[key.modality]
-        return np.array(distances_without_groups(kernel_distance, x.values, y.values, group, count))
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,10 @@ class Artifact(ABC):
     @property
     def is_stored(self) -> bool:
         """Whether it is in the store, with all that it is made from; nothing is made."""
-        if not all(one.is_stored for one in self.upstream()):
-            return False
+        return all(one.is_stored for one in self.upstream()) and self._in_store()
+
+    def _in_store(self) -> bool:
+        """Whether the store has it, whatever it is made from."""
         return (store_dir() / self.name / store.MANIFEST).is_file()
 
     def modules(self) -> tuple[ModuleType, ...]:

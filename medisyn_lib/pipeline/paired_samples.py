@@ -124,11 +124,6 @@ def rows_of(split: datasets.Dataset, modality: str, limit: int | None = None) ->
     return rows
 
 
-def patients_of(split: datasets.Dataset, modality: str, limit: int | None = None) -> np.ndarray:
-    """Give the patient of each image that `rows_of` finds."""
-    return np.array(split["patient_id"][:])[rows_of(split, modality, limit)]
-
-
 def sample_modalities(
     model: Model,
     split: datasets.Dataset,

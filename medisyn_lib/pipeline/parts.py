@@ -21,7 +21,7 @@ from medisyn_lib.errors import InputError
 from medisyn_lib.pipeline.artifacts import Artifact
 from medisyn_lib.runtime import distributed, store
 from medisyn_lib.runtime.device import accelerator
-from medisyn_lib.runtime.paths import project_root, store_dir
+from medisyn_lib.runtime.paths import project_root
 
 FOLDER = Path("results", "parts")  # of a checkout, one folder per run
 VALUE = "value.json"
@@ -81,9 +81,6 @@ class Part(Artifact):
     def may_be_published(self) -> bool:
         """Whether a checkout may hold it: numbers, or pictures of phantoms."""
         return True
-
-    def _in_store(self) -> bool:
-        return (store_dir() / self.name / store.MANIFEST).is_file()
 
     def copy_to(self, folder: Path, value: Any) -> None:
         """Write it into a folder of a checkout, with the hashes of all code that it follows from."""
