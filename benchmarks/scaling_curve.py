@@ -45,7 +45,8 @@ class Point(Artifact):
         """Sample an image for each held-out caption and measure."""
         prompts = self.held_out.load()["caption"][:]
         with tempfile.TemporaryDirectory() as place:
-            remake_flagship.write_pipeline(Path(place), self.denoiser, self.after)
+            net = self.denoiser.load(self.after)
+            remake_flagship.write_pipeline(Path(place), self.denoiser, net)
             generator, call = load_pipeline(place), sampling_settings(place)
         samples = sample_images(generator, prompts, range(len(prompts)), **call)
         near = nearness.nearness(

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from medisyn_lib.pipeline import autoencoders
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder
 from medisyn_lib.pipeline.classifiers import has_classes
-from medisyn_lib.pipeline.denoisers import denoiser_plan, snapshot_steps
+from medisyn_lib.pipeline.denoisers import ContinuedDenoiser, denoiser_plan, snapshot_steps
 from medisyn_lib.pipeline.samples import sample_prompts
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import PROFILES
@@ -52,6 +53,17 @@ def tiny() -> Path:
 @pytest.fixture(scope="module")
 def pipeline(tiny: Path):
     return load_pipeline(str(tiny))
+
+
+def test_a_continued_denoiser_starts_from_the_finished_weights_of_the_first() -> None:
+    first = Study("tiny", "phantom").denoiser()
+    step = replace(first.plan, steps=1, learning_rate=1e-6, seed=1)
+    continued = ContinuedDenoiser(step, first)
+    before, after = first.load().state_dict(), continued.load().state_dict()
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < moved < 1e-5
+    assert continued.compute()["images"] == first.plan.batch
+    assert continued.name != ContinuedDenoiser(replace(step, seed=2), first).name
 
 
 def test_tokenizer_reads_any_text() -> None:

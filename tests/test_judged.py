@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from medisyn_lib.data import sources
 from medisyn_lib.errors import InputError
 from medisyn_lib.evaluation.memorization import flagship_index
 from medisyn_lib.modalities import MODALITIES
-from medisyn_lib.models import networks
 from medisyn_lib.pipeline import flagship, judged
 from medisyn_lib.pipeline.artifacts import ImageSet
+from medisyn_lib.pipeline.denoisers import ContinuedDenoiser
 from medisyn_lib.pipeline.embeddings import TEXT_WIDTH
 from medisyn_lib.pipeline.judged import judged_generator
 from medisyn_lib.pipeline.origins import DenoiserShape
@@ -79,7 +80,7 @@ def test_the_flagship_is_stock_and_small_and_its_parts_are_those_that_trained_it
     assert {x.dtype for x in pipeline.text_encoder.parameters()} == {torch.float32}
     for name, value in load_shipped().state_dict().items():
         torch.testing.assert_close(pipeline.vae.state_dict()[name], value)
-    expected = dict(networks.scheduler().config)
+    expected = dict(flagship.sampler().config)
     del expected["_use_default_values"]  # which are written out where a configuration was stored
     assert expected.items() <= dict(pipeline.scheduler.config).items()
 
@@ -108,8 +109,11 @@ def test_its_training_images_are_known_patients_and_the_profiles_take_the_first_
 
 
 def test_what_its_training_cost_is_what_its_plan_says_and_its_card_tells() -> None:
-    cost, plan = flagship.compute(), flagship.denoiser().plan
-    assert cost["steps"] == plan.steps and cost["images"] == plan.steps * plan.batch
+    cost, trained = flagship.compute(), flagship.continued_denoiser()
+    plans = trained.first.plan, trained.plan
+    assert cost["steps"] == sum(plan.steps for plan in plans)
+    assert cost["images"] == sum(plan.steps * plan.batch for plan in plans)
+    assert cost["flops"] == cost["images"] * cost["flops_per_image"]
     card = (flagship.folder() / "README.md").read_text("utf-8")
     assert f"{cost['images']:,} images" in card and "Not for clinical use" in card
     assert "python benchmarks/remake_flagship.py" in card
@@ -135,12 +139,15 @@ def test_remaking_writes_a_whole_pipeline_and_keeps_the_card(
     (tmp_path / "flagship" / "unet").mkdir(parents=True)
     (tmp_path / "flagship" / "unet" / "stale.bin").write_bytes(b"")
     (tmp_path / "flagship" / "README.md").write_text("card")
-    remake_flagship.ship(Study("tiny", "phantom").denoiser())
+    first = Study("tiny", "phantom").denoiser()
+    trained = ContinuedDenoiser(replace(first.plan, steps=2, seed=1), first)
+    remake_flagship.ship(trained)
     assert not (tmp_path / "flagship" / "unet" / "stale.bin").exists()
     assert np.load(tmp_path / "index.npy").shape == (5, 144)
     assert (tmp_path / "flagship" / "README.md").read_text() == "card"
     assert sampling_settings(str(tmp_path / "flagship"))["guidance_scale"]
-    assert json.loads((tmp_path / "flagship" / "compute.json").read_text())["steps"]
+    cost = json.loads((tmp_path / "flagship" / "compute.json").read_text())
+    assert cost["steps"] == first.plan.steps + 2 and cost["seconds"] > trained.compute()["seconds"]
     assert load_pipeline(str(tmp_path / "flagship")).unet.dtype == torch.float32
     written = [path.read_text() for path in (tmp_path / "flagship").rglob("*config.json")]
     assert len(written) == 5 and not any('"/' in text for text in written)  # no folder of ours

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_augmentation import DRAWS, SMALL, verdict
+from test_augmentation import SMALL, verdict
 from test_memorization import index_of
 
 from medisyn_lib.claims import c05_memorization
@@ -32,6 +32,7 @@ from medisyn_lib.statistics.estimates import Estimate
 
 FALSE, SEEN, RUNS = 3, 15, 20  # of the runs from images to verdict
 AUGMENTED = ("blood_smear", "endoscopy")
+DRAWS = 30  # of the classifiers' images, as in profile `full`: the rule asks for gains in two tasks
 
 
 def phantoms(
@@ -165,7 +166,9 @@ def test_06_from_images_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = {}
     for deaf in (False, True):
         said = [
-            verdict({name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED}).verdict
+            verdict(
+                {name: task(name, 1 + run + 50 * deaf, deaf) for name in AUGMENTED}, DRAWS
+            ).verdict
             for run in range(RUNS)
         ]
         found[deaf] = pd.Series(said).value_counts()

@@ -121,18 +121,18 @@ class TrainedDenoiser(StoredDenoiser):
         """The training seed."""
         return self.plan.seed
 
+    def training_images(self) -> TrainingImages:
+        """Return the latents and text embeddings that it is trained on; a specialist's of its modality alone."""
+        images = TrainingImages(self.latents.array(), *self.embeddings.load())
+        if self.modality is None:
+            return images
+        rows = self._rows_of_modality()
+        return images._replace(latents=images.latents[rows], caption=images.caption[rows])
+
     def make(self, folder: Path) -> None:
         """Train it; store weights, the loss history and what the training cost."""
-        images = TrainingImages(self.latents.array(), *self.embeddings.load())
-        if self.modality is not None:
-            rows = self._rows_of_modality()
-            images = images._replace(latents=images.latents[rows], caption=images.caption[rows])
         net = self.denoiser_origin.new(self.seed)
-        flops_per_image, _ = self.denoiser_origin.operations(net)
-        start = time.perf_counter()
-        self.denoiser_origin.train(net, images, self.plan, folder, self.snapshots)
-        seconds = time.perf_counter() - start  # of the last run, where it was interrupted
-        write_compute(folder, self.plan, float(flops_per_image), seconds)
+        train(self, net, self.training_images(), folder, self.snapshots)
 
     def _rows_of_modality(self) -> np.ndarray:
         rows = np.flatnonzero(self.images.column("modality") == self.modality)
@@ -171,6 +171,30 @@ class FineTunedDenoiser(TrainedDenoiser):
 
 
 @dataclass(frozen=True, eq=False)
+class ContinuedDenoiser(StoredDenoiser):
+    """One that goes on, on the images of `first`, from its finished weights and along a schedule of its own."""
+
+    step = "continued"
+    code = (networks, *TRAINING_CODE, denoiser, flops)
+    plan: loop.TrainingPlan
+    first: TrainedDenoiser
+
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What the first training started from."""
+        return self.first.denoiser_origin
+
+    @property
+    def seed(self) -> int:
+        """That of the weights that were random at first."""
+        return self.first.seed
+
+    def make(self, folder: Path) -> None:
+        """Train it on; store weights, the loss history and what going on cost."""
+        train(self, self.first.trainable(), self.first.training_images(), folder)
+
+
+@dataclass(frozen=True, eq=False)
 class UntrainedDenoiser(StoredDenoiser):
     """A denoiser with random weights: a control. There is nothing in it to train on."""
 
@@ -206,6 +230,22 @@ def trained_denoiser(origin: DenoiserOrigin, **fields: Any) -> TrainedDenoiser:
     if isinstance(origin, DenoiserShape):
         return Denoiser(shape=origin, **fields)
     raise TypeError(f"no training starts from {type(origin).__name__}")
+
+
+def train(
+    trained: TrainedDenoiser | ContinuedDenoiser,
+    net: UNet2DConditionModel,
+    images: TrainingImages,
+    folder: Path,
+    snapshots: tuple[int, ...] = (),
+) -> None:
+    """Train `net` in place by a denoiser's plan; store the last weights, those of `snapshots`, history and cost."""
+    origin, plan = trained.denoiser_origin, trained.plan
+    flops_per_image, _ = origin.operations(net)
+    start = time.perf_counter()
+    origin.train(net, images, plan, folder, snapshots or (plan.steps,))
+    seconds = time.perf_counter() - start  # of the last run, where it was interrupted
+    write_compute(folder, plan, float(flops_per_image), seconds)
 
 
 def write_compute(
