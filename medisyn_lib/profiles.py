@@ -87,6 +87,9 @@ class Profile:
     denoiser_steps: int = 800
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
+    # Whether denoisers from scratch are compiled first, on a CPU: half a minute for each and a C++ compiler, then
+    # steps in two thirds of the time.
+    compiled: bool = False
     denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
     evaluator_steps: int = 1500
     encoder_steps: int = 550  # of the transformer, the second encoder

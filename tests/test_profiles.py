@@ -6,10 +6,12 @@ from dataclasses import fields, replace
 
 import pytest
 
+from medisyn_lib.cli.options import preflight_compiler
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.pipeline.study import Study
 from medisyn_lib.profiles import GROUPS, PROFILES, TABLE, Profile, parse_profile
+from medisyn_lib.runtime.device import accelerator
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -33,6 +35,19 @@ def _tuples(row: dict) -> dict:
 
 def test_quick_is_the_defaults() -> None:
     assert PROFILES["quick"] == Profile()
+
+
+@pytest.mark.skipif(accelerator().device.type != "cpu", reason="compiled on CPUs alone")
+def test_full_compiles_its_denoisers_and_says_beforehand_that_it_needs_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Study("full", "phantom").denoiser("fundus").plan.compiled
+    assert not Study("quick", "phantom").denoiser("fundus").plan.compiled
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="'no-such-compiler' is not found"):
+        preflight_compiler("full", base="")
+    preflight_compiler("full", base="a-folder")
+    preflight_compiler("quick", base="")
 
 
 @pytest.mark.parametrize("name", PROFILES)

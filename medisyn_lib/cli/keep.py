@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medisyn_lib.runtime.provenance import run_name
 
     preflight_store()
+    options.preflight_compiler(arguments.profile, arguments.base)
     sources.preflight(arguments.data)
     base = options.checked_base(arguments.base, arguments.profile, NOTEBOOKS)
     study = Study(arguments.profile, arguments.data, base=base)

@@ -6,13 +6,16 @@ Nothing heavy is imported here: bad input is refused before anything is loaded f
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from medisyn_lib.errors import InputError
+from medisyn_lib.profiles import named_profile
 from medisyn_lib.runtime.paths import from_root, from_shell
 from medisyn_lib.runtime.store import creatable
 
@@ -38,6 +41,7 @@ __all__ = [
     "encoder_name",
     "is_image_folder",
     "judged_generator",
+    "preflight_compiler",
     "source_name",
     "study_options",
     "take_source_options",
@@ -144,6 +148,22 @@ def add_base(verb: argparse.ArgumentParser) -> None:
         help="fine-tune all generators from this pipeline, a folder or hub id, of the Stable Diffusion 1.5 or 2.1 "
         "kind, by adapters; with ?whole behind it the whole denoiser (default: train from scratch)",
     )
+
+
+def preflight_compiler(profile: str, base: str) -> None:
+    """Refuse a profile whose denoisers are compiled where there is no compiler; fine-tuned ones are not.
+
+    Raises
+    ------
+    InputError
+        Where neither `g++` nor what the variable CXX names is found.
+    """
+    compiler = os.environ.get("CXX") or "g++"
+    if named_profile(profile).compiled and not base and not shutil.which(compiler):
+        fault = f"compiles its networks, and {compiler!r} is not found"
+        raise InputError(
+            f"profile {profile!r}: {fault}; install a C++ compiler, or name one by CXX"
+        )
 
 
 def checked_base(text: str, profile: str, parts: Sequence[str]) -> str:

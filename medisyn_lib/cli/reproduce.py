@@ -115,6 +115,7 @@ def reproduce(
     if Path(generator).is_absolute():
         generator = from_root(generator)
     preflight_store()
+    options.preflight_compiler(profile, base)
     sources.preflight(data)
     own: dict[str, int | str] = {"seed": seed, "encoder": encoder}
     parameters = {name: value for name, value in own.items() if value}

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from medisyn_lib.runtime.device import accelerator
 
     preflight_store()
+    options.preflight_compiler(arguments.profile, arguments.base)
     sources.preflight(arguments.data)
     base = options.checked_base(arguments.base, arguments.profile, ["train"])
     folders = suite(Study(arguments.profile, arguments.data, base=base))

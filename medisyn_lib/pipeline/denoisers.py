@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
@@ -243,6 +244,8 @@ def train(
     origin, plan = trained.denoiser_origin, trained.plan
     flops_per_image, _ = origin.operations(net)
     start = time.perf_counter()
+    if plan.compiled:
+        torch.compiler.reset()  # after eight networks in one process the next would not be compiled
     origin.train(net, images, plan, folder, snapshots or (plan.steps,))
     seconds = time.perf_counter() - start  # of the last run, where it was interrupted
     write_compute(folder, plan, float(flops_per_image), seconds)

@@ -7,7 +7,7 @@ base, autoencoder and text encoder are the base's, and every denoiser starts fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ from medisyn_lib.pipeline.generators import Generator, SamplingCall
 from medisyn_lib.pipeline.origins import DenoiserOrigin, DenoiserShape, FineTuning
 from medisyn_lib.pipeline.transformer import TransformerEncoder, transformer_plan
 from medisyn_lib.profiles import Profile, named_profile
+from medisyn_lib.runtime.device import accelerator
 from medisyn_lib.runtime.paths import resolve_out
 from medisyn_lib.runtime.provenance import collect, data_label, run_name
 
@@ -216,6 +217,8 @@ class Study:
         if which not in self._denoisers:
             rate = self.denoiser_origin.learning_rate
             plan = denoiser_plan(self.settings, modality, seed=seed, long=long, learning_rate=rate)
+            on_cpu = accelerator().device.type == "cpu"
+            plan = replace(plan, compiled=self.settings.compiled and on_cpu and not self.base)
             self._denoisers[which] = trained_denoiser(
                 self.denoiser_origin,
                 plan=plan,
