@@ -87,8 +87,8 @@ class Profile:
     denoiser_steps: int = 800
     # On two cores small batches win: many steps matter more than full arithmetic.
     denoiser_batch: int = 16
-    # Whether denoisers from scratch are compiled first, on a CPU: half a minute for each and a C++ compiler, then
-    # steps in two thirds of the time.
+    # Whether denoisers from scratch are compiled first, on a CPU: minutes for the first, seconds for those after it,
+    # and a C++ compiler; then steps in two thirds of the time.
     compiled: bool = False
     denoiser_widths: tuple[int, ...] = (64, 128, 192)  # channels at each resolution
     evaluator_steps: int = 1500
