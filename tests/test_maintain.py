@@ -115,6 +115,17 @@ def test_the_readme_shows_what_is_committed() -> None:
     assert maintain.with_scorecard(text) == text and text.count("| **") > 2
 
 
+def test_the_stored_scorecard_was_run_beside_the_results_of_every_notebook() -> None:
+    """Refreshed on a machine that had run some of them alone, it once said "not run" of the others."""
+    repository = Path(maintain.__file__).parents[1]
+    stored = nbformat.read(repository / "notebooks" / "99_scorecard.ipynb", 4)
+    (listed,) = (cell for cell in stored.cells if "row.get('evidence'" in cell.source)
+    lines = "".join(output["text"] for output in listed.outputs).splitlines()
+    assert not [line for line in lines if line.endswith("not run")]
+    results = (repository / "results" / "quick-phantom").glob("*.json")
+    assert {line.split()[0] for line in lines} == {path.stem for path in results}
+
+
 def test_publish_writes_the_scorecard_into_the_readme(root: Path):
     (root / "README.md").write_text("a\n{}\nold\n{}\nb\n".format(*maintain.SCORECARD))
     maintain.publish(str(finished_run(root)))
