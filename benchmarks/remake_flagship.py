@@ -26,7 +26,8 @@ from medisyn_lib.training.autoencoder import load_shipped
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-# Among the nearest of ten settings to 60 calibration phantoms of each modality, which nothing here is tested on.
+# With `flagship.sampler` among the nearest of twelve settings to 50 calibration phantoms of each modality, which
+# nothing here is tested on.
 CALL = SamplingCall(num_inference_steps=10, guidance_scale=2.0)
 
 

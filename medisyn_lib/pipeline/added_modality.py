@@ -15,14 +15,14 @@ from medisyn_lib.models import networks
 from medisyn_lib.pipeline.artifacts import TRAINING_CODE, UNKEYED, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents
 from medisyn_lib.pipeline.denoisers import (
-    StoredDenoiser,
+    FurtherDenoiser,
     TrainedDenoiser,
     denoiser_plan,
     snapshot_steps,
     write_compute,
 )
 from medisyn_lib.pipeline.embeddings import StoredEmbeddings
-from medisyn_lib.pipeline.origins import DenoiserOrigin, TrainingImages
+from medisyn_lib.pipeline.origins import TrainingImages
 from medisyn_lib.training import autoencoder, denoiser, loop
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def added_plan(study: Study, learner: Learner) -> loop.TrainingPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class AddedModalityDenoiser(StoredDenoiser):
+class AddedModalityDenoiser(FurtherDenoiser):
     """A learner's denoiser, trained on the new modality; autoencoder and text encoder stay as they are."""
 
     step = "eleventh"
@@ -97,14 +97,9 @@ class AddedModalityDenoiser(StoredDenoiser):
     images: ImageSet = field(metadata=UNKEYED, kw_only=True)  # those of the latents
 
     @property
-    def denoiser_origin(self) -> DenoiserOrigin:
-        """What the generalist started from."""
-        return self.generalist.denoiser_origin
-
-    @property
-    def seed(self) -> int:
-        """The generalist's."""
-        return self.generalist.seed
+    def before(self) -> TrainedDenoiser:
+        """The generalist's, whose weights or whose random ones training starts from."""
+        return self.generalist
 
     def make(self, folder: Path) -> None:
         """Train it; store weights, the loss history and what the training cost."""

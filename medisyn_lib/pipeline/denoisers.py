@@ -171,8 +171,27 @@ class FineTunedDenoiser(TrainedDenoiser):
         return self.fine_tuning
 
 
+class FurtherDenoiser(StoredDenoiser):
+    """One whose training starts from another denoiser."""
+
+    @property
+    @abstractmethod
+    def before(self) -> StoredDenoiser:
+        """The other denoiser."""
+
+    @property
+    def denoiser_origin(self) -> DenoiserOrigin:
+        """What the other denoiser started from."""
+        return self.before.denoiser_origin
+
+    @property
+    def seed(self) -> int:
+        """The other denoiser's."""
+        return self.before.seed
+
+
 @dataclass(frozen=True, eq=False)
-class ContinuedDenoiser(StoredDenoiser):
+class ContinuedDenoiser(FurtherDenoiser):
     """One that goes on, on the images of `first`, from its finished weights and along a schedule of its own."""
 
     step = "continued"
@@ -181,14 +200,9 @@ class ContinuedDenoiser(StoredDenoiser):
     first: TrainedDenoiser
 
     @property
-    def denoiser_origin(self) -> DenoiserOrigin:
-        """What the first training started from."""
-        return self.first.denoiser_origin
-
-    @property
-    def seed(self) -> int:
-        """That of the weights that were random at first."""
-        return self.first.seed
+    def before(self) -> TrainedDenoiser:
+        """The first training's."""
+        return self.first
 
     def make(self, folder: Path) -> None:
         """Train it on; store weights, the loss history and what going on cost."""

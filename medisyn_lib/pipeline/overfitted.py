@@ -13,7 +13,7 @@ from medisyn_lib.pipeline.artifacts import TRAINING_CODE
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
 from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
 from medisyn_lib.pipeline.denoisers import (
-    StoredDenoiser,
+    FurtherDenoiser,
     TrainedDenoiser,
     UntrainedDenoiser,
     snapshot_steps,
@@ -65,7 +65,7 @@ def overfitted_rows(images: datasets.Dataset, n: int = OVERFITTED_IMAGES) -> np.
 
 
 @dataclass(frozen=True, eq=False)
-class OverfittedDenoiser(StoredDenoiser):
+class OverfittedDenoiser(FurtherDenoiser):
     """A denoiser, the generalist's or an untrained one, trained on with some rows of the generator's images alone."""
 
     step = "overfitted"
@@ -77,14 +77,9 @@ class OverfittedDenoiser(StoredDenoiser):
     embeddings: StoredEmbeddings
 
     @property
-    def denoiser_origin(self) -> DenoiserOrigin:
-        """What the other denoiser started from."""
-        return self.base.denoiser_origin
-
-    @property
-    def seed(self) -> int:
-        """The other denoiser's."""
-        return self.base.seed
+    def before(self) -> TrainedDenoiser | UntrainedDenoiser:
+        """The generalist's or the untrained one."""
+        return self.base
 
     def make(self, folder: Path) -> None:
         """Train it on; store weights, the loss history and what the training cost."""
