@@ -156,7 +156,8 @@ def scheduler(recipe: Recipe) -> Any:
     kind = {"prediction_type": prediction_types[recipe.predicts]}
     if recipe.path == "flow":
         return DPMSolverMultistepScheduler.from_config(networks.scheduler().config, **kind)
-    return DPMSolverMultistepScheduler(**DDPM, **kind, algorithm_type="dpmsolver++", steps_offset=1)
+    solver = networks.scheduler().config.algorithm_type
+    return DPMSolverMultistepScheduler(**DDPM, **kind, algorithm_type=solver, steps_offset=1)
 
 
 class Muon(torch.optim.Optimizer):

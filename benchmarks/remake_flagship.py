@@ -26,15 +26,15 @@ from medisyn_lib.training.autoencoder import load_shipped
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-# With `flagship.sampler` among the nearest of twelve settings to 50 calibration phantoms of each modality, which
-# nothing here is tested on.
+# With the sampler of all generators among the nearest of twelve settings to 50 calibration phantoms of each
+# modality, which nothing here is tested on.
 CALL = SamplingCall(num_inference_steps=10, guidance_scale=2.0)
 
 
 def write_pipeline(folder: Path, first: TrainedDenoiser, net: UNet2DConditionModel) -> None:
     """Write the pipeline as it ships: of `net`, which learnt from the latents and embeddings of `first`."""
-    autoencoder, sampler = first.latents.autoencoder, flagship.sampler()
-    assemble(folder, autoencoder, first.embeddings, net.half(), sampler, CALL)
+    scheduler = first.denoiser_origin.scheduler()
+    assemble(folder, first.latents.autoencoder, first.embeddings, net.half(), scheduler, CALL)
     load_shipped().half().save_pretrained(folder / "vae")
 
 

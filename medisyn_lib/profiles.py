@@ -110,8 +110,9 @@ class Profile:
     guidance: float = 4.0
     # Whether what is trained here is shown only: trained for minutes, it is never judged.
     demonstrates: bool = True
-    # Whether no run has used this profile's phantoms and training seeds before, so that they confirm.
-    unused_phantoms: bool = False
+    # Of the phantoms. Those of 0 are looked at while choices are made; of any other, which one profile alone
+    # has, nothing is seen before its run, so that they confirm.
+    phantom_seed: int = 0
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     memorization: MemorizationSettings = field(default_factory=MemorizationSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)

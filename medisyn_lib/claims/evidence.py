@@ -15,11 +15,11 @@ def evidence_of_training(study: Study) -> str:
     """Return the evidence of a claim about what this study trains.
 
     Profiles that train for minutes demonstrate. Real images have been looked at while the protocol was
-    made, so they explore; phantoms confirm where the profile says that no run has used them before.
+    made, so they explore; phantoms confirm where they are of a seed that no other profile has.
     """
     if study.settings.demonstrates:
         return DEMONSTRATION
-    if study.source == "phantom" and study.settings.unused_phantoms:
+    if study.source == "phantom" and study.settings.phantom_seed:
         return CONFIRMATORY
     return EXPLORATORY
 

@@ -45,17 +45,25 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one role of a data source, of one size, at most `per_modality` of each modality."""
+    """The images of one role of a data source, of one size, at most `per_modality` of each modality.
+
+    The seed is that of `sources.load`.
+    """
 
     source: str
     role: str
     size: int
     per_modality: int
+    seed: int = 0
 
     def load(self) -> datasets.Dataset:
         """Return the images as a memory-mapped dataset."""
         return sources.load(
-            self.source, role=self.role, size=self.size, per_modality=self.per_modality
+            self.source,
+            role=self.role,
+            size=self.size,
+            per_modality=self.per_modality,
+            seed=self.seed,
         )
 
     def pixels(self, rows: np.ndarray | None = None) -> np.ndarray:
@@ -78,6 +86,7 @@ class ImageSet:
             "role": self.role,
             "size": self.size,
             "images": self.per_modality,
+            "seed": self.seed,
         }
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medisyn_lib.models import networks
 from medisyn_lib.models.weights import SHIPPED
 from medisyn_lib.pipeline.artifacts import ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
@@ -18,16 +17,12 @@ from medisyn_lib.pipeline.embeddings import TEXT_LAYERS, TEXT_WIDTH, Embeddings
 from medisyn_lib.pipeline.origins import DenoiserShape
 from medisyn_lib.training import loop
 
-if TYPE_CHECKING:
-    from diffusers import DPMSolverMultistepScheduler
-
 SIZE = 64  # pixels of an image side
 PER_MODALITY = 3000  # training images
 WIDTHS = (64, 128, 192)  # of the denoiser
 TEXT_PLAN = loop.TrainingPlan(steps=600, batch=128, learning_rate=2e-3)
 STEPS, BATCH = 12_000, 32
 CONTINUED_STEPS = 10_000  # after those, along a schedule of their own
-FLOW_SHIFT = 4.0  # of its sampler
 FRACTIONS = (0.03, 0.1, 0.3, 1.0)  # of the steps, after which its weights are stored
 
 
@@ -79,20 +74,3 @@ def continued_denoiser() -> ContinuedDenoiser:
         compiled=True,
     )
     return ContinuedDenoiser(plan, denoiser())
-
-
-def sampler() -> DPMSolverMultistepScheduler:
-    """Return the scheduler that it is sampled with: that of all generators, but with fresh noise at each step.
-
-    Small errors of the denoiser add up along a path without noise; fresh noise covers them. The
-    larger shift leaves one long last step, which ends in an average where small steps would
-    invent detail.
-
-    References
-    ----------
-    Lu et al., arXiv 2211.01095 (SDE-DPM-Solver++).
-    """
-    from diffusers import DPMSolverMultistepScheduler
-
-    stochastic = {"algorithm_type": "sde-dpmsolver++", "flow_shift": FLOW_SHIFT}
-    return DPMSolverMultistepScheduler.from_config(networks.scheduler().config, **stochastic)

@@ -138,7 +138,8 @@ class OwnSamples(Artifact):
                 both = net(torch.cat([latents, latents]), time, text, return_dict=False)[0]
                 conditional, unconditional = both.chunk(2)
                 guided = unconditional + self.guidance * (conditional - unconditional)
-                latents = sampler.step(guided, time, latents).prev_sample
+                step = sampler.step(guided, time, latents, generator=generator)
+                latents = step.prev_sample
         return latents.cpu()
 
 

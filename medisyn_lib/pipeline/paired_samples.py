@@ -76,16 +76,12 @@ def evaluation_split(
     """Name the real images that a training seed, by its number, is compared with (see `evaluation_splits`)."""
     settings = study.settings
     per_seed = n or settings.quality_images
-    return _evaluation_split(
-        study.source, role, settings.size, per_seed, len(settings.seeds), number
-    )
+    images = study.image_set(role, per_seed * len(settings.seeds))
+    return _evaluation_split(images, per_seed, len(settings.seeds), number)
 
 
 @lru_cache(maxsize=32)  # many measurements share a split, and read its columns
-def _evaluation_split(
-    source: str, role: str, size: int, per_seed: int, seeds: int, number: int
-) -> EvaluationSplit:
-    images = ImageSet(source, role, size, per_seed * seeds)
+def _evaluation_split(images: ImageSet, per_seed: int, seeds: int, number: int) -> EvaluationSplit:
     return EvaluationSplit(images, per_seed, seeds, number)
 
 

@@ -114,10 +114,12 @@ class Study:
             }
         return collected
 
-    def image_set(self, role: str) -> ImageSet:
-        """Return which images a role has: as many per modality as the profile says."""
+    def image_set(self, role: str, per_modality: int | None = None) -> ImageSet:
+        """Return which images a role has: so many per modality, by default as many as the profile says."""
         settings = self.settings
-        return ImageSet(self.source, role, settings.size, settings.images_of(role))
+        count = settings.images_of(role) if per_modality is None else per_modality
+        seed = settings.phantom_seed if self.source == "phantom" else 0
+        return ImageSet(self.source, role, settings.size, count, seed)
 
     def images(self, role: str) -> datasets.Dataset:
         """Return the images of a role as a memory-mapped dataset."""
@@ -210,9 +212,13 @@ class Study:
         return {}
 
     def denoiser(
-        self, modality: str | None = None, *, seed: int = 0, long: bool = False
+        self, modality: str | None = None, *, seed: int | None = None, long: bool = False
     ) -> TrainedDenoiser:
-        """Return the generalist's denoiser, or a specialist's, with a tenth of the steps unless `long`."""
+        """Return the generalist's denoiser, or a specialist's, with a tenth of the steps unless `long`.
+
+        Where no training seed is given it is that of the profile's first.
+        """
+        seed = self.settings.seeds[0] if seed is None else seed
         which = modality, seed, long
         if which not in self._denoisers:
             rate = self.denoiser_origin.learning_rate
@@ -234,7 +240,7 @@ class Study:
         self,
         modality: str | None = None,
         *,
-        seed: int = 0,
+        seed: int | None = None,
         after: int | None = None,
         denoiser: StoredDenoiser | None = None,
     ) -> Generator:
@@ -244,14 +250,15 @@ class Study:
         ----------
         modality : str or None
             Of a specialist; None is the generalist.
-        seed : int
-            Training seed.
+        seed : int or None
+            Training seed; None is the profile's first.
         after : int or None
             Steps of training after which the denoiser is taken; 0 is untrained, None finished.
         denoiser : StoredDenoiser or None
             Another denoiser to put in, such as an overfitted one.
         """
         call = SamplingCall(self.settings.sampling_steps, self.settings.guidance)
+        seed = self.settings.seeds[0] if seed is None else seed
         if denoiser is None:
             denoiser = self.denoiser(modality, seed=seed)
             if after == denoiser.plan.steps:

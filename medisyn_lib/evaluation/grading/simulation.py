@@ -94,6 +94,7 @@ def load_images(study: Study) -> dict[str, datasets.Dataset]:
             size=study.settings.size,
             per_modality=study.settings.grading.images,
             modalities=["fundus"],
+            seed=study.settings.phantom_seed,
         )
         for role in ROLES
     }

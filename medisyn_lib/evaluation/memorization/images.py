@@ -66,14 +66,10 @@ def real_images(generator: JudgedGenerator) -> RealImages:
     training, study = training_images(generator), generator.study
     n_modalities = len(set(training["modality"][:]))
     settings = study.settings.memorization
-    calibration = _load_role(study, "calibration", settings.calibration_images // n_modalities + 1)
-    test = _load_role(study, "test", settings.test_images // n_modalities)
+    many, held_out = settings.calibration_images // n_modalities + 1, settings.test_images
+    calibration = study.image_set("calibration", many).load()
+    test = study.image_set("test", held_out // n_modalities).load()
     return RealImages(training, calibration, test.select(first_of_each_patient(test).tolist()))
-
-
-def _load_role(study: Study, role: str, per_modality: int) -> datasets.Dataset:
-    size = study.settings.size
-    return sources.load(study.source, role=role, size=size, per_modality=per_modality)
 
 
 def first_of_each_patient(images: datasets.Dataset) -> np.ndarray:

@@ -64,7 +64,15 @@ def image_table(
             size=study.settings.size,
             per_modality=at_most,
             modalities=[modality],
+            seed=study.image_set(role).seed,
         )
+    return of_modality(images, modality, at_most)
+
+
+def of_modality(
+    images: datasets.Dataset, modality: str, at_most: int | None = None
+) -> datasets.Dataset:
+    """Choose the rows of a modality, or the first `at_most` of them."""
     rows = np.flatnonzero(np.array(images["modality"][:]) == modality)[:at_most]
     return images.select(rows.tolist())
 
@@ -91,9 +99,7 @@ def load_task_images(generator: JudgedGenerator, modality: str) -> TaskImages:
     pool = POOL_FACTOR * study.settings.augmentation.largest_n
     return TaskImages(
         real=load_images(study, modality, "evaluator", pool),
-        seen_by_generator=load_images(
-            study, modality, "generator", generator.training_images.per_modality
-        ),
+        seen_by_generator=_loaded(of_modality(generator.training_images.load(), modality)),
         validation=load_images(study, modality, "calibration"),
         test=_loaded(held_out_table(study, modality)),
     )
