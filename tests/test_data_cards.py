@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from pathlib import Path
 
 import medmnist
+import numpy as np
 import pytest
 from huggingface_hub import DatasetCard, DatasetCardData, InferenceClient, ModelCard, ModelCardData
+from test_data_sources import REAL_PANEL
 
 from medisyn_lib.data.cards import SIZES
 from medisyn_lib.data.npz import MODALITY_OF
@@ -21,7 +24,7 @@ MODELS = [
     ROOT / "medisyn_lib/pipeline/model_card.md",  # filled in for each generator that is trained
 ]
 # Identifiers of licences on the hub that are used here, and what it knows of who labelled.
-LICENCES = {"apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
+LICENCES = {"apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0", "other"}
 ANNOTATORS = {"expert-generated", "machine-generated", "crowdsourced", "found", "no-annotation"}
 
 
@@ -70,6 +73,20 @@ def test_a_card_states_what_medmnist_states(name: str) -> None:
         and "**Source**:" in text
         and "## Known biases" in text
     )
+
+
+@pytest.mark.skipif(
+    not REAL_PANEL.is_dir(), reason="no real images here: set MEDISYN_REAL_PANEL to their folder"
+)
+def test_the_panel_s_card_names_every_file_by_its_hash() -> None:
+    text = " ".join((CARDS / "public-panel.md").read_text("utf-8").split())
+    files = sorted(REAL_PANEL.glob("*.npz"))
+    assert len(files) == 10
+    for path in files:
+        assert f"SHA-256 `{hashlib.sha256(path.read_bytes()).hexdigest()}`" in text, path.name
+        with np.load(path) as arrays:
+            counts = [len(arrays[f"{split}_labels"]) for split in ("train", "val", "test")]
+        assert f"| {', '.join(map(str, counts))} |" in text, path.name
 
 
 def tasks(*names: str) -> bool:
