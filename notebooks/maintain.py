@@ -20,8 +20,10 @@ from medisyn_lib.claims.results import Result, read_result
 from medisyn_lib.claims.scorecard import scorecard_markdown
 from medisyn_lib.claims.statements import NOTEBOOKS
 from medisyn_lib.cli.kernels import run_side_by_side
+from medisyn_lib.cli.options import FLAGSHIP
 from medisyn_lib.cli.run_notebooks import select_notebooks
 from medisyn_lib.errors import InputError
+from medisyn_lib.profiles import named_profile
 from medisyn_lib.reporting.compare import results_of
 from medisyn_lib.reporting.publishable import publishable_figures
 from medisyn_lib.runtime import store
@@ -82,7 +84,7 @@ def publish(folder: str, *names: str) -> str:
     Returns
     -------
     str
-        Such as `full-phantom`.
+        Such as `full-phantom`; of a run that judged the flagship, where it need not, `flagship-phantom`.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def publish(folder: str, *names: str) -> str:
     _check_finished(out, chosen)
     results = results_of(out)
     profile, source, base = _profile_source_and_base(out, results)
-    name = run_name(profile, source, base)
+    name = run_name(_judged(profile, results) or profile, source, base)
     files = {
         "results": [out / "results" / f"{stem}.json" for stem in results],
         "figures": publishable_figures(out / "figures", source),
@@ -132,6 +134,13 @@ def _profile_source_and_base(out: Path, results: Mapping[str, Result]) -> tuple[
         raise InputError(f"run {out}: {fault}")
     (found,) = runs
     return found
+
+
+def _judged(profile: str, results: Mapping[str, Result]) -> str:
+    """Return `flagship` where a run judged it although its profile judges what is trained here, else nothing."""
+    generators = {result.provenance.get("generator") for result in results.values()}
+    chosen = FLAGSHIP in generators and not named_profile(profile).judges_flagship
+    return FLAGSHIP if chosen else ""
 
 
 def _replace(target: Path, files: Iterable[Path], numbers: set[str], *, keep_others: bool) -> None:

@@ -110,6 +110,15 @@ def test_publish_replaces_the_folder_and_leaves_real_images(root: Path):
     assert not list((root / "figures" / named_alike).glob("01_prompts*"))
 
 
+def test_publish_names_a_run_of_the_flagship_after_it(root: Path) -> None:
+    """But where a profile judges it anyway, the run is the profile's."""
+    out = finished_run(root, data="phantom")
+    for profile, name in (("full", "flagship-phantom"), ("quick", "quick-phantom")):
+        provenance = {"profile": profile, "data": "phantom", "generator": "flagship"}
+        write_result(out / "results" / "01_training.json", provenance, [a_claim()])
+        assert maintain.publish(str(out)) == name
+
+
 def test_the_readme_shows_what_is_committed() -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     assert maintain.with_scorecard(text) == text and text.count("| **") > 2
