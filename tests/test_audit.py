@@ -371,7 +371,7 @@ def test_the_gallery_sets_each_image_beside_its_nearest_training_image(
             "a real image" in words and pairs[0].training not in (run / "report.html").read_text()
         )
     assert words.index("At most 3.0%") < words.index("The nearest") < words.index("ClaimOutcome")
-    assert "a<b>.png, brain mriflagged as a copy, 0.02 by pixels" in words
+    assert "a<b>.png, brain MRIflagged as a copy, 0.02 by pixels" in words
     (run / "figures" / f"05_nearest{'.real' if real else ''}.tiles.png").write_bytes(
         (run / "given" / "0.png").read_bytes()
     )

@@ -274,7 +274,7 @@ def forest() -> pd.DataFrame:
 def test_forest_draws_intervals_margins_and_missing_intervals() -> None:
     figure = drawing.forest(forest())
     first, second = (axis for axis in figure.axes if axis.get_visible())
-    assert [text.get_text() for text in first.get_yticklabels()] == ["ct", "brain mri"]
+    assert [text.get_text() for text in first.get_yticklabels()] == ["CT", "brain MRI"]
     *intervals, margins = [[line[:, 0] for line in c.get_segments()] for c in first.collections]
     assert np.allclose(intervals[0], [[0.1, 0.3], [0.0, 0.2]]) and np.allclose(
         intervals[1], [[0.2, 0.4], [-0.3, -0.1]]

@@ -1,8 +1,10 @@
-"""Numbers as the sentences of claims say them."""
+"""Numbers and names as the sentences of claims say them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+SPELT = {"ct": "CT", "mri": "MRI", "oct": "OCT", "xray": "X-ray"}
 
 
 def how_often(difference: float | None) -> str:
@@ -11,9 +13,14 @@ def how_often(difference: float | None) -> str:
     return f"{abs(points):.1f} points {'less' if points < 0 else 'more'} often"
 
 
+def plain_name(name: str) -> str:
+    """Write a name of data or results as people do: `chest_xray` is chest X-ray."""
+    return " ".join(SPELT.get(word, word) for word in name.split("_"))
+
+
 def listed(names: Sequence[str]) -> str:
-    """Join names: `ct, fundus and brain MRI`; `none` without any."""
-    words = [name.replace("_", " ") for name in names]
+    """Join names: `CT, fundus and brain MRI`; `none` without any."""
+    words = [plain_name(name) for name in names]
     if len(words) < 2:
         return words[0] if words else "none"
     return f"{', '.join(words[:-1])} and {words[-1]}"

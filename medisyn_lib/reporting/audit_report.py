@@ -124,14 +124,8 @@ def remove_report(out: Path) -> None:
 
 def _template() -> Any:
     """The page, in which what is filled in is escaped."""
-    import jinja2
-
-    return jinja2.Template(
-        Path(__file__).with_name("audit.html").read_text("utf-8"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
+    text = Path(__file__).with_name("audit.html").read_text("utf-8")
+    return web_pages.environment().from_string(text)
 
 
 def _digest(generator: str, finished_images: bool) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from medisyn_lib.claims.words import plain_name
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -71,8 +73,8 @@ class ValueAxis(NamedTuple):
 
 
 def readable(name: object) -> str:
-    """Return a name as it stands in a figure, without underscores."""
-    return str(name).replace("_", " ")
+    """Return a name as it stands in a figure."""
+    return plain_name(str(name))
 
 
 def with_optional_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from medisyn_lib.claims.words import plain_name
 from medisyn_lib.evaluation.memorization.flagship_index import NearestPhantoms, nearest_phantoms
 from medisyn_lib.modalities import MODALITIES, caption
 from medisyn_lib.pipeline import flagship
@@ -200,7 +201,7 @@ def _row_lines(played: Played, place: int) -> list[str]:
 
 def _words(guess: Guess) -> str:
     """A guess as it is shown."""
-    pair = f"{guess.modality}, {guess.finding}".replace("_", " ")
+    pair = f"{plain_name(guess.modality)}, {plain_name(guess.finding)}"
     return f"{pair} ({guess.probability:.0%})"
 
 

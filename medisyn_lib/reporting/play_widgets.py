@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from medisyn_lib.claims.words import plain_name
 from medisyn_lib.errors import InputError
 from medisyn_lib.modalities import MODALITIES
 from medisyn_lib.models import encoders
@@ -81,7 +82,7 @@ class Playground:
         import ipywidgets as widgets
 
         self.readers = readers
-        names = [(key.replace("_", " "), key) for key in MODALITIES]
+        names = [(plain_name(key), key) for key in MODALITIES]
         self.modality = widgets.Dropdown(
             options=names, value=STILL.modality, description="modality"
         )

@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medisyn_lib.claims.words import plain_name
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -24,12 +26,14 @@ def environment() -> jinja2.Environment:
     """Return the templates, in which what is filled in is escaped and nothing may be missing."""
     import jinja2
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+    made.filters["plain_name"] = plain_name
+    return made
 
 
 def render(template: str, made_by: str, *, pictures_beside: bool = False, **fields: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from medisyn_lib.data.pixels import load_pixels
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, classes, contact_sheet, forest
+from medisyn_lib.reporting.panels import readable
 from medisyn_lib.reporting.render import FigureSpec, draw
 from medisyn_lib.reporting.tables import contact_sheet_table, interval_columns
 
@@ -53,7 +54,7 @@ def modalities(chosen: pd.DataFrame, tiles: np.ndarray, study: Study, folder: Pa
         {
             "row": chosen["modality"].factorize()[0],
             "column": chosen.groupby("modality", sort=False).cumcount(),
-            "row_label": chosen["modality"].str.replace("_", " "),
+            "row_label": chosen["modality"].map(readable),
             "caption": chosen["caption"],
             "title": f"Images of the data source ({study.scale}); {NOT_CLINICAL}",
         }

@@ -10,6 +10,7 @@ import numpy as np
 
 from medisyn_lib.evaluation.image_physics import brightness
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
+from medisyn_lib.reporting.panels import readable
 from medisyn_lib.reporting.render import FigureSpec, draw
 from medisyn_lib.reporting.tables import contact_sheet_table
 
@@ -80,7 +81,7 @@ def reconstructions(
     tiles = np.stack(triples, 1).reshape(-1, *original.shape[1:])
     labels = ("original", "decoded", f"difference x {MAGNIFIED}")
     columns = len(labels) * TRIPLES_SHOWN
-    table = contact_sheet_table([name.replace("_", " ") for name in names], columns)
+    table = contact_sheet_table([readable(name) for name in names], columns)
     table["column_label"] = [labels[column % len(labels)] for column in table["column"]]
     table["title"] = f"Held-out images and their reconstructions ({study.scale}); {NOT_CLINICAL}"
     real = study.source != "phantom"
@@ -133,7 +134,7 @@ def progress(
             "column": np.repeat(range(len(steps)), len(names)),
         }
     )
-    table["row_label"] = [names[row].replace("_", " ") for row in table["row"]]
+    table["row_label"] = [readable(names[row]) for row in table["row"]]
     table["column_label"] = [f"{steps[column]} steps" for column in table["column"]]
     table["title"] = f"Synthetic images of one prompt and seed while training ({study.scale})"
     return draw(PROGRESS, table, folder / "figures", np.concatenate(list(samples.values())))
@@ -171,7 +172,7 @@ def prompts(
     modality = np.array(requested["modality"][:])[twice]
     table = pd.DataFrame({"row": pd.factorize(modality)[0]})
     table["column"] = table.groupby("row").cumcount()
-    table["row_label"] = [name.replace("_", " ") for name in modality]
+    table["row_label"] = [readable(name) for name in modality]
     table["column_label"] = np.where(table["column"] % 2, "synthetic", "real")
     table["prompt"] = np.array(requested["caption"][:])[twice]
     table["title"] = (
