@@ -89,7 +89,7 @@ def recognised(
     table = contact_sheet_table(labels, len(places))
     table["image"] = images.select(np.concatenate(rows).tolist())["image_id"][:]
     table["title"] = (
-        f"{name.replace('_', ' ')}: the nearest other image is of the same patient for "
+        f"{readable(name)}: the nearest other image is of the same patient for "
         f"{chosen.sum()} of {len(chosen)} images ({study.scale}); {NOT_CLINICAL}"
     )
     tiles = load_pixels(images, np.concatenate(rows))

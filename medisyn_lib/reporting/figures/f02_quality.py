@@ -18,6 +18,7 @@ from medisyn_lib.pipeline.arms import (
     Arms,
 )
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, forest
+from medisyn_lib.reporting.panels import readable
 from medisyn_lib.reporting.render import FigureSpec, draw
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _prompts_shown(
 
     cells = []
     for row, (name, arm) in enumerate(lines):
-        label = f"{name.replace('_', ' ')}\n{arm}"
+        label = f"{readable(name)}\n{arm}"
         rows = rows_of(split, name)
         for column in range(columns):
             prompt = split["caption"][int(rows[apart * column])]

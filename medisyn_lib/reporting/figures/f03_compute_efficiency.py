@@ -53,7 +53,7 @@ def frontier(points: pd.DataFrame, n: int, study: Study, folder: Path) -> Image 
     table = points.rename(columns=names)
     table["loose"] = table["group"] == SPECIALIST
     table["xlabel"] = "training compute (TFLOP)"
-    table["ylabel"] = "KID_efflite0"
+    table["ylabel"] = "KID (EfficientNet-Lite0)"
     table["xscale"] = "log"
     table["title"] = (
         "Quality against compute: the generalist for all modalities, and a specialist for this "
@@ -95,7 +95,7 @@ def eleventh(learning: pd.DataFrame, study: Study, folder: Path) -> Image | None
     names = {"model": "group", "images seen": "x", "KID": "y"}
     table = learning.drop(columns="n").rename(columns=names)
     table["xlabel"] = "images seen in the new training"
-    table["ylabel"] = "KID_efflite0"
+    table["ylabel"] = "KID (EfficientNet-Lite0)"
     table["title"] = (
         "Adding an eleventh modality: the generalist trained on, or a new specialist; "
         f"95% intervals by patient ({study.scale}, n = {learning['n'].max()} images a point)"

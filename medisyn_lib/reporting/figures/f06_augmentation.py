@@ -12,6 +12,7 @@ from medisyn_lib.evaluation.utility import arms
 from medisyn_lib.evaluation.utility.classical_augmentation import augmented_views
 from medisyn_lib.evaluation.utility.images import Images, TaskImages
 from medisyn_lib.reporting.drawing import NOT_CLINICAL, contact_sheet, curves, forest
+from medisyn_lib.reporting.panels import readable
 from medisyn_lib.reporting.render import FigureSpec, draw
 from medisyn_lib.statistics.estimates import Estimate
 
@@ -72,7 +73,7 @@ def images(
             "synthetic": synthetic[task][0].pixels[:COLUMNS],
         }
         for name, pixels in shown.items():
-            row, label = len(tiles) // COLUMNS, f"{task.replace('_', ' ')}\n{name}"
+            row, label = len(tiles) // COLUMNS, f"{readable(task)}\n{name}"
             rows += [(row, column, label) for column in range(COLUMNS)]
             blank = np.full((COLUMNS - len(pixels), *real.shape[1:]), 255, np.uint8)
             tiles += [*pixels, *blank]
