@@ -24,7 +24,8 @@ def test_the_notebook_finds_what_was_made_ahead() -> None:
         assert [process.wait() for process in running] == [0] * len(running)
     assert len(running) == min(2, os.cpu_count() or 1)
     study = Study("tiny", "phantom")
-    copier = small_overfitted_denoiser(study, overfitted_rows(study.images("generator")))
+    images = study.image_set("generator")
+    copier = small_overfitted_denoiser(study, images, overfitted_rows(images.load()))
     assert copier.is_stored
     if len(running) == 2:
         assert study.transformer_encoder().is_stored

@@ -51,6 +51,17 @@ def test_a_name_means_one_generator(profile: str, data: str, name: str, meant: s
     assert generator.scale.endswith("flagship") == generator.is_flagship
 
 
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_what_copies_the_flagship_copies_from_its_own_training_phantoms(profile: str) -> None:
+    """`full` has other phantoms; `quick` has the first of the same."""
+    study = Study(profile, "phantom")
+    copied = judged_generator(study, "flagship").copied_images
+    assert copied.key() | {"images": 0} == flagship.training_images().key() | {"images": 0}
+    assert copied.per_modality == min(study.settings.images, flagship.PER_MODALITY)
+    assert (copied == study.image_set("generator")) == (profile == "quick")
+    assert judged_generator(study, "trained").copied_images == study.image_set("generator")
+
+
 @pytest.mark.parametrize(("profile", "data"), [("quick", "npz:somewhere"), ("gpu", "phantom")])
 def test_the_flagship_draws_phantoms_of_its_size_alone(profile: str, data: str) -> None:
     with pytest.raises(InputError, match="generator 'flagship': draws phantoms of 64 pixels"):

@@ -361,7 +361,7 @@ def test_the_copier_of_an_audit_needs_nothing_that_is_trained_but_itself(
     monkeypatch.setenv("MEDISYN_STORE", str(tmp_path))
     study = Study("tiny", "phantom")
     rows = overfitted_rows(study.images("generator"))
-    denoiser = small_overfitted_denoiser(study, rows)
+    denoiser = small_overfitted_denoiser(study, study.image_set("generator"), rows)
     made = overfitted_generator(study, denoiser).folder
     steps = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
     assert not steps & {"denoiser"}, steps

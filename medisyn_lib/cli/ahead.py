@@ -69,7 +69,8 @@ def _make_second_encoder(study: Study) -> None:
 def _make_copier(study: Study) -> None:
     from medisyn_lib.pipeline.overfitted import overfitted_rows, small_overfitted_denoiser
 
-    small_overfitted_denoiser(study, overfitted_rows(study.images("generator"))).ensure()
+    images = study.image_set("generator")
+    small_overfitted_denoiser(study, images, overfitted_rows(images.load())).ensure()
 
 
 MAKERS: dict[str, Callable[[Study], None]] = {  # the longest first

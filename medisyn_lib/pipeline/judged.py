@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,18 @@ class JudgedGenerator:
         if self.is_flagship:
             return flagship.training_images()
         return self.study.image_set("generator")
+
+    @property
+    def copied_images(self) -> ImageSet:
+        """Of its training images those that a control copies from: as many as the study's own generator sees.
+
+        Of a generator made elsewhere they are those of the study's generator.
+        """
+        own = self.study.image_set("generator")
+        if not self.is_flagship:
+            return own
+        shipped = flagship.training_images()
+        return replace(shipped, per_modality=min(shipped.per_modality, own.per_modality))
 
     @property
     def flops(self) -> float:

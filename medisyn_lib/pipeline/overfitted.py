@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medisyn_lib.models import networks
-from medisyn_lib.pipeline.artifacts import TRAINING_CODE
+from medisyn_lib.pipeline.artifacts import TRAINING_CODE, ImageSet
 from medisyn_lib.pipeline.autoencoders import Latents, ShippedAutoencoder, shipped_sha256
 from medisyn_lib.pipeline.caption_lengths import check_caption_lengths
 from medisyn_lib.pipeline.denoisers import (
@@ -107,8 +107,10 @@ def small_shape(study: Study) -> DenoiserShape:
     return DenoiserShape(study.settings.size, SMALL_WIDTHS, TEXT_WIDTH)
 
 
-def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoiser:
-    """Return a small denoiser that has seen nothing but some rows of the generator's images.
+def small_overfitted_denoiser(
+    study: Study, images: ImageSet, rows: np.ndarray
+) -> OverfittedDenoiser:
+    """Return a small denoiser that has seen nothing but some rows of these images.
 
     It copies as one does that starts from the generalist, and spares the training of autoencoder, text
     encoder and generalist, none of which an audit of another generator needs.
@@ -118,7 +120,6 @@ def small_overfitted_denoiser(study: Study, rows: np.ndarray) -> OverfittedDenoi
     InputError
         As of `check_caption_lengths`.
     """
-    images = study.image_set("generator")
     check_caption_lengths(images)
     latents = Latents(ShippedAutoencoder(shipped_sha256()), images)
     shape = small_shape(study)

@@ -59,7 +59,7 @@ class Overfitted:
     ----------
     denoiser : its denoiser
     model : folder of the generator with that denoiser, at the end
-    rows : int (n,), the images that it was overfitted to, among those of the study's generator
+    rows : int (n,), the images that it was overfitted to, among `copied_images` of the generator judged
     index_rows : int (n,), the same among those of the detectors' index
     calibration : float (m, l), ratios of the calibration images against these images alone
     snapshots : after half of its steps, but of a small model, and at the end
@@ -79,9 +79,10 @@ class Overfitted:
 
 
 def copier(judged: JudgedGenerator, rows: np.ndarray) -> OverfittedDenoiser:
-    """Return what is overfitted to some images of a study: its generalist where that is judged, else a small one."""
-    make_denoiser = overfitted_denoiser if judged.is_trained_here else small_overfitted_denoiser
-    return make_denoiser(judged.study, rows)
+    """Return what is overfitted to some `copied_images`: the study's generalist if that is judged, else a small one."""
+    if judged.is_trained_here:
+        return overfitted_denoiser(judged.study, rows)
+    return small_overfitted_denoiser(judged.study, judged.copied_images, rows)
 
 
 def overfit(
@@ -95,8 +96,7 @@ def overfit(
     The model is the study's generalist where that is what is judged, else a small model from scratch, so that no
     generalist needs to be there. The calibration images set a threshold against these images alone.
     """
-    study = judged.study
-    images = study.images("generator")
+    study, images = judged.study, judged.copied_images.load()
     rows = overfitted_rows(images, n)
     row_of_id = {name: row for row, name in enumerate(real.training["image_id"][:])}
     index_rows = np.array([row_of_id[images["image_id"][int(row)]] for row in rows])
