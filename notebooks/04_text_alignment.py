@@ -91,7 +91,7 @@ evaluator = attributes.load_evaluator(study)
 recovered = {"real": attributes.recover(evaluator, real, requested)}
 if not judged.is_given:
     autoencoded = study.reconstruct(real)
-    recovered["real, first stage"] = attributes.recover(evaluator, autoencoded, requested)
+    recovered["real, autoencoded"] = attributes.recover(evaluator, autoencoded, requested)
 recovered["synthetic"] = attributes.recover(evaluator, synthetic, requested)
 deranged = attributes.deranged_labels(held_out, modalities)
 recovered["deranged captions"] = attributes.recover(evaluator, synthetic, deranged)

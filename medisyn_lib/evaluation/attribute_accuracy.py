@@ -1,7 +1,7 @@
 """How accurately attributes are recovered: each of them, by modality, and against real images.
 
 `recovered` maps the name of a set of images to its table of `attributes.recover`. Names are "real",
-"real, first stage" (real images through the autoencoder), "synthetic" and "deranged captions"
+"real, autoencoded" (real images through the autoencoder), "synthetic" and "deranged captions"
 (synthetic images against captions of other patients).
 """
 
@@ -20,7 +20,7 @@ from medisyn_lib.statistics.intervals import paired_proportions, simultaneous_le
 if TYPE_CHECKING:
     import pandas as pd
 
-REAL, AUTOENCODED, SYNTHETIC = "real", "real, first stage", "synthetic"
+REAL, AUTOENCODED, SYNTHETIC = "real", "real, autoencoded", "synthetic"
 DERANGED = "deranged captions"
 # Attributes that a rule takes together.
 GROUPS = {"modality": ("modality",), "finding": ("finding",), "named": CAPTION_ATTRIBUTES}

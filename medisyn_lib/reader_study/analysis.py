@@ -231,7 +231,7 @@ def _told_apart_table(findings: pd.DataFrame, title: str) -> pd.DataFrame:
         label=rows["part"],
         panel="",
         title=title,
-        xlabel="share of right answers",
+        xlabel="proportion of right answers",
         reference=0.5,
         reference_label="chance",
     )

@@ -60,7 +60,7 @@ READ_BACK = FigureSpec(
     forest,
     shows="How often modality and finding of the prompt are recovered from synthetic images, and from real ones.",
     columns={"modality": "label", "share": "value", "images": "group", "what": "panel"},
-    labels={"xlabel": "share of images read right"},
+    labels={"xlabel": "proportion of images recognised"},
 )
 TRIPLES_SHOWN = 2  # originals, reconstructions and differences per modality
 MAGNIFIED = 3  # differences of brightness

@@ -96,9 +96,9 @@ def recovered_attributes(
         label = f"{row.attribute} (n = {requested.get(row.attribute, 0)})"
         rows.append({"label": label, "group": row.images, **interval_columns(row.accuracy)})
     table = pd.DataFrame(rows)
-    table["xlabel"] = "share of named attributes read right"
+    table["xlabel"] = "proportion of named attributes recovered"
     table["title"] = (
-        f"Attributes of the prompt read back, 95% intervals by patient ({judged.scale}, n = {images} images)"
+        f"Attributes of the prompt recovered, 95% intervals by patient ({judged.scale}, n = {images} images)"
     )
     return draw(READ_BACK, table, folder / "figures")
 
@@ -114,9 +114,9 @@ def by_modality(
         names = {"label": row.modality, "group": row.images, "panel": row.what}
         rows.append({**names, **interval_columns(row.accuracy)})
     table = pd.DataFrame(rows).drop(columns="n")
-    table["xlabel"] = "share read right"
+    table["xlabel"] = "proportion recovered"
     table["title"] = (
-        f"Findings and other attributes read back by modality, 95% intervals by patient ({judged.scale})"
+        f"Findings and other attributes recovered, by modality, 95% intervals by patient ({judged.scale})"
     )
     return draw(BY_MODALITY, table, folder / "figures")
 
@@ -143,7 +143,7 @@ def word_by_word(
         rows.append({"label": label, "group": "first prompt", **before})
         rows.append({"label": label, "group": "changed prompt", **after})
     table = pd.DataFrame(rows).drop(columns="n")
-    table["xlabel"] = "share of images in which what the change is about is seen"
+    table["xlabel"] = "proportion of images in which what the change is about is seen"
     table["title"] = (
         f"Prompts that differ in one thing, same seed; 95% intervals by patient ({judged.scale})"
     )
@@ -197,7 +197,7 @@ def guidance(
     rows = []
     for point in points:
         for panel, estimate in (
-            ("named attributes read right", point.accuracy),
+            ("named attributes recovered", point.accuracy),
             ("diversity, real images = 1", point.diversity),
         ):
             columns = interval_columns(estimate)
@@ -259,7 +259,7 @@ def recovered_skill(recovery: pd.DataFrame, studies: int, folder: Path) -> Image
     )
     table["reference"] = 0.95
     table["reference_label"] = "95%"
-    table["xlabel"] = "share of studies whose 95% interval holds the planted accuracy"
+    table["xlabel"] = "proportion of studies whose 95% interval holds the planted accuracy"
     table["title"] = (
         f"Planted skill recovered by the analysis (n = {studies} simulated studies each, 70 pairs)"
     )

@@ -149,7 +149,7 @@ def distances(
     table = pd.DataFrame(rows, columns=["panel", "group", "x", "y", "reference"])
     table["reference_label"] = f"flagged by this look alone, {FALSE_ALARM_RATE:.0%} false alarms"
     table["xlabel"] = "nearest / tenth nearest distance"
-    table["ylabel"] = "share of images a bin"
+    table["ylabel"] = "proportion of images per bin"
     table["title"] = (
         f"Distance to the nearest training image over that to the tenth nearest ({judged.scale}, "
         f"{len(real.training)} training images, n = {len(ratios['synthetic'])} synthetic, "
@@ -181,7 +181,7 @@ def detection(
         rows.append((point.distortion, percent, estimate.value, estimate.ci_low, estimate.ci_high))
     table = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
     table["xlabel"] = "copies in the set (%)"
-    table["ylabel"] = "share of sets that break the rule"
+    table["ylabel"] = "proportion of sets that break the rule"
     table["xscale"] = "log"
     table["reference"] = 0.9
     table["reference_label"] = "asked for at 5% and 10%"
@@ -207,7 +207,7 @@ def pairs(
     strips = {
         "synthetic": synthetic.images,
         "nearest\ntraining image": synthetic.training,
-        "over-trained\non 64 images": overfitted.images,
+        "overfitted\nto 64 images": overfitted.images,
         "nearest of\nthe 64": overfitted.training,
     }
     rows = []
@@ -255,7 +255,7 @@ def length(points: Sequence[TrainingPoint], study: Study, folder: Path) -> Image
     table = pd.DataFrame(rows, columns=["group", "x", "y", "low", "high"])
     n_images = [point.flagged.n for point in points]
     table["xlabel"] = "passes over the training images"
-    table["ylabel"] = "share of images flagged"
+    table["ylabel"] = "proportion of images flagged"
     table["xscale"] = "log"
     table["reference"] = FALSE_ALARM_RATE
     table["reference_label"] = "false-alarm rate"

@@ -73,7 +73,7 @@ def modes(table: pd.DataFrame, study: Study, folder: Path) -> Image | None:
     made_of = _scale(study, f"{draws} draws", f"n = {n} discrepancies in test images")
     figure = expand_estimates(table, "estimate").assign(
         reference_label="published share",
-        xlabel="share of the images whose majority and adjudicated grade differ",
+        xlabel="proportion of the images whose majority and adjudicated grade differ",
         title=f"Which error made majority and adjudication differ; {DRAWS_AND_PATIENTS} {made_of}",
     )
     return draw(MODES, figure, folder / "figures")
@@ -133,7 +133,7 @@ def correlation(table: pd.DataFrame, study: Study, folder: Path) -> Image | None
     of_reference = table["panel"] == REFERENCE_PANEL
     figure = expand_estimates(table, "estimate", value="y").assign(
         xlabel="correlation of graders' errors",
-        ylabel=np.where(of_reference, "gain in share of images", "gain in kappa"),
+        ylabel=np.where(of_reference, "gain in proportion of images", "gain in kappa"),
         title=f"What adjudication by three specialists gains; {DRAWS_AND_PATIENTS} {made_of}",
     )
     return draw(CORRELATION, figure, folder / "figures")
