@@ -169,12 +169,17 @@ def with_scorecard(text: str) -> str:
 
 
 def _scorecard_rows() -> list[dict[str, str]]:
-    """Return a row for each claim and committed run: verdict, evidence, and the sentence of what was found."""
-    rows = []
+    """Return a row for each claim and committed run: verdict, evidence, and the sentence of what was found.
+
+    A run of a profile that demonstrates has a row where no larger one says anything of the claim.
+    """
+    rows: dict[bool, list[dict[str, str]]] = {True: [], False: []}  # by whether it demonstrates
     for path in sorted((project_root() / "results").glob("*/[0-9][0-9]_*.json")):
-        for claim in read_result(path).claims:
+        result = read_result(path)
+        demonstrates = named_profile(result.provenance["profile"]).demonstrates
+        for claim in result.claims:
             if claim.problem != NOT_RUN:
-                rows.append(
+                rows[demonstrates].append(
                     {
                         "claim": f"{path.stem[:2]} {claim.statement}",
                         "verdict": f"**{claim.outcome}**",
@@ -182,7 +187,9 @@ def _scorecard_rows() -> list[dict[str, str]]:
                         "found": claim.summary,
                     }
                 )
-    return sorted(rows, key=lambda row: row["claim"])
+    judged = {row["claim"] for row in rows[False]}
+    shown = [*rows[False], *(row for row in rows[True] if row["claim"] not in judged)]
+    return sorted(shown, key=lambda row: row["claim"])
 
 
 VERBS: dict[str, Callable[..., object]] = {"refresh": refresh, "publish": publish}

@@ -146,6 +146,17 @@ def test_publish_writes_the_scorecard_into_the_readme(root: Path):
     assert maintain.with_scorecard("no marks") == "no marks"
 
 
+def test_the_scorecard_leaves_out_what_a_larger_run_says_too(root: Path) -> None:
+    claim = a_claim()
+    for profile in ("quick", "full"):
+        path = root / "results" / f"{profile}-phantom" / "01_training.json"
+        write_result(path, {"profile": profile, "data": "phantom"}, [claim])
+    told = maintain.with_scorecard("{}\n{}".format(*maintain.SCORECARD))
+    assert "`full-phantom`" in told and "`quick-phantom`" not in told
+    (root / "results" / "full-phantom" / "01_training.json").unlink()
+    assert "`quick-phantom`" in maintain.with_scorecard("{}\n{}".format(*maintain.SCORECARD))
+
+
 def test_publish_of_a_part_leaves_the_others_as_they_were(root: Path):
     out = finished_run(root)
     maintain.publish(str(out))
