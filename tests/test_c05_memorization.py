@@ -121,7 +121,7 @@ def test_poor_images_are_not_called_safe() -> None:
     claim = claimed(coverage=POOR)
     assert (claim.verdict, claim.problem) == (INCONCLUSIVE, BELOW_FLOOR)
     assert claim.summary.startswith(
-        "The images cover 2% of real ones in features learnt from photographs, too little"
+        "Too poor to judge: the images cover 2% of real ones in features learnt from photographs"
     )
     assert claimed(coverage=Estimate(0.1, None, None, 600)).verdict == SUPPORTED
     unknown = claimed(coverage=Estimate(None, None, None, 0), **none_flagged(40))

@@ -366,15 +366,15 @@ def test_the_summaries_say_the_numbers() -> None:
         "Graders agree with a kappa of 0.70 (0.69 to 0.71); 1 would be perfect, 0 chance."
     )
     assert differing(near(0.1)).summary == (
-        "The majority's grade differs from the adjudicated one in 10.0% of images."
+        "The majority's grade differs from the adjudicated one in 10.0% (9.0% to 11.0%) of images."
     )
     assert tuned(near(0.02)).summary == (
         "In simulation, tuning on adjudicated grades rather than on the same specialists' majority changes "
         "the algorithm's kappa by +0.0200 (+0.0100 to +0.0300)."
     )
     assert beside(near(0.0), near(-0.05)).summary == (
-        "In simulation, the algorithm's kappa less that of single graders: ophthalmologists +0.000, "
-        "specialists -0.050."
+        "In simulation, the algorithm's kappa less that of single graders: ophthalmologists +0.000 "
+        "(-0.010 to +0.010), specialists -0.050 (-0.060 to -0.040)."
     )
 
 

@@ -116,7 +116,7 @@ def test_below_the_floor_nothing_is_supported_and_contradictions_stand() -> None
         found = under_floor(Judgement(verdict, "Said."), covered(0.04), 0.1)
         assert found[0] == INCONCLUSIVE and found.problem == BELOW_FLOOR
         assert found.summary.startswith(
-            "The images cover 4% of real ones in features learnt from photographs"
+            "Too poor to judge: the images cover 4% of real ones in features learnt from photographs; 10% is asked"
         )
         assert found.summary.endswith("Said.")
     stands = under_floor(Judgement(CONTRADICTED, "Said."), covered(0.04), 0.1)
@@ -132,7 +132,7 @@ def test_each_encoder_must_pass_its_floor() -> None:
     supported = Judgement(SUPPORTED, "Said.")
     for pair, by in (((0.0, 0.66), "photographs"), ((0.66, 0.0), "these modalities")):
         found = under_floor(supported, covered(*pair), 0.1)
-        assert found.problem == BELOW_FLOOR and f"learnt from {by}, too" in found.summary
+        assert found.problem == BELOW_FLOOR and f"learnt from {by}; 10%" in found.summary
 
 
 def test_the_better_model_is_the_one_whose_least_coverage_is_larger() -> None:

@@ -289,7 +289,7 @@ def test_02_says_where_the_second_encoder_disagrees() -> None:
     second = simulated_comparison(generalist=1.4, second_sample=1.4)
     claim = claim_at(EQUAL_EXPOSURE, first, second=second)
     assert claim.verdict == SUPPORTED
-    assert claim.summary.endswith("A second encoder says the opposite of a, b and c.")
+    assert claim.summary.endswith("A second encoder sees the reverse in a, b and c.")
 
 
 @pytest.mark.parametrize(

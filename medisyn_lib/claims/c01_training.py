@@ -24,7 +24,7 @@ from medisyn_lib.claims.claim import (
     untestable,
 )
 from medisyn_lib.claims.rules import rule
-from medisyn_lib.claims.words import how_often, listed
+from medisyn_lib.claims.words import how_often, listed, percent
 from medisyn_lib.evaluation.alignment import (
     accuracy,
     chance_accuracy,
@@ -84,16 +84,16 @@ def modalities_beyond(measures: Measures, margin: float) -> list[str]:
 
 
 def _summary(modality: Measure, gaps: list[Measure], beyond: list[str], spread: Measure) -> str:
-    """What was found, in two sentences at most."""
-    points = " and ".join(how_often(gap.value) for gap in gaps)
+    """What was found, in a few sentences."""
+    points = " and ".join(map(how_often, gaps))
     said = (
-        f"The modality named is recognised in {modality.value or 0:.1%} of images; two readers recover "
+        f"The modality named is recognised in {percent(modality, '.1%')} of images. Two classifiers recover "
         f"findings {points} than from real images"
     )
-    if spread.value is not None:
-        said += f", and images are {spread.value:.0%} as varied"
     if beyond:
-        said += f"; surely short of real ones: {listed(beyond)}"
+        said += f", by more than the margin in {listed(beyond)}"
+    if spread.value is not None:
+        said += f". Images of one finding are {percent(spread)} as varied as real ones"
     return said + "."
 
 

@@ -136,7 +136,7 @@ def decide(measures: Measures) -> Judgement:
         f"{found.count(UNDECIDED)}."
     )
     if disputed:
-        said += f" A second encoder says the opposite of {listed(disputed)}."
+        said += f" A second encoder sees the reverse in {listed(disputed)}."
     return under_floor(Judgement(verdict, said), measures, limits["floor"])
 
 

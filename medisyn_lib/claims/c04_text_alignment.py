@@ -123,10 +123,10 @@ def decide_aligned(measures: Measures) -> Judgement:
         verdict = INCONCLUSIVE
     said = (
         "Side, size, count and grade are recovered "
-        f"{how_often(gap.value)} than from real images of the same captions"
+        f"{how_often(gap)} than from real images of the same captions"
     )
     if short:
-        said += f"; surely short of them: {listed(short)}"
+        said += f"; by more than the margin for {listed(short)}"
     return Judgement(verdict, said + ".")
 
 

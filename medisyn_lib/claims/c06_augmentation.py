@@ -23,6 +23,7 @@ from medisyn_lib.claims.claim import (
 )
 from medisyn_lib.claims.floor import coverage_measures, under_floor
 from medisyn_lib.claims.rules import rule
+from medisyn_lib.claims.words import with_interval
 from medisyn_lib.evaluation.utility import gains
 from medisyn_lib.evaluation.utility.gains import CONTRASTS, mean_over_tasks
 from medisyn_lib.statistics.estimates import Estimate
@@ -106,16 +107,13 @@ def decide(measures: Measures) -> Judgement:
         verdict = INCONCLUSIVE
     regressions, networks = tallies
     said = (
-        f"Adding synthetic images helps classifiers on frozen features in {regressions.gained} of "
-        f"{regressions.tasks} tasks and harms them in {regressions.lost} (AUROC "
-        f"{_mean(measures, GAIN)} on average), networks that learn their features in {networks.gained} "
-        f"and {networks.lost} ({_mean(measures, NETWORK + GAIN)})."
+        "With synthetic images added, the AUROC of classifiers on frozen features changes by "
+        f"{with_interval(measures[GAIN], '+.3f')} on average, better in {regressions.gained} of "
+        f"{regressions.tasks} tasks and worse in {regressions.lost}; that of small networks that learn "
+        f"their features by {with_interval(measures[NETWORK + GAIN], '+.3f')}, better in {networks.gained} "
+        f"and worse in {networks.lost}."
     )
     return under_floor(Judgement(verdict, said), measures, RULE.thresholds["floor"])
-
-
-def _mean(measures: Measures, name: str) -> str:
-    return f"{measures[name].value or 0:+.3f}"
 
 
 def _tally(effects: Sequence[Measure], seen: Sequence[bool]) -> _Tally:

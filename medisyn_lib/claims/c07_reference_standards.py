@@ -27,6 +27,7 @@ from medisyn_lib.claims.claim import (
     measure,
 )
 from medisyn_lib.claims.rules import Rule, rule
+from medisyn_lib.claims.words import percent, with_interval
 from medisyn_lib.evaluation.grading.controls import AgreementControls, TuningControls
 from medisyn_lib.evaluation.grading.real_graders import RealGraders
 from medisyn_lib.evaluation.grading.tuning_study import TuningGains
@@ -119,7 +120,7 @@ def decide_graders_vary(measures: Measures) -> Judgement:
     if KAPPA not in measures:
         return _needs_people("graders vary")
     kappa, most = measures[KAPPA], VARY.thresholds["kappa"]
-    said = f"Graders agree with a kappa of {_with_interval(kappa)}; 1 would be perfect, 0 chance."
+    said = f"Graders agree with a kappa of {with_interval(kappa)}; 1 would be perfect, 0 chance."
     return Judgement(_by_bound(most, kappa, wanted_below=True), said)
 
 
@@ -128,7 +129,7 @@ def decide_standards_differ(measures: Measures) -> Judgement:
     if DIFFERING not in measures:
         return _needs_people("ways of resolving disagreement differ")
     differing, least = measures[DIFFERING], DIFFER.thresholds["differing"]
-    said = f"The majority's grade differs from the adjudicated one in {differing.value or 0:.1%} of images."
+    said = f"The majority's grade differs from the adjudicated one in {percent(differing, '.1%')} of images."
     return Judgement(_by_bound(least, differing), said)
 
 
@@ -137,7 +138,7 @@ def decide_adjudicated_tuning(measures: Measures) -> Judgement:
     gain = measures[GAIN]
     said = (
         "In simulation, tuning on adjudicated grades rather than on the same specialists' majority changes the "
-        f"algorithm's kappa by {_with_interval(gain, '+.4f')}."
+        f"algorithm's kappa by {with_interval(gain, '+.4f')}."
     )
     return Judgement(_by_bound(0, gain), said)
 
@@ -157,7 +158,7 @@ def decide_on_par(measures: Measures) -> Judgement:
         verdict = SUPPORTED
     else:
         verdict = PARTLY if par else INCONCLUSIVE
-    found = ", ".join(f"{kind} {one.value or 0:+.3f}" for kind, one in kinds.items())
+    found = ", ".join(f"{kind} {with_interval(one, '+.3f')}" for kind, one in kinds.items())
     said = f"In simulation, the algorithm's kappa less that of single graders: {found}."
     return Judgement(verdict, said)
 
@@ -174,14 +175,6 @@ def _by_bound(bound: float, found: Measure, *, wanted_below: bool = False) -> st
 def _needs_people(what: str) -> Judgement:
     said = f"Whether {what} needs grades by people; those of simulated graders do so because they were made so."
     return Judgement(None, said, NEEDS_PEOPLE)
-
-
-def _with_interval(found: Measure, style: str = ".2f") -> str:
-    """A measure and its interval in words."""
-    value = format(found.value or 0, style)
-    if found.ci_low is None or found.ci_high is None:
-        return value
-    return f"{value} ({format(found.ci_low, style)} to {format(found.ci_high, style)})"
 
 
 def claim_graders_vary(

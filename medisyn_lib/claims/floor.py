@@ -60,5 +60,5 @@ def under_floor(judgement: Judgement, measures: Measures, floor: float) -> Judge
     verdict = CONTRADICTED if judgement.verdict == CONTRADICTED else INCONCLUSIVE
     covered = "an unknown part" if least.value is None else f"{least.value:.0%}"
     seen = FEATURES.get(least.encoder or "", f"by {least.encoder}")
-    poor = f"The images cover {covered} of real ones {seen}, too little to support anything. "
+    poor = f"Too poor to judge: the images cover {covered} of real ones {seen}; {floor:.0%} is asked for. "
     return Judgement(verdict, poor + judgement.summary, BELOW_FLOOR)

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from medisyn_lib.claims.claim import Measure
+
+Limits = tuple[float | None, float | None]
 SPELT = {"ct": "CT", "mri": "MRI", "oct": "OCT", "xray": "X-ray"}
 
 
-def how_often(difference: float | None) -> str:
-    """Say a difference of proportions: `1.2 points less often`."""
-    points = 100 * (difference or 0.0)
-    return f"{abs(points):.1f} points {'less' if points < 0 else 'more'} often"
+def how_often(difference: Measure) -> str:
+    """Say a difference of proportions with its interval: `1.2 points less often (0.4 to 2.0)`."""
+    points = 100 * (difference.value or 0.0)
+    limits = _turned(difference) if points < 0 else (difference.ci_low, difference.ci_high)
+    said = f"{abs(points):.1f} points {'less' if points < 0 else 'more'} often"
+    return said + _in_brackets(limits, lambda limit: f"{100 * limit:.1f}")
+
+
+def percent(proportion: Measure, form: str = ".0%") -> str:
+    """Say a proportion with its interval: `84% (81% to 87%)`."""
+    limits = proportion.ci_low, proportion.ci_high
+    return f"{proportion.value or 0:{form}}" + _in_brackets(limits, lambda limit: f"{limit:{form}}")
+
+
+def with_interval(one: Measure, form: str = ".2f") -> str:
+    """Say a number with its interval: `+0.044 (+0.029 to +0.059)`."""
+    limits = one.ci_low, one.ci_high
+    return f"{one.value or 0:{form}}" + _in_brackets(limits, lambda limit: f"{limit:{form}}")
+
+
+def _turned(one: Measure) -> Limits:
+    """The limits of minus a measure."""
+    low, high = one.ci_low, one.ci_high
+    return None if high is None else -high, None if low is None else -low
+
+
+def _in_brackets(limits: Limits, say: Callable[[float], str]) -> str:
+    low, high = limits
+    return "" if low is None or high is None else f" ({say(low)} to {say(high)})"
 
 
 def plain_name(name: str) -> str:
