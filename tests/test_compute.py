@@ -296,7 +296,7 @@ def test_03_two_bad_models_support_nothing(covered: float | None) -> None:
         assert (claim.verdict, claim.problem) == (verdict, BELOW_FLOOR)
         covers = "an unknown part" if covered is None else "9%"
         assert claim.summary.startswith(
-            f"The images cover {covers} of real ones in features learnt from photographs"
+            f"Too poor to judge: the images cover {covers} of real ones in features learnt from photographs"
         )
     assert claimed(factor(2.1, 3), coverage=Estimate(0.1, None, None, 300)).verdict == SUPPORTED
 

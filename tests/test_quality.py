@@ -274,7 +274,7 @@ def test_02_two_bad_models_support_nothing_but_a_worse_one_is_still_worse() -> N
     )
     assert (equal.verdict, equal.problem) == (INCONCLUSIVE, BELOW_FLOOR)
     assert equal.summary.startswith(
-        "The images cover 5% of real ones in features learnt from photographs"
+        "Too poor to judge: the images cover 5% of real ones in features learnt from photographs"
     )
     worse = claim_at(
         EQUAL_EXPOSURE,
