@@ -201,7 +201,10 @@ def test_01_the_summary_says_what_was_found() -> None:
         "findings 0.0 points more often (-1.9 to 1.9) and 5.0 points less often (2.7 to 7.3) than from real "
         "images. Images of one finding are 90% (85% to 95%) as varied as real ones."
     )
-    assert "than from real images, by more than the margin in CT." in claimed(ONE_SHORT, {}).summary
+    assert (
+        "than from real images, by more than the 5 points allowed in CT."
+        in claimed(ONE_SHORT, {}).summary
+    )
 
 
 def test_01_a_demonstration_has_no_verdict() -> None:

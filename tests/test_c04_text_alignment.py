@@ -183,7 +183,7 @@ def test_an_attribute_that_surely_falls_short_is_not_made_up_for_by_another() ->
     synthetic = recovered(0.98, 2, side=0.98, lesion_size=0.74)
     claim = aligned(tables(real=real, synthetic=synthetic))
     assert claim.primary_measure.above(-0.05) and claim.verdict == PARTLY
-    assert claim.summary.endswith("; by more than the margin for lesion size.")
+    assert claim.summary.endswith("; by more than the 5 points allowed for lesion size.")
 
 
 def test_captions_that_name_no_attribute_leave_nothing_to_run() -> None:
@@ -212,7 +212,7 @@ def test_the_summary_of_attributes_says_the_gap() -> None:
     assert points.startswith("1")
     assert claim.summary == (
         f"Side, size, count and grade are recovered {points} points less often (11.4 to 16.6) than from "
-        "real images of the same captions; by more than the margin for side and lesion size."
+        "real images of the same captions; by more than the 5 points allowed for side and lesion size."
     )
 
 

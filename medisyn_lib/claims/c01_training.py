@@ -91,7 +91,8 @@ def _summary(modality: Measure, gaps: list[Measure], beyond: list[str], spread: 
         f"findings {points} than from real images"
     )
     if beyond:
-        said += f", by more than the margin in {listed(beyond)}"
+        margin = 100 * RULE.thresholds["margin"]
+        said += f", by more than the {margin:.0f} points allowed in {listed(beyond)}"
     if spread.value is not None:
         said += f". Images of one finding are {percent(spread)} as varied as real ones"
     return said + "."

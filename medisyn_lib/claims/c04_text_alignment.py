@@ -126,7 +126,7 @@ def decide_aligned(measures: Measures) -> Judgement:
         f"{how_often(gap)} than from real images of the same captions"
     )
     if short:
-        said += f"; by more than the margin for {listed(short)}"
+        said += f"; by more than the {100 * margin:.0f} points allowed for {listed(short)}"
     return Judgement(verdict, said + ".")
 
 

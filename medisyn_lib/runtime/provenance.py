@@ -76,7 +76,7 @@ def collect(
     fingerprint
         Of the data source.
     seconds, flops
-        What the computation took with an empty store; `flops` is None where it was not counted.
+        Of this run, little where the store held its parts; what all of it takes, None where not counted.
 
     Returns
     -------
