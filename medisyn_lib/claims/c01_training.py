@@ -24,7 +24,7 @@ from medisyn_lib.claims.claim import (
     untestable,
 )
 from medisyn_lib.claims.rules import rule
-from medisyn_lib.claims.words import how_often, listed, percent
+from medisyn_lib.claims.words import how_often, listed, with_interval
 from medisyn_lib.evaluation.alignment import (
     accuracy,
     chance_accuracy,
@@ -87,14 +87,14 @@ def _summary(modality: Measure, gaps: list[Measure], beyond: list[str], spread: 
     """What was found, in a few sentences."""
     points = " and ".join(map(how_often, gaps))
     said = (
-        f"The modality named is recognised in {percent(modality, '.1%')} of images. Two classifiers recover "
+        f"The modality named is recognised in {with_interval(modality, '.1%')} of images. Two classifiers recover "
         f"findings {points} than from real images"
     )
     if beyond:
         margin = 100 * RULE.thresholds["margin"]
         said += f", by more than the {margin:.0f} points allowed in {listed(beyond)}"
     if spread.value is not None:
-        said += f". Images of one finding are {percent(spread)} as varied as real ones"
+        said += f". Images of one finding are {with_interval(spread, '.0%')} as varied as real ones"
     return said + "."
 
 

@@ -27,7 +27,7 @@ from medisyn_lib.claims.claim import (
     measure,
 )
 from medisyn_lib.claims.rules import Rule, rule
-from medisyn_lib.claims.words import percent, with_interval
+from medisyn_lib.claims.words import with_interval
 from medisyn_lib.evaluation.grading.controls import AgreementControls, TuningControls
 from medisyn_lib.evaluation.grading.real_graders import RealGraders
 from medisyn_lib.evaluation.grading.tuning_study import TuningGains
@@ -129,7 +129,7 @@ def decide_standards_differ(measures: Measures) -> Judgement:
     if DIFFERING not in measures:
         return _needs_people("ways of resolving disagreement differ")
     differing, least = measures[DIFFERING], DIFFER.thresholds["differing"]
-    said = f"The majority's grade differs from the adjudicated one in {percent(differing, '.1%')} of images."
+    said = f"The majority's grade differs from the adjudicated one in {with_interval(differing, '.1%')} of images."
     return Judgement(_by_bound(least, differing), said)
 
 

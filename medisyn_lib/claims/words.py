@@ -20,14 +20,8 @@ def how_often(difference: Measure) -> str:
     return said + _in_brackets(limits, lambda limit: f"{100 * limit:.1f}")
 
 
-def percent(proportion: Measure, form: str = ".0%") -> str:
-    """Say a proportion with its interval: `84% (81% to 87%)`."""
-    limits = proportion.ci_low, proportion.ci_high
-    return f"{proportion.value or 0:{form}}" + _in_brackets(limits, lambda limit: f"{limit:{form}}")
-
-
 def with_interval(one: Measure, form: str = ".2f") -> str:
-    """Say a number with its interval: `+0.044 (+0.029 to +0.059)`."""
+    """Say a number with its interval: `+0.044 (+0.029 to +0.059)`, or as `.0%` 84% (81% to 87%)."""
     limits = one.ci_low, one.ci_high
     return f"{one.value or 0:{form}}" + _in_brackets(limits, lambda limit: f"{limit:{form}}")
 
